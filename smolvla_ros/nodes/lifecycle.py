@@ -1,0 +1,199 @@
+"""What all nodes share: lifecycle with automatic bring-up, errors told in one line, an orderly end.
+
+`main(NodeClass)` runs a node in the calling thread until SIGINT or SIGTERM and returns 0. rclpy's own signal handlers
+shut the context down at once, so that nothing could be published any more; here a signal only raises a flag, the node is
+deactivated first (the safety action), and a second Ctrl-C during the teardown changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any, ClassVar
+
+import rclpy
+from lifecycle_msgs.srv import ChangeState
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.signals import SignalHandlerOptions
+
+from smolvla_ros.parameters import Parameter, ParameterError
+from smolvla_ros.parameters import robot as robot_parameters
+from smolvla_ros.parameters.table import Value
+from smolvla_ros.robot import RobotConfigError
+
+from .parameters import NodeParameters
+
+_SPIN_PERIOD_S = 0.1
+# Threads of ours are named with it, so that the end of the process can tell whether one is still busy.
+THREAD_PREFIX = "smolvla"
+
+AUTOSTART = Parameter("autostart", True, "Configure and activate the node at its start; false: a lifecycle manager does.")
+
+
+class ManagedNode(LifecycleNode):
+    """A lifecycle node whose parameters stand in a table.
+
+    Subclasses set `TABLE` and override `configure`, `activate`, `deactivate` and `cleanup`. Those raise one of
+    `USER_ERRORS` for what the user can mend: it is logged as one line and the transition fails. Any other exception is a
+    bug: it is logged with its traceback and the node returns to unconfigured. All of them run in the executor's thread.
+    """
+
+    TABLE: ClassVar[Sequence[Parameter]] = ()
+    USER_ERRORS: ClassVar[tuple[type[Exception], ...]] = (ParameterError, RobotConfigError)
+
+    def __init__(self, name: str, **kwargs: Any):
+        super().__init__(name, **kwargs)
+        self._refuse_impossible_transitions()
+        self.parameters = NodeParameters(
+            self,
+            (AUTOSTART, *self.TABLE),
+            tolerated=robot_parameters.PARAMETERS,
+            is_configured=lambda: self.state_label in ("inactive", "active"),
+            on_change=self.parameters_changed,
+        )
+
+    # What a subclass fills in.
+
+    def configure(self, values: dict[str, Value]) -> None:
+        """Creates everything from the checked parameter values; nothing is sent yet."""
+
+    def activate(self) -> None:
+        """Starts the threads."""
+
+    def deactivate(self) -> None:
+        """Stops the threads; sends the last safe word."""
+
+    def cleanup(self) -> None:
+        """Destroys what `configure` created, also after it failed half way."""
+
+    def parameters_changed(self, names: set[str]) -> None:
+        """Live parameters were changed to values that the table allows."""
+
+    # Lifecycle.
+
+    @property
+    def state_label(self) -> str:
+        return str(self._state_machine.current_state[1])
+
+    def bring_up(self) -> None:
+        """Configures and activates the node, unless the parameter `autostart` says otherwise."""
+        if not self.get_parameter("autostart").value:
+            self.get_logger().info("waiting to be configured (parameter 'autostart' is false)")
+            return
+        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            self.trigger_activate()
+
+    def bring_down(self) -> None:
+        """Deactivates and cleans up whatever is up, in that order."""
+        if self.state_label == "active":
+            self.trigger_deactivate()
+        if self.state_label == "inactive":
+            self.trigger_cleanup()
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        result = self._attempt("configure", lambda: self.configure(self.parameters.checked_values()))
+        if result != TransitionCallbackReturn.SUCCESS:
+            self._attempt("clean up", self.cleanup)
+        return result
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._attempt("activate", self.activate)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._attempt("deactivate", self.deactivate)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._attempt("clean up", self.cleanup)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        if state.label == "active":
+            self._attempt("deactivate", self.deactivate)
+        return self._attempt("clean up", self.cleanup)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        return self._attempt("clean up", self.cleanup)
+
+    def _attempt(self, what: str, action: Callable[[], None]) -> TransitionCallbackReturn:
+        try:
+            action()
+        except self.USER_ERRORS as error:
+            problems = error.problems if isinstance(error, ParameterError) else [str(error)]
+            for problem in problems:
+                self.get_logger().error(f"cannot {what}: {problem}")
+            return TransitionCallbackReturn.FAILURE
+        except Exception:  # rclpy would swallow it without a word
+            self.get_logger().fatal(f"bug while trying to {what}:\n{traceback.format_exc()}")
+            return TransitionCallbackReturn.ERROR
+        return TransitionCallbackReturn.SUCCESS
+
+    def _refuse_impossible_transitions(self) -> None:
+        """Makes a transition that the present state does not have a refusal; in rclpy 7 it ends the process."""
+        change_state = self._service_change_state.callback
+
+        def guarded(request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
+            possible = self._state_machine.available_transitions
+            wanted = request.transition
+            if not any(wanted.label in ("", label) and wanted.id in (0, id_) for id_, label, *_ in possible):
+                self.get_logger().warning(f"transition {wanted.label or wanted.id} refused: state is {self.state_label}")
+                response.success = False
+                return response
+            return change_state(request, response)
+
+        self._service_change_state.callback = guarded
+
+
+
+
+def main(node_class: type[ManagedNode], args: list[str] | None = None) -> int:
+    """Runs a node until SIGINT or SIGTERM; the exit code (0 after either signal)."""
+    stop = threading.Event()
+
+    def request_stop(signum: int, frame: FrameType | None) -> None:
+        first = not stop.is_set()
+        stop.set()
+        if first and interruptible:
+            raise KeyboardInterrupt  # loading a checkpoint takes seconds; nothing runs yet
+
+    interruptible = False
+    signal.signal(signal.SIGINT, request_stop)
+    signal.signal(signal.SIGTERM, request_stop)
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    node = node_class()
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        interruptible = True
+        if not stop.is_set():
+            node.bring_up()
+        interruptible = False
+        while not stop.is_set():
+            executor.spin_once(timeout_sec=_SPIN_PERIOD_S)
+    except KeyboardInterrupt:
+        node.get_logger().info("interrupted while starting")
+    interruptible = False
+    node.bring_down()
+    executor.shutdown(timeout_sec=1.0)
+    node.destroy_node()
+    rclpy.try_shutdown()
+    _exit_past_abandoned_threads()
+    return 0
+
+
+def _exit_past_abandoned_threads() -> None:
+    """Ends the process with code 0 at once if a thread is still computing.
+
+    An inference that takes seconds cannot be interrupted, and the interpreter's own teardown under a running torch
+    thread is not safe. Nothing is left to write at this point.
+    """
+    if any(thread.name.startswith(THREAD_PREFIX) for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+

@@ -1,0 +1,153 @@
+"""Binds a declarative parameter table to an rclpy node.
+
+Every parameter is declared with its descriptor at construction. What is wrong with the overrides is kept and
+raised by `checked_values`, at configure, where a lifecycle node can refuse it in one text; the node itself always
+comes up, so that the parameter can be mended and configure tried again.
+
+Everything here runs in the executor's thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rclpy.node import Node
+from rclpy.parameter import Parameter as RosParameter
+
+from smolvla_ros.parameters import Parameter, ParameterError, check_values, expand
+from smolvla_ros.parameters.table import TEMPLATES, Value
+
+# Names that rclpy itself declares or reads.
+_RCLPY_NAMES = ("use_sim_time", "start_type_description_service", "qos_overrides.")
+
+
+class NodeParameters:
+    """The parameters of one node.
+
+    Args:
+        node: the node they are declared on.
+        table: the node's own parameters.
+        tolerated: parameters of other nodes that may stand in a shared section of the same file.
+        is_configured: tells whether only live parameters may be changed at present.
+        on_change: called with the names of parameters after they were changed live.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        table: Sequence[Parameter],
+        tolerated: Sequence[Parameter],
+        is_configured: Callable[[], bool],
+        on_change: Callable[[set[str]], None],
+    ):
+        self._node = node
+        self._table = tuple(table)
+        self._tolerated = tuple(tolerated)
+        self._is_configured = is_configured
+        self._on_change = on_change
+        self._bad_overrides: dict[str, str] = {}
+        self._declare()
+        node.add_on_set_parameters_callback(self._check_change)
+        node.add_post_set_parameters_callback(self._changed)
+
+    def checked_values(self) -> dict[str, Value]:
+        """All values of the table by name.
+
+        Raises:
+            ParameterError: naming every unknown, wrong or missing one.
+        """
+        self._declare()  # `joints` may have changed since
+        try:
+            values = check_values(self._table, self._current())
+        except ParameterError as error:
+            problems = [p for p in error.problems if not any(f"'{name}'" in p for name in self._bad_overrides)]
+            raise ParameterError([*self._unknown(), *self._bad_overrides.values(), *problems]) from None
+        problems = [*self._unknown(), *self._bad_overrides.values()]
+        if problems:
+            raise ParameterError(problems)
+        return values
+
+    def _overrides(self) -> dict[str, Value]:
+        return {name: parameter.value for name, parameter in self._node._parameter_overrides.items()}
+
+    def _expanded(self, table: Sequence[Parameter]) -> list[Parameter]:
+        arrays = {}
+        for name in TEMPLATES.values():
+            declared = self._node.has_parameter(name)
+            arrays[name] = self._node.get_parameter(name).value if declared else self._overrides().get(name, [])
+        return expand(table, arrays)
+
+    def _declare(self) -> None:
+        arrays = [p for p in self._table if p.name in TEMPLATES.values()]
+        for parameter in arrays:
+            self._declare_one(parameter)
+        for parameter in self._expanded(self._table):
+            self._declare_one(parameter)
+
+    def _declare_one(self, parameter: Parameter) -> None:
+        if self._node.has_parameter(parameter.name):
+            return
+        value = parameter.coerce(self._overrides().get(parameter.name, parameter.default))
+        # A required value that is missing is no bad override: check_values reports it.
+        problem = parameter.problem(value) if value != parameter.default else None
+        if problem:
+            self._bad_overrides[parameter.name] = problem
+            value = parameter.default
+        self._node.declare_parameter(parameter.name, value, _descriptor(parameter), ignore_override=True)
+
+    def _current(self) -> dict[str, Value]:
+        return {p.name: self._node.get_parameter(p.name).value for p in self._expanded(self._table)}
+
+    def _unknown(self) -> list[str]:
+        known = {p.name for p in (*self._expanded(self._table), *self._expanded(self._tolerated))}
+        names = [n for n in self._overrides() if n not in known and not n.startswith(_RCLPY_NAMES)]
+        if not names:
+            return []
+        try:
+            check_values([p for p in self._expanded(self._table) if not p.required], dict.fromkeys(names, 0))
+        except ParameterError as error:
+            return list(error.problems)
+        return []
+
+    def _check_change(self, changes: list[RosParameter]) -> SetParametersResult:
+        table = {parameter.name: parameter for parameter in self._expanded(self._table)}
+        for change in changes:
+            parameter = table.get(change.name)
+            if parameter is None:
+                continue  # rclpy's own, or a joint that is being declared
+            if self._is_configured() and not parameter.live:
+                reason = f"parameter '{change.name}' is read at configure: clean up the node, set it, configure again"
+                return SetParametersResult(successful=False, reason=reason)
+            problem = parameter.problem(change.value)
+            if problem and not (parameter.required and change.value == parameter.default):
+                return SetParametersResult(successful=False, reason=problem)
+        return SetParametersResult(successful=True)
+
+    def _changed(self, changes: list[RosParameter]) -> None:
+        names = {change.name for change in changes}
+        for name in names:
+            self._bad_overrides.pop(name, None)
+        if self._is_configured():
+            self._on_change(names)
+
+
+def _descriptor(parameter: Parameter) -> ParameterDescriptor:
+    unit = f" [{parameter.unit}]" if parameter.unit else ""
+    descriptor = ParameterDescriptor(
+        name=parameter.name,
+        description=parameter.description + unit,
+        additional_constraints=parameter.allowed if parameter.choices else "",
+        # The type is checked by the table; rclpy cannot tell the type of an empty array.
+        dynamic_typing=True,
+    )
+    bounded = parameter.minimum is not None or parameter.maximum is not None
+    if bounded and parameter.kind is float:
+        low = -1.7e308 if parameter.minimum is None else parameter.minimum
+        high = 1.7e308 if parameter.maximum is None else parameter.maximum
+        descriptor.floating_point_range = [FloatingPointRange(from_value=float(low), to_value=float(high))]
+    elif bounded and parameter.kind is int:
+        low = -(2**63) if parameter.minimum is None else parameter.minimum
+        high = 2**63 - 1 if parameter.maximum is None else parameter.maximum
+        descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high))]
+    return descriptor

@@ -1,0 +1,157 @@
+"""A declarative table of parameters: name, default, range, unit, sentence. Knows no ROS.
+
+`expand` turns the templates of a table (``joint.<joint>.scale``) into one entry for each joint or camera;
+`check_values` holds a complete set of values against a table and names everything that is wrong at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+Value: TypeAlias = bool | int | float | str | list[float] | list[str]
+
+# A template stands for one parameter per value of the string-array parameter named here.
+TEMPLATES = {"<joint>": "joints", "<camera>": "cameras"}
+
+
+class ParameterError(ValueError):
+    """One or more parameters cannot be used. The text names each of them, its value and what is allowed."""
+
+    def __init__(self, problems: Sequence[str]):
+        self.problems = tuple(problems)
+        super().__init__("; ".join(problems))
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a node.
+
+    The type is that of `default`; an empty list is a list of strings. `minimum` and `maximum` are inclusive and
+    apply to each element of a list. `live` parameters may be changed while the node is active, all others are
+    read at configure. A `required` parameter has no usable default: leaving it at `default` is refused.
+    """
+
+    name: str
+    default: Value
+    description: str
+    unit: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    live: bool = False
+    required: bool = False
+
+    @property
+    def kind(self) -> type:
+        return type(self.default)
+
+    @property
+    def element_kind(self) -> type:
+        """The type of one element: that of the first one of a list, else of the value itself."""
+        if isinstance(self.default, list):
+            return type(self.default[0]) if self.default else str
+        return type(self.default)
+
+    @property
+    def kind_name(self) -> str:
+        name = {bool: "bool", int: "integer", float: "double", str: "string"}[self.element_kind]
+        return f"{name} array" if self.kind is list else name
+
+    @property
+    def allowed(self) -> str:
+        """The allowed values in words, for error texts and the documentation; empty if anything goes."""
+        if self.choices:
+            return "one of " + ", ".join(repr(choice) for choice in self.choices)
+        if self.minimum is not None and self.maximum is not None:
+            return f"{self.minimum:g} to {self.maximum:g}"
+        if self.minimum is not None:
+            return f"at least {self.minimum:g}"
+        if self.maximum is not None:
+            return f"at most {self.maximum:g}"
+        return ""
+
+    def problem(self, value: object) -> str | None:
+        """What is wrong with `value` in one sentence, or None."""
+        if not self._has_kind(value):
+            return f"parameter '{self.name}' is {value!r}, expected a {self.kind_name}"
+        if self.required and value == self.default:
+            return f"parameter '{self.name}' must be set ({self.description.rstrip('.')})"
+        for element in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(element, float) and not math.isfinite(element):
+                return f"parameter '{self.name}' is {value!r}, expected finite numbers"
+            if not self._is_allowed(element):
+                unit = f" {self.unit}" if self.unit else ""
+                return f"parameter '{self.name}' is {value!r}, expected {self.allowed}{unit}"
+        return None
+
+    def coerce(self, value: Value) -> Value:
+        """`value` with integers widened where the parameter is a double, as people write them in YAML."""
+        if self.element_kind is not float:
+            return value
+        if isinstance(value, list | tuple):
+            return [float(item) if type(item) is int else item for item in value]  # type: ignore[return-value]
+        return float(value) if type(value) is int else value
+
+    def _has_kind(self, value: object) -> bool:
+        if self.kind is list:
+            return isinstance(value, list | tuple) and all(type(item) is self.element_kind for item in value)
+        return type(value) is self.kind
+
+    def _is_allowed(self, element: bool | int | float | str) -> bool:
+        if self.choices:
+            return element in self.choices
+        if isinstance(element, str | bool):
+            return True
+        return (self.minimum is None or element >= self.minimum) and (self.maximum is None or element <= self.maximum)
+
+
+def expand(table: Iterable[Parameter], values: Mapping[str, Value]) -> list[Parameter]:
+    """The table with every template replaced by one parameter for each name.
+
+    Args:
+        table: parameters, possibly with ``<joint>`` or ``<camera>`` in their names.
+        values: the values of the string arrays that the templates run over (see `TEMPLATES`).
+    """
+    expanded = []
+    for parameter in table:
+        template = next((mark for mark in TEMPLATES if mark in parameter.name), None)
+        if template is None:
+            expanded.append(parameter)
+            continue
+        names = values.get(TEMPLATES[template], [])
+        expanded += [
+            replace(parameter, name=parameter.name.replace(template, str(name)))
+            for name in (names if isinstance(names, list | tuple) else [])
+        ]
+    return expanded
+
+
+def check_values(table: Iterable[Parameter], values: Mapping[str, Value]) -> dict[str, Value]:
+    """The complete, checked values of `table` (templates expanded): those given, defaults for the others.
+
+    Raises:
+        ParameterError: naming every unknown name and every value of a wrong type or out of range.
+    """
+    table = list(table)
+    arrays = {p.name: values.get(p.name, p.default) for p in table if p.name in TEMPLATES.values()}
+    known = {parameter.name: parameter for parameter in expand(table, arrays)}
+    problems = [_unknown(name, known) for name in values if name not in known]
+    checked: dict[str, Value] = {}
+    for name, parameter in known.items():
+        checked[name] = parameter.coerce(values.get(name, parameter.default))
+        problem = parameter.problem(checked[name])
+        if problem:
+            problems.append(problem)
+    if problems:
+        raise ParameterError(problems)
+    return checked
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    hint = f", did you mean '{close[0]}'?" if close else ""
+    return f"parameter '{name}' is not known{hint}"

@@ -1,0 +1,132 @@
+"""The robot as the nodes see it, built once from checked parameters and never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from smolvla_ros.parameters.table import Value
+
+
+class RobotConfigError(ValueError):
+    """The description of the robot contradicts itself or a message; the text says what and what to change."""
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A camera: its name, the checkpoint's feature it feeds, its topic and 'raw' or 'compressed'."""
+
+    name: str
+    feature: str
+    topic: str
+    transport: str
+
+
+@dataclass(frozen=True)
+class Joint:
+    """A joint: ROS name, name in the checkpoint ('' = unchecked), checkpoint value = scale * ROS value + offset."""
+
+    name: str
+    feature: str
+    scale: float
+    offset: float
+
+
+@dataclass(frozen=True)
+class RobotConfig:
+    """Cameras and joints of one robot; joints in the checkpoint's order."""
+
+    cameras: tuple[Camera, ...]
+    joints: tuple[Joint, ...]
+
+    @classmethod
+    def from_parameters(cls, values: Mapping[str, Value]) -> RobotConfig:
+        """Builds the description from the checked values of `parameters.robot`.
+
+        Raises:
+            RobotConfigError: a name stands twice, a feature is fed twice, or a scale is zero.
+        """
+        cameras = tuple(_camera(name, values) for name in _names(values["cameras"]))
+        joints = tuple(_joint(name, values) for name in _names(values["joints"]))
+        _refuse_duplicates("cameras", [camera.name for camera in cameras])
+        _refuse_duplicates("camera.<camera>.feature", [camera.feature for camera in cameras])
+        _refuse_duplicates("camera.<camera>.topic", [camera.topic for camera in cameras])
+        _refuse_duplicates("joints", [joint.name for joint in joints])
+        _refuse_duplicates("joint.<joint>.feature", [joint.feature for joint in joints if joint.feature])
+        for joint in joints:
+            if joint.scale == 0.0:
+                raise RobotConfigError(f"parameter 'joint.{joint.name}.scale' is 0, expected any other number")
+        return cls(cameras, joints)
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        return tuple(joint.name for joint in self.joints)
+
+    def to_policy_units(self, positions: ArrayLike) -> NDArray[np.float64]:
+        """Joint positions [..., joints] in rad or m -> the checkpoint's units."""
+        return np.asarray(positions, dtype=np.float64) * self._scale() + self._offset()
+
+    def to_ros_units(self, values: ArrayLike) -> NDArray[np.float64]:
+        """Checkpoint values [..., joints] -> joint positions in rad or m."""
+        return (np.asarray(values, dtype=np.float64) - self._offset()) / self._scale()
+
+    def _scale(self) -> NDArray[np.float64]:
+        return np.array([joint.scale for joint in self.joints])
+
+    def _offset(self) -> NDArray[np.float64]:
+        return np.array([joint.offset for joint in self.joints])
+
+
+def positions_by_name(
+    wanted: Sequence[str], names: Sequence[str], positions: Sequence[float]
+) -> NDArray[np.float64]:
+    """The positions of the wanted joints out of a joint state, by name; joints that are not wanted are ignored.
+
+    Raises:
+        RobotConfigError: lengths differ, a name stands twice, a joint is missing or its position is not finite.
+    """
+    if len(positions) != len(names):
+        raise RobotConfigError(f"the joint state has {len(names)} names but {len(positions)} positions")
+    _refuse_duplicates("name of the joint state", names)
+    places = {name: place for place, name in enumerate(names)}
+    missing = [name for name in wanted if name not in places]
+    if missing:
+        raise RobotConfigError(f"the joint state lacks {', '.join(missing)}; it has {', '.join(names) or 'no joint'}")
+    values = np.array([positions[places[name]] for name in wanted], dtype=np.float64)
+    if not np.isfinite(values).all():
+        bad = [f"{name}={value}" for name, value in zip(wanted, values, strict=True) if not np.isfinite(value)]
+        raise RobotConfigError(f"the joint state is not finite: {', '.join(bad)}")
+    return values
+
+
+def _names(value: Value) -> list[str]:
+    return [str(name) for name in value] if isinstance(value, list | tuple) else []
+
+
+def _camera(name: str, values: Mapping[str, Value]) -> Camera:
+    transport = str(values[f"camera.{name}.transport"])
+    default_topic = f"{name}/image_raw" + ("/compressed" if transport == "compressed" else "")
+    return Camera(
+        name=name,
+        feature=str(values[f"camera.{name}.feature"]) or f"observation.images.{name}",
+        topic=str(values[f"camera.{name}.topic"]) or default_topic,
+        transport=transport,
+    )
+
+
+def _joint(name: str, values: Mapping[str, Value]) -> Joint:
+    return Joint(
+        name=name,
+        feature=str(values[f"joint.{name}.feature"]),
+        scale=float(values[f"joint.{name}.scale"]),  # type: ignore[arg-type]
+        offset=float(values[f"joint.{name}.offset"]),  # type: ignore[arg-type]
+    )
+
+
+def _refuse_duplicates(what: str, names: Sequence[str]) -> None:
+    twice = sorted({name for name in names if list(names).count(name) > 1})
+    if twice:
+        raise RobotConfigError(f"{what}: {', '.join(repr(name) for name in twice)} stands more than once")
