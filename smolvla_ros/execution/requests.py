@@ -1,0 +1,114 @@
+"""When the policy asks for its next chunk: decided by what was really executed, never by a clock of its own.
+
+Pure and without locks: the policy node calls it from its inference thread with the latest execution status.
+Rules and their analysis: SmolVLA paper (arXiv 2506.01844), algorithm 1; docs/execution.md.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+RULES = ("synchronous", "threshold", "every_n", "continuous")
+
+
+@dataclass(frozen=True)
+class RequestPolicy:
+    """Decides whether the next inference starts now.
+
+    Whatever the rule, at most one inference is in flight, and a queue that ran empty always asks: no rule can
+    leave the arm without a chunk for good.
+
+    Attributes:
+        rule: 'synchronous' asks when no row is left (threshold 0); 'threshold' when less than that fraction of the
+            chunk is left; 'every_n' after that many executed rows; 'continuous' as soon as the last one is done.
+        threshold: fraction g of a chunk, in [0, 1]; starvation-free needs g >= latency / (rows * step).
+        every_n: executed rows between two requests, at least 1.
+    """
+
+    rule: str = "threshold"
+    threshold: float = 0.7
+    every_n: int = 10
+
+    def __post_init__(self) -> None:
+        if self.rule not in RULES:
+            raise ValueError(f"request rule is {self.rule!r}, expected one of {', '.join(RULES)}")
+        if not 0.0 <= self.threshold <= 1.0:
+            raise ValueError(f"request threshold is {self.threshold}, expected 0 to 1")
+        if self.every_n < 1:
+            raise ValueError(f"request every_n is {self.every_n}, expected at least 1")
+
+    def should_request(
+        self, *, remaining_rows: int, chunk_rows: int, executed_since_request: int, in_flight: bool
+    ) -> bool:
+        """Whether to start the next inference.
+
+        Args:
+            remaining_rows: rows that the controller still has to execute (`ExecutionStatus.remaining_rows`).
+            chunk_rows: rows of a full chunk.
+            executed_since_request: growth of `ExecutionStatus.rows_executed` since the last request.
+            in_flight: an inference runs, or its chunk was sent and not yet seen in the status (see `InFlight`).
+        """
+        if in_flight:
+            return False
+        if remaining_rows == 0 or self.rule == "continuous":
+            return True
+        if self.rule == "threshold":
+            return remaining_rows < self.threshold * chunk_rows
+        if self.rule == "every_n":
+            return executed_since_request >= self.every_n
+        return False
+
+
+class InFlight:
+    """Whether a chunk is on its way: from the start of its inference until the controller has answered it.
+
+    Without the second half, a status that was sent before the chunk arrived would ask for the same chunk again.
+    A chunk or an answer that is lost stops counting after `timeout_s`, so the arm never waits for good.
+    """
+
+    def __init__(self, timeout_s: float = 0.5):
+        self._timeout_s = timeout_s
+        self._computing = False
+        self._awaited: tuple[int, int] | None = None
+        self._sent_s = 0.0
+
+    def start(self) -> None:
+        """An inference begins."""
+        self._computing = True
+
+    def sent(self, session: int, sequence: int, steady_s: float) -> None:
+        """Its chunk was published at `steady_s`."""
+        self._computing = False
+        self._awaited = (session, sequence)
+        self._sent_s = steady_s
+
+    def failed(self) -> None:
+        """The inference ended without a chunk."""
+        self._computing = False
+
+    def answered(self, session: int, sequence: int) -> None:
+        """A status says that this chunk is being executed (or, after a refusal, was the last one looked at)."""
+        if self._awaited is not None and (session, sequence) >= self._awaited:
+            self._awaited = None
+
+    def busy(self, steady_s: float) -> bool:
+        """Whether an inference runs or its chunk is still unanswered and not timed out."""
+        waiting = self._awaited is not None and steady_s - self._sent_s < self._timeout_s
+        return self._computing or waiting
+
+
+def refill_threshold(latency_s: float, rows: int, step_s: float) -> float:
+    """The smallest threshold g without starvation: latency / (rows * step), at most 1."""
+    return min(1.0, latency_s / (rows * step_s))
+
+
+def envelope_s(rows: int, step_s: float) -> float:
+    """Largest latency [s] with neither starvation nor needless replanning: half the time a chunk covers."""
+    return rows * step_s / 2
+
+
+def latency_rows(latency_s: float, step_s: float) -> int:
+    """Actions that pass while an inference of this latency runs: d = ceil(l / dt)."""
+    # A latency of exactly n steps must give n although neither number is exact in binary.
+    return max(0, math.ceil(latency_s / step_s - 1e-9))
