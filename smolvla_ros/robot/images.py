@@ -38,13 +38,22 @@ def decode_image(message: Any) -> NDArray[np.uint8]:
     Raises:
         ImageError: an unknown encoding, or sizes that contradict each other or the data.
     """
+    check_image(message)
     if hasattr(message, "format"):
         return _decode_compressed(message)
-    return np.array(_to_rgb8(_tight(message)), dtype=np.uint8, order="C")
+    return np.array(_to_rgb8(_without_padding(message)), dtype=np.uint8, order="C")
 
 
-def _tight(message: Any) -> SimpleNamespace:
-    """The same image without row padding, after every check."""
+def check_image(message: Any) -> None:
+    """Checks everything that can be told without decoding; cheap enough for a callback.
+
+    Raises:
+        ImageError: as `decode_image`, but for compressed data that turn out to be damaged.
+    """
+    if hasattr(message, "format"):
+        if len(message.data) == 0:
+            raise ImageError("compressed image has no data")
+        return
     bytes_per_pixel = BYTES_PER_PIXEL.get(message.encoding)
     if bytes_per_pixel is None:
         raise ImageError(f"encoding is {message.encoding!r}, expected one of {', '.join(BYTES_PER_PIXEL)}")
@@ -57,23 +66,24 @@ def _tight(message: Any) -> SimpleNamespace:
         )
     if len(message.data) != step * height:
         raise ImageError(f"data has {len(message.data)} bytes, expected step * height = {step * height}")
-    rows = np.frombuffer(message.data, dtype=np.uint8).reshape(height, step)
-    data = np.ascontiguousarray(rows[:, : width * bytes_per_pixel])
+
+
+def _without_padding(message: Any) -> SimpleNamespace:
+    row_bytes = message.width * BYTES_PER_PIXEL[message.encoding]
+    rows = np.frombuffer(message.data, dtype=np.uint8).reshape(message.height, message.step)
     return SimpleNamespace(
-        height=height,
-        width=width,
+        height=message.height,
+        width=message.width,
         encoding=message.encoding,
         is_bigendian=message.is_bigendian,
-        step=width * bytes_per_pixel,
-        data=data.reshape(-1),
+        step=row_bytes,
+        data=np.ascontiguousarray(rows[:, :row_bytes]).reshape(-1),
     )
 
 
 def _decode_compressed(message: Any) -> NDArray[np.uint8]:
     import cv2  # the controller and the sim import this package without decoding anything
 
-    if len(message.data) == 0:
-        raise ImageError("compressed image has no data")
     image = cv2.imdecode(np.frombuffer(message.data, dtype=np.uint8), cv2.IMREAD_COLOR)
     if image is None:
         raise ImageError(f"compressed image of format {message.format!r} cannot be decoded, expected JPEG or PNG")
