@@ -1,0 +1,19 @@
+# Included by setup.py (-DCMAKE_PROJECT_INCLUDE=...) when ROS 2 comes from the ros-* wheels of PyPI; colcon does not
+# read it. The wheels' Python typesupport targets export the include directories of the container they were built in,
+# and CMake refuses targets with directories that do not exist. They are dropped after all packages have been found.
+function(_drop_include_directories_of_the_wheels_build)
+  get_property(targets DIRECTORY PROPERTY IMPORTED_TARGETS)
+  list(FILTER targets INCLUDE REGEX "__rosidl_generator_py$")
+  foreach(target IN LISTS targets)
+    get_target_property(directories ${target} INTERFACE_INCLUDE_DIRECTORIES)
+    set(existing "")
+    foreach(directory IN LISTS directories)
+      if(EXISTS "${directory}")
+        list(APPEND existing "${directory}")
+      endif()
+    endforeach()
+    set_target_properties(${target} PROPERTIES INTERFACE_INCLUDE_DIRECTORIES "${existing}")
+  endforeach()
+endfunction()
+
+cmake_language(DEFER CALL _drop_include_directories_of_the_wheels_build)

@@ -1,0 +1,1 @@
+"""SmolVLA, a vision-language-action policy, for ROS 2."""

@@ -1,0 +1,1 @@
+"""What a bring-up starts, written once, and where it runs."""

@@ -1,0 +1,1 @@
+"""The command line: `smolvla-ros <command>`, one module for each command."""
