@@ -1,0 +1,45 @@
+# Everything lives in .venv; a stamp there says what is done, so a second run reuses it and a changed source rebuilds.
+#   make demo    the simulated arm does what published instructions say; pictures in demo/
+#   make test    linters, type checker, unit tests, node tests, multi-process tests
+#   make arm     the same arm, interactively: then `.venv/bin/smolvla-ros say "touch the red cube"`
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check
+REQUIREMENTS := $(wildcard packaging/*requirements.txt)
+# Folders are listed too: a deleted file changes only its folder.
+SOURCES := CMakeLists.txt package.xml pyproject.toml setup.py packaging/backend.py \
+  $(shell find checkpoints cmake config launch msg scripts smolvla_ros -name __pycache__ -prune -o -print)
+
+.PHONY: venv build demo arm test lint clean
+
+venv: $(VENV)/.requirements
+build: $(VENV)/.package
+
+$(VENV)/.requirements: constraints.txt $(REQUIREMENTS) packaging/system-packages
+	packaging/system-packages $(PYTHON)
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet -c constraints.txt pip
+	$(PIP) install -c constraints.txt $(REQUIREMENTS:%=-r %)
+	touch $@
+
+# The packages that the build needs are in the environment already, and build/ keeps CMake's work.
+$(VENV)/.package: $(VENV)/.requirements $(SOURCES)
+	$(PIP) install --quiet --no-build-isolation --no-deps --force-reinstall .
+	touch $@
+
+demo: build
+	$(BIN)/smolvla-ros demo --output demo
+
+arm: build
+	$(BIN)/smolvla-ros arm
+
+test: lint
+	$(BIN)/pytest
+
+lint: build
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build demo *.egg-info
