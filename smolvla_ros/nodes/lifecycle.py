@@ -33,7 +33,9 @@ _SPIN_PERIOD_S = 0.1
 # Threads of ours are named with it, so that the end of the process can tell whether one is still busy.
 THREAD_PREFIX = "smolvla"
 
-AUTOSTART = Parameter("autostart", True, "Configure and activate the node at its start; false: a lifecycle manager does.")
+AUTOSTART = Parameter(
+    "autostart", True, "Configure and activate the node at its start; false: a lifecycle manager does."
+)
 
 
 class ManagedNode(LifecycleNode):
@@ -140,14 +142,14 @@ class ManagedNode(LifecycleNode):
             possible = self._state_machine.available_transitions
             wanted = request.transition
             if not any(wanted.label in ("", label) and wanted.id in (0, id_) for id_, label, *_ in possible):
-                self.get_logger().warning(f"transition {wanted.label or wanted.id} refused: state is {self.state_label}")
+                self.get_logger().warning(
+                    f"transition {wanted.label or wanted.id} refused: state is {self.state_label}"
+                )
                 response.success = False
                 return response
             return change_state(request, response)
 
         self._service_change_state.callback = guarded
-
-
 
 
 def main(node_class: type[ManagedNode], args: list[str] | None = None) -> int:
@@ -195,5 +197,3 @@ def _exit_past_abandoned_threads() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
-
-

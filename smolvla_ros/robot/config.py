@@ -80,9 +80,7 @@ class RobotConfig:
         return np.array([joint.offset for joint in self.joints])
 
 
-def positions_by_name(
-    wanted: Sequence[str], names: Sequence[str], positions: Sequence[float]
-) -> NDArray[np.float64]:
+def positions_by_name(wanted: Sequence[str], names: Sequence[str], positions: Sequence[float]) -> NDArray[np.float64]:
     """The positions of the wanted joints out of a joint state, by name; joints that are not wanted are ignored.
 
     Raises:

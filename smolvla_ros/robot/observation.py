@@ -101,9 +101,7 @@ class ObservationBuffer:
             if state.newest is None or stamp_ns >= state.newest.stamp_ns:
                 state.newest = _Image(message, stamp_ns, now_ns)
 
-    def put_joint_state(
-        self, names: Sequence[str], positions: Sequence[float], stamp_ns: int, now_ns: int
-    ) -> None:
+    def put_joint_state(self, names: Sequence[str], positions: Sequence[float], stamp_ns: int, now_ns: int) -> None:
         """Caches the robot's joints out of a joint state, by name.
 
         Raises:
