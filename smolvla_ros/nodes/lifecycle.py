@@ -1,8 +1,8 @@
 """What all nodes share: lifecycle with automatic bring-up, errors told in one line, an orderly end.
 
 `main(NodeClass)` runs a node in the calling thread until SIGINT or SIGTERM and returns 0. rclpy's own signal handlers
-shut the context down at once, so that nothing could be published any more; here a signal only raises a flag, the node is
-deactivated first (the safety action), and a second Ctrl-C during the teardown changes nothing.
+shut the context down at once, so that nothing could be published any more; here a signal only raises a flag, the node
+is deactivated first (the safety action), and a second Ctrl-C during the teardown changes nothing.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class ManagedNode(LifecycleNode):
     """A lifecycle node whose parameters stand in a table.
 
     Subclasses set `TABLE` and override `configure`, `activate`, `deactivate` and `cleanup`. Those raise one of
-    `USER_ERRORS` for what the user can mend: it is logged as one line and the transition fails. Any other exception is a
-    bug: it is logged with its traceback and the node returns to unconfigured. All of them run in the executor's thread.
+    `USER_ERRORS` for what the user can mend: it is logged as one line and the transition fails. Any other exception is
+    a bug: it is logged with its traceback and the node returns to unconfigured. They run in the executor's thread.
     """
 
     TABLE: ClassVar[Sequence[Parameter]] = ()

@@ -1,8 +1,8 @@
 """The policy node: cameras, joint states and an instruction in, action chunks out.
 
-Threads: the executor's thread runs every callback here, validates and caches; the inference thread (`inference.py`) runs
-the network and publishes. Publishing is thread-safe in rclpy. Torch is imported at configure, so that a signal during the
-seconds it takes ends the process cleanly.
+Threads: the executor's thread runs every callback here, validates and caches; the inference thread (`inference.py`)
+runs the network and publishes. Publishing is thread-safe in rclpy. Torch is imported at configure, so that a signal
+during the seconds it takes ends the process cleanly.
 """
 
 from __future__ import annotations

@@ -25,13 +25,16 @@ PARAMETERS = (
     Parameter("request_rule", "threshold", "When the next chunk is computed.", choices=RULES, live=True),
     Parameter("request_threshold", 0.7, "Rule 'threshold': as soon as less than this part of a chunk is left.",
               minimum=0.0, maximum=1.0, live=True),
-    Parameter("request_every_n", 10, "Rule 'every_n': after so many executed actions.", minimum=1, maximum=1000, live=True),
+    Parameter("request_every_n", 10, "Rule 'every_n': after so many executed actions.",
+              minimum=1, maximum=1000, live=True),
     Parameter("max_image_age_s", 0.5, "Images older than this are not acted on.", "s", 0.01, 60.0),
     Parameter("max_joint_state_age_s", 0.2, "Joint states older than this are not acted on.", "s", 0.01, 60.0),
     Parameter("future_tolerance_s", 0.05, "How far ahead of this machine's clock a stamp may lie.", "s", 0.0, 10.0),
-    Parameter("accept_zero_stamps", False, "Take a zero stamp for the time of reception, instead of refusing the message."),
-    Parameter("frozen_camera_frames", 0, "So many equal images in a row count as a frozen camera; 0: never. A simulated "
-              "camera at rest repeats itself, a real one does not.", minimum=0, maximum=100000),
+    Parameter("accept_zero_stamps", False,
+              "Take a zero stamp for the time of reception, instead of refusing the message."),
+    Parameter("frozen_camera_frames", 0, "So many equal images in a row count as a frozen camera; 0: never. "
+              "A simulated camera at rest repeats itself, a real one does not.", minimum=0, maximum=100000),
     Parameter("retry_backoff_s", 0.5, "Wait after a failed inference.", "s", 0.0, 60.0),
-    Parameter("max_failures", 10, "The node deactivates after so many failed inferences in a row.", minimum=1, maximum=1000),
+    Parameter("max_failures", 10, "The node deactivates after so many failed inferences in a row.",
+              minimum=1, maximum=1000),
 )  # fmt: skip

@@ -77,7 +77,8 @@ class Parameter:
     def problem(self, value: object) -> str | None:
         """What is wrong with `value` in one sentence, or None."""
         if not self._has_kind(value):
-            return f"parameter '{self.name}' is {value!r}, expected a {self.kind_name}"
+            article = "an" if self.kind_name.startswith("i") else "a"
+            return f"parameter '{self.name}' is {value!r}, expected {article} {self.kind_name}"
         if self.required and value == self.default:
             return f"parameter '{self.name}' must be set ({self.description.rstrip('.')})"
         for element in value if isinstance(value, list | tuple) else [value]:

@@ -51,7 +51,7 @@ def _camera_problems(robot: RobotConfig, features: Sequence[str], allow_missing:
     missing = [feature for feature in features if feature not in fed]
     if missing and not (allow_missing and len(missing) < len(features)):
         problems.append(
-            f"the checkpoint expects {', '.join(missing)}, which no camera of the robot feeds; the robot's cameras feed "
+            f"the checkpoint expects {', '.join(missing)}, which no camera of the robot feeds; its cameras feed "
             f"{', '.join(fed) or 'none'} (parameters 'cameras', 'camera.<camera>.feature', 'allow_missing_cameras')"
         )
     return problems
