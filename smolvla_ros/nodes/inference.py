@@ -101,6 +101,7 @@ class InferenceLoop:
         requests: when to infer.
         settings: see `Settings`.
         clock_ns: the ROS clock.
+        steady_s: a clock that never jumps, for waits.
         publish: takes each finished chunk, in the inference thread.
         report: takes every change of (state, sentence), in the inference thread.
     """
@@ -113,6 +114,7 @@ class InferenceLoop:
         requests: RequestPolicy,
         settings: Settings,
         clock_ns: Callable[[], int],
+        steady_s: Callable[[], float],
         publish: Callable[[PredictedChunk], None],
         report: Callable[[State, str], None],
     ):
@@ -121,6 +123,7 @@ class InferenceLoop:
         self._buffer = buffer
         self._settings = settings
         self._clock_ns = clock_ns
+        self._steady_s = steady_s
         self._publish = publish
         self._report_change = report
         self._features = {camera.name: camera.feature for camera in robot.cameras}
@@ -210,20 +213,16 @@ class InferenceLoop:
             self._wake.wait(_IDLE_PERIOD_S)
             self._wake.clear()
             try:
-                self.step(self._clock_ns(), time.monotonic())
+                self.step()
             except Exception:  # the thread must never end without a word
                 self._report(State.GIVEN_UP, f"bug in the inference thread:\n{traceback.format_exc()}")
                 return
 
-    def step(self, now_ns: int, steady_s: float) -> None:
-        """Infers once if everything is there and the request rule asks for it.
-
-        Args:
-            now_ns: the ROS clock.
-            steady_s: a clock that never jumps, for waits.
-        """
-        if self._failures >= self._settings.max_failures or steady_s < self._retry_at_s:
+    def step(self) -> None:
+        """Infers once if everything is there and the request rule asks for it."""
+        if self._failures >= self._settings.max_failures or self._steady_s() < self._retry_at_s:
             return
+        now_ns = self._clock_ns()
         with self._lock:
             instruction, status, requests, epoch = self._instruction, self._status, self._requests, self._epoch
         waiting = self._waiting_for(instruction, status)
@@ -234,7 +233,7 @@ class InferenceLoop:
         if observation is None:
             self._report(State.WAITING, problem)
             return
-        if not self._should_request(instruction, status, requests, steady_s):
+        if not self._should_request(instruction, status, requests):
             return
         self._report(State.RUNNING, f"instruction: {instruction.text!r}")
         self._executed_at_request = status.rows_executed if status else 0
@@ -250,12 +249,10 @@ class InferenceLoop:
             return "the controller is stopped or inactive"
         return ""
 
-    def _should_request(
-        self, instruction: Instruction, status: ExecutionView | None, requests: RequestPolicy, steady_s: float
-    ) -> bool:
+    def _should_request(self, instruction: Instruction, status: ExecutionView | None, requests: RequestPolicy) -> bool:
         if status is not None:
             self._in_flight.answered(status.session, status.sequence)
-        busy = self._in_flight.busy(steady_s)
+        busy = self._in_flight.busy(self._steady_s())
         if instruction.id != self._requested_instruction:
             return not busy
         executed = status.rows_executed if status else 0
@@ -283,7 +280,7 @@ class InferenceLoop:
                 return
             self._sequence += 1
             self._publish(replace(chunk, sequence=self._sequence, latency_s=latency_s))
-        self._in_flight.sent(self._settings.session, self._sequence, time.monotonic())
+        self._in_flight.sent(self._settings.session, self._sequence, self._steady_s())
         stage_s["transport"] = (observation.received_ns - observation.stamp_ns) / 1e9
         stage_s["wait"] = (now_ns - observation.received_ns) / 1e9
         stage_s["total"] = latency_s
@@ -306,7 +303,7 @@ class InferenceLoop:
 
     def _failed(self, error: Exception) -> None:
         self._failures += 1
-        self._retry_at_s = time.monotonic() + self._settings.retry_backoff_s
+        self._retry_at_s = self._steady_s() + self._settings.retry_backoff_s
         text = f"inference failed {self._failures} times in a row: {type(error).__name__}: {error}"
         if self._failures >= self._settings.max_failures:
             self._report(State.GIVEN_UP, text)

@@ -79,6 +79,7 @@ class PolicyNode(ManagedNode):
         self._loop = InferenceLoop(
             self._policy, self._robot, self._buffer, self._request_policy(), self._settings(),
             clock_ns=lambda: self.get_clock().now().nanoseconds,
+            steady_s=time.monotonic,
             publish=self._publish_chunk, report=self._log_state,
         )  # fmt: skip
         self._loop.set_instruction(self._instruction_text)

@@ -15,13 +15,13 @@ def image(value=0):
 
 
 def make_buffer(**changes):
-    settings = dict(
-        max_image_age_ns=100 * MS,
-        max_joint_state_age_ns=50 * MS,
-        future_tolerance_ns=10 * MS,
-        frozen_frames=3,
-        accept_zero_stamps=False,
-    )
+    settings = {
+        "max_image_age_ns": 100 * MS,
+        "max_joint_state_age_ns": 50 * MS,
+        "future_tolerance_ns": 10 * MS,
+        "frozen_frames": 3,
+        "accept_zero_stamps": False,
+    }
     return ObservationBuffer(["front", "wrist"], ["a", "b"], Freshness(**{**settings, **changes}))
 
 

@@ -1,0 +1,168 @@
+"""Parameters and lifecycle of every node, in this process: what is refused, what may change while running."""
+
+import pytest
+import rclpy
+from lifecycle_msgs.srv import ChangeState
+from rclpy.context import Context
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter as RosParameter
+
+from smolvla_ros.nodes.lifecycle import ManagedNode
+from smolvla_ros.parameters import Parameter, robot
+
+
+class Example(ManagedNode):
+    TABLE = (
+        Parameter("rate_hz", 30.0, "Rate.", "Hz", 1.0, 100.0, live=True),
+        Parameter("joints", ["a"], "Joints."),
+        Parameter("joint.<joint>.gain", 1.0, "Gain.", minimum=0.0),
+        Parameter("mode", "a", "Mode.", choices=("a", "b")),
+    )
+
+    def __init__(self, **kwargs):
+        self.calls, self.values, self.changed = [], None, set()
+        super().__init__("example", **kwargs)
+
+    def configure(self, values):
+        self.values = values
+        self.calls.append("configure")
+
+    def activate(self):
+        self.calls.append("activate")
+
+    def deactivate(self):
+        self.calls.append("deactivate")
+
+    def cleanup(self):
+        self.calls.append("cleanup")
+
+    def parameters_changed(self, names):
+        self.changed = names
+
+
+@pytest.fixture
+def make_node():
+    context = Context()
+    rclpy.init(context=context, args=[])
+    nodes = []
+
+    def make(node_class=Example, **overrides):
+        parameters = [RosParameter(name.replace("__", "."), value=value) for name, value in overrides.items()]
+        nodes.append(node_class(context=context, parameter_overrides=parameters))
+        return nodes[-1]
+
+    yield make
+    for node in nodes:
+        node.destroy_node()
+    rclpy.shutdown(context=context)
+
+
+def test_a_node_brings_itself_up_and_down_in_order(make_node):
+    node = make_node()
+    node.bring_up()
+    assert node.state_label == "active"
+    node.bring_down()
+    assert node.calls == ["configure", "activate", "deactivate", "cleanup"]
+
+
+def test_a_node_told_not_to_start_waits_for_its_manager(make_node):
+    node = make_node(autostart=False)
+    node.bring_up()
+    assert node.state_label == "unconfigured" and node.calls == []
+
+
+def test_values_reach_configure_complete_and_checked(make_node):
+    node = make_node(joints=["a", "b"], joint__b__gain=2, rate_hz=50)
+    node.bring_up()
+    assert node.values["joint.a.gain"] == 1.0
+    assert node.values["joint.b.gain"] == 2.0
+    assert node.values["rate_hz"] == 50.0
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"rate_hz": 500.0},
+        {"rate_hz": float("nan")},
+        {"rate_hz": "fast"},
+        {"mode": "c"},
+        {"joint__a__gain": -1.0},
+        {"rate": 30.0},
+        {"joint__b__gain": 1.0},
+    ],
+)
+def test_a_bad_override_leaves_the_node_unconfigured_and_alive(make_node, overrides):
+    node = make_node(**overrides)
+    node.bring_up()
+    assert node.state_label == "unconfigured"
+    assert "configure" not in node.calls
+
+
+def test_a_bad_override_can_be_mended_and_configured_again(make_node):
+    node = make_node(rate_hz=500.0)
+    node.bring_up()
+    assert node.set_parameters([RosParameter("rate_hz", value=60.0)])[0].successful
+    assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    assert node.values["rate_hz"] == 60.0
+
+
+def test_parameters_of_the_robot_in_a_shared_section_are_no_unknown_parameters(make_node):
+    assert any(parameter.name == "camera.<camera>.topic" for parameter in robot.PARAMETERS)
+    node = make_node(cameras=["front"], camera__front__topic="x")
+    node.bring_up()
+    assert node.state_label == "active"
+
+
+def test_live_parameters_change_while_active_and_the_node_hears_of_it(make_node):
+    node = make_node()
+    node.bring_up()
+    assert node.set_parameters([RosParameter("rate_hz", value=20.0)])[0].successful
+    assert node.changed == {"rate_hz"}
+
+
+@pytest.mark.parametrize("name, value", [("rate_hz", 0.5), ("rate_hz", "x"), ("mode", "b"), ("mode", "c")])
+def test_other_changes_are_refused_while_configured_and_change_nothing(make_node, name, value):
+    node = make_node()
+    node.bring_up()
+    before = node.get_parameter(name).value
+    result = node.set_parameters([RosParameter(name, value=value)])[0]
+    assert not result.successful and name in result.reason
+    assert node.get_parameter(name).value == before
+
+
+def test_several_changes_at_once_are_refused_together_if_one_is_bad(make_node):
+    node = make_node()
+    node.bring_up()
+    changes = [RosParameter("rate_hz", value=20.0), RosParameter("mode", value="b")]
+    assert not node.set_parameters_atomically(changes).successful
+    assert node.get_parameter("rate_hz").value == 30.0
+
+
+def test_descriptors_tell_unit_and_range(make_node):
+    descriptor = make_node().describe_parameter("rate_hz")
+    assert descriptor.description == "Rate. [Hz]"
+    bounds = descriptor.floating_point_range[0]
+    assert (bounds.from_value, bounds.to_value) == (1.0, 100.0)
+
+
+class Fragile(Example):
+    def configure(self, values):
+        raise RuntimeError("a bug")
+
+
+def test_a_bug_while_configuring_ends_unconfigured_with_everything_cleaned_up(make_node):
+    node = make_node(Fragile)
+    node.bring_up()
+    assert node.state_label == "unconfigured"
+    assert "cleanup" in node.calls
+
+
+def test_a_transition_that_the_state_does_not_have_is_refused_and_the_node_lives_on(make_node):
+    node = make_node()
+    node.bring_up()
+    request = ChangeState.Request()
+    request.transition.id = request.transition.TRANSITION_ACTIVATE
+    assert not node._service_change_state.callback(request, ChangeState.Response()).success
+    request.transition.id = request.transition.TRANSITION_DEACTIVATE
+    assert node._service_change_state.callback(request, ChangeState.Response()).success
+    assert node.state_label == "inactive"
