@@ -1,0 +1,49 @@
+"""Brings up the policy, the controller and, in simulation, the simulated SO-101.
+
+    ros2 launch smolvla_ros arm.launch.py instruction:="touch the red cube"
+    ros2 launch smolvla_ros arm.launch.py sim:=false checkpoint:=/path/to/checkpoint robot:=my_arm.yaml dry_run:=true
+
+`smolvla-ros arm` does the same, with the same arguments, where launch is not installed.
+"""
+
+import dataclasses
+
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+from smolvla_ros.bringup import ArmOptions, NodeProcess, arm_processes
+
+FIELDS = dataclasses.fields(ArmOptions)
+
+
+def generate_launch_description() -> LaunchDescription:
+    arguments = [
+        DeclareLaunchArgument(field.name, default_value=str(field.default).lower(), description=field.metadata["help"])
+        for field in FIELDS
+    ]
+    return LaunchDescription([*arguments, OpaqueFunction(function=start)])
+
+
+def start(context: LaunchContext) -> list[Node]:
+    options = ArmOptions.from_strings({f.name: LaunchConfiguration(f.name).perform(context) for f in FIELDS})
+    return [node(process) for process in arm_processes(options)]
+
+
+def node(process: NodeProcess) -> Node:
+    # The type is stated, or an instruction like "1" would arrive as a number.
+    parameters = {name: ParameterValue(value, value_type=type(value)) for name, value in process.parameters.items()}
+    return Node(
+        package="smolvla_ros",
+        executable=process.name,
+        name=process.name,
+        namespace=process.namespace,
+        parameters=[str(process.parameter_file), parameters],
+        ros_arguments=process.ros_arguments,
+        additional_env=dict(process.environment),
+        output="screen",
+        sigterm_timeout="2",
+        on_exit=Shutdown(reason=f"{process.name} ended"),
+    )

@@ -1,0 +1,83 @@
+"""The one list of what a bring-up starts. `launch/arm.launch.py` and `smolvla-ros arm` both read it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .environment import executable, transport_variables
+from .options import ArmOptions
+
+
+@dataclass(frozen=True)
+class NodeProcess:
+    """One node in a process of its own.
+
+    `parameters` override those of `parameter_file`; `environment` is added to the inherited one.
+    """
+
+    name: str
+    namespace: str
+    parameter_file: Path
+    log_level: str
+    parameters: Mapping[str, str | bool | int | float] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def ros_arguments(self) -> list[str]:
+        """What launch_ros has no own argument for: the level of this node's logger only, as rcl's own is of no use."""
+        logger = ".".join(part for part in (*self.namespace.split("/"), self.name) if part)
+        return ["--log-level", f"{logger}:={self.log_level}"]
+
+    @property
+    def command(self) -> list[str]:
+        """The command line. It is executed without a shell: the instruction in it is any text."""
+        arguments = ["-r", f"__node:={self.name}", "-r", f"__ns:=/{self.namespace.strip('/')}"]
+        arguments += ["--params-file", str(self.parameter_file)]
+        for name, value in self.parameters.items():
+            # rcl reads the value as YAML. JSON is YAML, and its quotes keep "1" or "yes" a string.
+            arguments += ["-p", f"{name}:={json.dumps(value, ensure_ascii=False)}"]
+        # The executable's first line asks for the python3 on the path, which need not be this one.
+        return [sys.executable, str(executable(self.name)), "--ros-args", *arguments, *self.ros_arguments]
+
+
+def arm_processes(options: ArmOptions) -> tuple[NodeProcess, ...]:
+    """What `options` ask for: the policy, the controller and, in simulation, the simulated arm.
+
+    Raises:
+        BringUpError: an option names a file that does not exist.
+    """
+    policy = {"checkpoint": options.checkpoint_source}
+    if options.instruction:
+        policy["instruction"] = options.instruction
+    parameters: dict[str, dict[str, str | bool]] = {
+        "policy_node": policy,
+        "controller_node": {"dry_run": options.dry_run},
+    }
+    if options.sim:
+        parameters["sim_node"] = {}
+    return tuple(
+        NodeProcess(
+            name=name,
+            namespace=options.namespace,
+            parameter_file=options.robot_file,
+            log_level=options.log_level,
+            parameters=values,
+            environment=transport_variables() | _variables(name),
+        )
+        for name, values in parameters.items()
+    )
+
+
+def _variables(name: str) -> dict[str, str]:
+    """Thread counts and the renderer. The policy sets torch's threads itself, by its parameter."""
+    wanted = {"PYTHONUNBUFFERED": "1"}
+    if name != "policy_node":
+        wanted |= {"OMP_NUM_THREADS": "1"}  # a pool of threads would only take cores from the network
+    if name == "sim_node":
+        wanted |= {"MUJOCO_GL": "egl"}  # no display needed
+    return {key: value for key, value in wanted.items() if key not in os.environ}

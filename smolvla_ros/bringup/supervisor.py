@@ -1,0 +1,77 @@
+"""Runs processes together: when one ends, or a signal or the caller ends it, all end.
+
+Built on a trio nursery. Each process is the leader of its own session, so Ctrl-C in the terminal reaches only us and
+every process is asked to end exactly once, with SIGTERM.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+
+import trio
+
+from .processes import NodeProcess
+
+# All of it has to end within 3 s; a node that is still busy after this is killed.
+_GRACE_S = 2.5
+
+
+def supervise(processes: Sequence[NodeProcess], work: Callable[[threading.Event], int] | None = None) -> int:
+    """Runs `processes` until SIGINT or SIGTERM, until one of them ends, or until `work` returns.
+
+    Args:
+        processes: what to start.
+        work: runs in a thread beside the processes; the event it gets is set when it should give up.
+
+    Returns:
+        The exit code: 0 after a signal, that of `work` if it finished, 1 if a process ended by itself.
+    """
+    return trio.run(_supervise, processes, work)
+
+
+async def _supervise(processes: Sequence[NodeProcess], work: Callable[[threading.Event], int] | None) -> int:
+    exit_codes: list[int] = []  # the first one counts, the others follow from it
+    stop = threading.Event()
+
+    async def until_signal() -> None:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for _ in signals:
+                exit_codes.append(0)
+                stop.set()
+                nursery.cancel_scope.cancel()
+
+    async def until_end(process: NodeProcess) -> None:
+        result = await trio.run_process(
+            process.command,
+            env=os.environ | process.environment,
+            check=False,
+            start_new_session=True,
+            deliver_cancel=_terminate,
+        )
+        if not exit_codes:
+            print(f"{process.name} ended with exit code {result.returncode}; stopping the others", file=sys.stderr)
+        exit_codes.append(1)
+        stop.set()
+        nursery.cancel_scope.cancel()
+
+    async def until_done(work: Callable[[threading.Event], int]) -> None:
+        exit_codes.append(await trio.to_thread.run_sync(work, stop))
+        nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(until_signal)
+        for process in processes:
+            nursery.start_soon(until_end, process)
+        if work is not None:
+            nursery.start_soon(until_done, work)
+    return exit_codes[0]
+
+
+async def _terminate(process: trio.Process) -> None:
+    process.terminate()
+    await trio.sleep(_GRACE_S)
+    os.killpg(process.pid, signal.SIGKILL)

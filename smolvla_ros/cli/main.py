@@ -1,0 +1,36 @@
+"""`smolvla-ros`: picks the command and turns user errors into one line and exit code 2."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from smolvla_ros.bringup.environment import find_ros_in_virtual_environment
+from smolvla_ros.bringup.options import BringUpError
+
+from . import arm, say
+
+COMMANDS = {
+    "arm": arm,
+    "say": say,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the process's exit code."""
+    parser = argparse.ArgumentParser(prog="smolvla-ros", description="SmolVLA on ROS 2.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    for name, module in COMMANDS.items():
+        summary = (module.__doc__ or "").partition("\n")[0]
+        module.add_arguments(commands.add_parser(name, help=summary, description=module.__doc__,
+                                                 formatter_class=argparse.RawDescriptionHelpFormatter))
+    parsed = parser.parse_args(arguments)
+    find_ros_in_virtual_environment()
+    try:
+        return COMMANDS[parsed.command].run(parsed)
+    except BringUpError as error:
+        print(f"smolvla-ros {parsed.command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 0

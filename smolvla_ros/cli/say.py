@@ -1,0 +1,46 @@
+"""Tell the arm what to do: publishes an instruction and waits until a policy has received it.
+
+An empty instruction makes the policy stop asking for motion.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of `say`."""
+    parser.add_argument("instruction", help='for example "touch the red cube"')
+    parser.add_argument("--namespace", default="", help="namespace of the arm")
+    parser.add_argument("--timeout", type=float, default=10.0, metavar="S",
+                        help="how long to wait for a policy node that is still starting [s] (default: 10)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Publishes the instruction; 0 if a policy node has acknowledged it, 1 if there was none in time."""
+    import rclpy
+    from rclpy.duration import Duration
+    from rclpy.qos import DurabilityPolicy, QoSProfile
+    from std_msgs.msg import String
+
+    rclpy.init()
+    node = rclpy.create_node("smolvla_ros_say", namespace=args.namespace)
+    try:
+        topic = node.resolve_topic_name("instruction")
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        publisher = node.create_publisher(String, topic, latched)
+        publisher.publish(String(data=args.instruction))
+        deadline = time.monotonic() + args.timeout
+        while not any(info.node_name == "policy_node" for info in node.get_subscriptions_info_by_topic(topic)):
+            if time.monotonic() > deadline:
+                print(f"no policy node listens on {topic} after {args.timeout:g} s; "
+                      "is the arm up (`smolvla-ros arm`), in this namespace and ROS domain?", file=sys.stderr)
+                return 1
+            time.sleep(0.05)
+        acknowledged = publisher.wait_for_all_acked(Duration(seconds=max(1.0, deadline - time.monotonic())))
+        return 0 if acknowledged else 1
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
