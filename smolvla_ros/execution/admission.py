@@ -1,0 +1,69 @@
+"""Whether a chunk may be merged at this moment: order, age, steps and the jump at the seam."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .chunk import Chunk, ChunkError, Rejection, check_steps
+from .plan import Motion, Plan
+from .settings import Settings
+
+_S = 1e-9
+
+
+class Admission:
+    """Remembers what was merged last; session and sequence number only grow, also over activations.
+
+    Not locked: the controller owns it.
+    """
+
+    def __init__(self, settings: Settings):
+        self.apply(settings)
+        self._session = self._sequence = 0
+        # Observations made before this instant (ROS clock) are not wanted.
+        self.not_before_ns = 0
+
+    def apply(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def merged(self, chunk: Chunk) -> None:
+        """From now on only newer chunks are admitted."""
+        self._session, self._sequence = chunk.session, chunk.sequence
+
+    def check(self, chunk: Chunk, now_ns: int) -> None:
+        """Refuses a chunk that is not newer than the last one merged, too old, or jumps between its rows.
+
+        Raises:
+            ChunkError: typed.
+        """
+        settings, age_s = self._settings, (now_ns - chunk.stamp_ns) * _S
+        if chunk.session < self._session:
+            raise ChunkError(Rejection.OLD_SESSION, f"session {chunk.session} is older than {self._session}")
+        if chunk.session == self._session and chunk.sequence <= self._sequence:
+            raise ChunkError(Rejection.OLD_SEQUENCE, f"chunk {chunk.sequence} is not newer than {self._sequence}")
+        if age_s < -settings.future_tolerance_s:
+            raise ChunkError(Rejection.FUTURE_STAMP, f"the observation lies {-age_s:.3f} s in the future")
+        if age_s > settings.max_action_age_s:
+            text = f"the observation is {age_s:.2f} s old, allowed {settings.max_action_age_s:.2f} s"
+            raise ChunkError(Rejection.TOO_OLD, text)
+        if chunk.stamp_ns < self.not_before_ns:
+            raise ChunkError(Rejection.BEFORE_HOLD, "the observation was made before the last hold or activation")
+        check_steps(chunk, settings.limits.joints, settings.limits.step)
+
+    def check_plan(self, plan: Plan, last: Motion, now_ns: int) -> None:
+        """Refuses a plan that has nothing left, or whose first command is too far from the motion before it.
+
+        Raises:
+            ChunkError: typed.
+        """
+        if plan.end_ns <= now_ns:
+            raise ChunkError(Rejection.EXPIRED, f"all {len(plan.rows)} rows lie in the past")
+        limits = self._settings.limits
+        jump = np.abs(plan.sample(now_ns).position - last.position)
+        joint = int(np.argmax(jump / limits.jump))
+        if not jump[joint] <= limits.jump[joint]:
+            raise ChunkError(
+                Rejection.JUMP_TOO_LARGE,
+                f"{limits.joints[joint]} would start {jump[joint]:.3g} from where it is, "
+                f"allowed {limits.jump[joint]:.3g}",
+            )

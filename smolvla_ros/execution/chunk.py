@@ -1,0 +1,165 @@
+"""A chunk of actions and the checks that a received one must pass before anything believes it.
+
+What can be said of the message alone is checked here; what depends on the state of the controller (session, age,
+jump from the last command) is checked in `admission` and `controller`, with the same error type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_ROWS = 1000
+MAX_STEP_NS = 1_000_000_000
+
+
+class Rejection(StrEnum):
+    """Why a chunk was refused. The value is the name of its counter."""
+
+    NO_SESSION = "no_session"
+    NO_SEQUENCE = "no_sequence"
+    NO_STAMP = "no_stamp"
+    BAD_STEP = "bad_step"
+    BAD_ROWS = "bad_rows"
+    BAD_FROZEN_ROWS = "bad_frozen_rows"
+    SIZE_MISMATCH = "size_mismatch"
+    DUPLICATE_JOINT = "duplicate_joint"
+    MISSING_JOINT = "missing_joint"
+    UNKNOWN_JOINT = "unknown_joint"
+    NOT_FINITE = "not_finite"
+    STEP_TOO_LARGE = "step_too_large"
+    OLD_SESSION = "old_session"
+    OLD_SEQUENCE = "old_sequence"
+    FUTURE_STAMP = "future_stamp"
+    TOO_OLD = "too_old"
+    BEFORE_HOLD = "before_hold"
+    EXPIRED = "expired"
+    JUMP_TOO_LARGE = "jump_too_large"
+    NOT_ACCEPTING = "not_accepting"
+
+
+class ChunkError(ValueError):
+    """A chunk is refused; `reason` is typed, the text names what was found and what was expected."""
+
+    def __init__(self, reason: Rejection, text: str):
+        self.reason = reason
+        super().__init__(text)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A chunk whose fields have all been checked.
+
+    Attributes:
+        session: identifies one run of the policy; a later run has a larger number.
+        sequence: number within the session, from 1.
+        stamp_ns: time of the observation behind it, on the ROS clock.
+        step_ns: time between two rows.
+        positions: [rows, joints] in rad or m, columns in the robot's order.
+        frozen_rows: leading rows that continue the chunk executed before.
+    """
+
+    session: int
+    sequence: int
+    stamp_ns: int
+    step_ns: int
+    positions: NDArray[np.float64]
+    frozen_rows: int = 0
+
+    @property
+    def rows(self) -> int:
+        return len(self.positions)
+
+    @classmethod
+    def from_fields(
+        cls,
+        joints: Sequence[str],
+        *,
+        session: int,
+        sequence: int,
+        stamp_ns: int,
+        joint_names: Sequence[str],
+        step_ns: int,
+        rows: int,
+        positions: Sequence[float],
+        frozen_rows: int = 0,
+    ) -> Chunk:
+        """Checks the fields of a message and brings its columns into the order of `joints`.
+
+        Raises:
+            ChunkError: the first rule that is broken. Sizes are checked before anything is allocated.
+        """
+        if session <= 0:
+            raise ChunkError(Rejection.NO_SESSION, f"session is {session}, expected the start time of the policy")
+        if sequence <= 0:
+            raise ChunkError(Rejection.NO_SEQUENCE, f"sequence is {sequence}, expected 1 or more")
+        if stamp_ns <= 0:
+            raise ChunkError(Rejection.NO_STAMP, f"stamp is {stamp_ns} ns, expected the time of the observation")
+        if not 0 < step_ns <= MAX_STEP_NS:
+            raise ChunkError(Rejection.BAD_STEP, f"step is {step_ns * 1e-9:g} s, expected more than 0 and at most 1 s")
+        if not 0 < rows <= MAX_ROWS:
+            raise ChunkError(Rejection.BAD_ROWS, f"the chunk has {rows} rows, expected 1 to {MAX_ROWS}")
+        if not 0 <= frozen_rows <= rows:
+            raise ChunkError(Rejection.BAD_FROZEN_ROWS, f"{frozen_rows} of {rows} rows are said to be frozen")
+        columns = _columns(joints, joint_names)
+        if len(positions) != rows * len(joint_names):
+            raise ChunkError(
+                Rejection.SIZE_MISMATCH,
+                f"the chunk has {len(positions)} positions, expected {rows} rows x {len(joint_names)} joints",
+            )
+        table = np.array(positions, dtype=np.float64).reshape(rows, len(joint_names))[:, columns]
+        _check_finite(table, joints)
+        return cls(session, sequence, stamp_ns, step_ns, table, frozen_rows)
+
+
+def check_steps(chunk: Chunk, joints: Sequence[str], max_step: NDArray[np.float64]) -> None:
+    """Refuses a chunk that jumps between two of its rows.
+
+    Args:
+        max_step: largest change from one row to the next, [joints] in rad or m.
+
+    Raises:
+        ChunkError: STEP_TOO_LARGE, naming the joint.
+    """
+    if chunk.rows < 2:
+        return
+    with np.errstate(over="ignore"):  # an overflow gives inf, which is too large as well
+        steps = np.abs(np.diff(chunk.positions, axis=0)).max(axis=0)
+    worst = int(np.argmax(steps / max_step))
+    if steps[worst] > max_step[worst]:
+        raise ChunkError(
+            Rejection.STEP_TOO_LARGE,
+            f"{joints[worst]} moves by {steps[worst]:.3g} between two rows, allowed {max_step[worst]:.3g}",
+        )
+
+
+def _columns(joints: Sequence[str], names: Sequence[str]) -> list[int]:
+    places = {name: column for column, name in enumerate(names)}
+    if len(places) != len(names):
+        twice = sorted({name for name in names if list(names).count(name) > 1})
+        raise ChunkError(Rejection.DUPLICATE_JOINT, f"the chunk names {', '.join(twice)} more than once")
+    missing = [name for name in joints if name not in places]
+    if missing:
+        raise ChunkError(
+            Rejection.MISSING_JOINT,
+            f"the chunk lacks {', '.join(missing)}; it has {', '.join(names) or 'no joint'}",
+        )
+    unknown = sorted(set(names) - set(joints))
+    if unknown:
+        raise ChunkError(
+            Rejection.UNKNOWN_JOINT, f"the chunk moves {', '.join(unknown)}; the robot has {', '.join(joints)}"
+        )
+    return [places[name] for name in joints]
+
+
+def _check_finite(table: NDArray[np.float64], joints: Sequence[str]) -> None:
+    finite = np.isfinite(table)
+    if not finite.all():
+        row, column = np.argwhere(~finite)[0]
+        raise ChunkError(
+            Rejection.NOT_FINITE, f"row {row} of {joints[column]} is {table[row, column]}, expected a finite number"
+        )

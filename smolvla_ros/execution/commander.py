@@ -1,0 +1,96 @@
+"""The motion that was commanded last, and the next one: where limits are applied and nowhere else.
+
+Not locked: the controller owns it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .limits import Limited, Limiter
+from .plan import Motion, Plan
+from .settings import Settings
+
+Vector = NDArray[np.float64]
+
+_S = 1e-9
+
+
+class Command(NamedTuple):
+    """What is sent to the arm for one instant: positions and velocities, each [joints] in rad or m, s."""
+
+    positions: Vector
+    velocities: Vector
+
+
+class Commander:
+    """Follows desired motions inside the limits, and brakes."""
+
+    def __init__(self, settings: Settings):
+        self.apply(settings)
+        self.reset()
+
+    def apply(self, settings: Settings) -> None:
+        self._limits = settings.limits
+        self._limiter = Limiter(settings.limits, settings.period_s)
+
+    def reset(self) -> None:
+        """Nothing was commanded yet."""
+        # As finite differences of what was sent, which is what the limits are about.
+        self._last: Motion | None = None
+        # With the derivatives of the plan where the limits left it alone, which is what the next seam continues.
+        self._smooth: Motion | None = None
+
+    @property
+    def last(self) -> Motion | None:
+        """The motion commanded last; None before the first."""
+        return self._smooth
+
+    @property
+    def at_rest(self) -> bool:
+        return self._last is None or not self._last.velocity.any()
+
+    def seed(self, positions: Vector) -> None:
+        """Motion starts from here, at rest."""
+        self._last = self._smooth = Motion.at_rest(positions)
+
+    def follow(self, desired: Motion) -> Limited | None:
+        """Commands the motion nearest to `desired`; None, and no change, if that would not be finite."""
+        assert self._last is not None, "seed comes first"
+        limited = self._limiter.step(self._last, desired)
+        if not np.isfinite(limited.motion.position).all():
+            return None
+        self._last = limited.motion
+        cut = Motion(self._last.position, self._last.velocity, np.zeros_like(self._last.velocity))
+        self._smooth = cut if limited.any else desired
+        return limited
+
+    def brake(self) -> None:
+        """Commands the next motion on the way to standing still; nothing before the first motion."""
+        if self._last is not None:
+            self._last = self._smooth = self._limiter.brake(self._last)
+
+    def command(self) -> Command | None:
+        """What to send now."""
+        if self._last is None or self._smooth is None:
+            return None
+        return Command(self._last.position, self._smooth.velocity)
+
+    def look_ahead(self, plan: Plan | None, now_ns: int, spacing_s: float, points: int) -> list[Command]:
+        """The present command and the ones that would follow it if nothing new came, `spacing_s` apart."""
+        present = self.command()
+        if present is None or self._last is None:
+            return []
+        limiter, motion = Limiter(self._limits, spacing_s), self._last
+        commands = [present]
+        for point in range(1, points):
+            at_ns = now_ns + round(point * spacing_s / _S)
+            if plan is not None and at_ns < plan.end_ns:
+                motion = limiter.step(motion, plan.sample(at_ns)).motion
+            else:
+                motion = limiter.brake(motion)
+            commands.append(Command(motion.position, motion.velocity))
+        return commands

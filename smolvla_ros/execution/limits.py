@@ -1,0 +1,151 @@
+"""Limits of the joints, and the step that keeps every command inside them.
+
+`Limiter.step` is a pure function from the motion commanded last to the next one, so the same code serves the control
+step and the look-ahead of a trajectory. With T the control period, every command obeys
+
+    |q' - q| <= v_max T,   |v' - v| <= a_max T,   lower <= q' <= upper,
+
+the last one also in the future: a velocity is only taken if the joint can still brake before its limit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .plan import Motion
+
+Vector = NDArray[np.float64]
+
+# A difference below this is rounding, not a limit at work [rad or m].
+_ROUNDING = 1e-9
+
+
+class LimitError(ValueError):
+    """Limits that cannot be used; the text names each joint, the value and what is expected."""
+
+
+@dataclass(frozen=True)
+class JointLimits:
+    """Limits of all joints, each [joints] in rad or m, s.
+
+    Attributes:
+        joints: names, in the order of the columns.
+        lower, upper: positions, margins already taken off.
+        velocity, acceleration: largest magnitudes.
+        step: largest change between two rows of a chunk.
+        jump: largest distance from the last command to a new chunk.
+        tracking: largest distance between command and measured position.
+
+    Raises:
+        LimitError: naming everything that is not finite, not positive, or lower >= upper.
+    """
+
+    joints: tuple[str, ...]
+    lower: Vector
+    upper: Vector
+    velocity: Vector
+    acceleration: Vector
+    step: Vector
+    jump: Vector
+    tracking: Vector
+
+    def __post_init__(self) -> None:
+        problems = []
+        for index, joint in enumerate(self.joints):
+            lower, upper = self.lower[index], self.upper[index]
+            if not (np.isfinite(lower) and np.isfinite(upper) and lower < upper):
+                problems.append(
+                    f"joint '{joint}' may move from {lower:g} to {upper:g} (margin taken off), expected a finite range "
+                    "with the lower limit below the upper one"
+                )
+            for name in ("velocity", "acceleration", "step", "jump", "tracking"):
+                value = getattr(self, name)[index]
+                if not (np.isfinite(value) and value > 0.0):
+                    problems.append(f"the {name} limit of joint '{joint}' is {value:g}, expected a positive number")
+        if problems:
+            raise LimitError("; ".join(problems))
+
+
+class Limited(NamedTuple):
+    """The next command, and which joints each limit changed ([joints] of bool)."""
+
+    motion: Motion
+    position: NDArray[np.bool_]
+    velocity: NDArray[np.bool_]
+    acceleration: NDArray[np.bool_]
+
+    @property
+    def any(self) -> bool:
+        """Whether any limit changed the command."""
+        return bool(self.position.any() or self.velocity.any() or self.acceleration.any())
+
+
+class Limiter:
+    """Keeps commands inside the limits for one period between commands."""
+
+    def __init__(self, limits: JointLimits, period_s: float):
+        self._limits = limits
+        self._period_s = period_s
+        self._brake = _Braking(limits.acceleration, period_s)
+
+    def step(self, last: Motion, desired: Motion) -> Limited:
+        """The command nearest to `desired` that can follow `last`.
+
+        The joint is driven at the desired velocity plus what closes the gap without overshooting it.
+        """
+        period, limits = self._period_s, self._limits
+        # A start outside the limits (a sagging arm) may stay there or come in, never go further out.
+        lower, upper = np.minimum(limits.lower, last.position), np.maximum(limits.upper, last.position)
+        target = np.minimum(np.maximum(desired.position, lower), upper)
+        position_hit = np.abs(desired.position - np.clip(desired.position, limits.lower, limits.upper)) > _ROUNDING
+        gap = target - last.position - desired.velocity * period
+        direct = np.abs(gap) / period
+        approach = np.minimum(direct, self._brake.speed(np.abs(gap)))
+        wanted = desired.velocity + np.copysign(approach, gap)
+        fast = np.minimum(np.maximum(wanted, -limits.velocity), limits.velocity)
+        reach = limits.acceleration * period
+        reachable = np.minimum(np.maximum(fast, last.velocity - reach), last.velocity + reach)
+        # Position last: if a start left no room to brake, staying inside wins over the acceleration.
+        velocity = np.minimum(
+            np.maximum(reachable, -self._brake.speed(last.position - lower)), self._brake.speed(upper - last.position)
+        )
+        velocity_hit = np.abs(fast - wanted) * period > _ROUNDING
+        acceleration_hit = (np.abs(reachable - fast) + direct - approach) * period > _ROUNDING
+        position = np.minimum(np.maximum(last.position + velocity * period, lower), upper)
+        motion = Motion(position, velocity, (velocity - last.velocity) / period)
+        return Limited(motion, position_hit, velocity_hit, acceleration_hit)
+
+    def brake(self, last: Motion) -> Motion:
+        """The next command on the way to standing still, as fast as the acceleration allows."""
+        if not last.velocity.any():
+            return Motion.at_rest(last.position)
+        reach = self._limits.acceleration * self._period_s
+        velocity = last.velocity - np.minimum(np.maximum(last.velocity, -reach), reach)
+        position = last.position + velocity * self._period_s
+        outside = (position < self._limits.lower) & (velocity < 0) | (position > self._limits.upper) & (velocity > 0)
+        if outside.any():  # only a start with no room to brake comes here
+            velocity = np.where(outside, 0.0, velocity)
+            position = last.position + velocity * self._period_s
+        return Motion(position, velocity, (velocity - last.velocity) / self._period_s)
+
+
+class _Braking:
+    """The largest speed from which a joint stops within a distance, in steps of one period.
+
+    Travelling v T now and slowing by a T each period covers v^2 / (2 a) + v T / 2; solved for v. Below a T one last
+    step of v T is all there is.
+    """
+
+    def __init__(self, acceleration: Vector, period_s: float):
+        self._half_step = 0.5 * acceleration * period_s
+        self._square = self._half_step**2
+        self._double = 2.0 * acceleration
+        self._period_s = period_s
+
+    def speed(self, distance: Vector) -> Vector:
+        """[joints] for distances [joints], none of them negative."""
+        return np.minimum(distance / self._period_s, np.sqrt(self._square + self._double * distance) - self._half_step)

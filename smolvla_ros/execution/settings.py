@@ -1,0 +1,60 @@
+"""Everything that the controller is told once: a frozen value built from checked parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .interpolation import INTERPOLATIONS
+from .limits import JointLimits
+from .merge import MERGE_RULES
+
+ALIGNMENTS = ("executed", "stamp")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of the controller; times in s.
+
+    Attributes:
+        limits: limits of all joints, whose order is that of every vector.
+        period_s: time between two control steps.
+        merge_rule: one of `merge.MERGE_RULES`.
+        ensemble_decay: m of temporal ensembling.
+        ease_in_rows: steps of the policy over which a seam is eased out; 0 leaves the seam to the limits.
+        interpolation: 'linear' or 'cubic'.
+        alignment: 'executed' does not count time spent holding since the observation, 'stamp' does.
+        max_action_age_s: no action is executed whose observation is older.
+        future_tolerance_s: how far a stamp may lie in the future.
+        state_timeout_s: joint states older than this are stale.
+        tracking_timeout_s, clamping_timeout_s: how long a tracking error or a clamped position is tolerated.
+        clamping_excess: how far outside the limits a position must be to count as lasting clamping [rad or m].
+        clock_jump_s: a ROS clock that gains more than this against the steady clock has jumped.
+        dry_run: the arm does not follow, so nothing is concluded from that.
+    """
+
+    limits: JointLimits
+    period_s: float
+    merge_rule: str = "latest_only"
+    ensemble_decay: float = 0.01
+    ease_in_rows: int = 5
+    interpolation: str = "cubic"
+    alignment: str = "executed"
+    max_action_age_s: float = 5.0
+    future_tolerance_s: float = 0.1
+    state_timeout_s: float = 0.25
+    tracking_timeout_s: float = 1.0
+    clamping_timeout_s: float = 1.0
+    clamping_excess: float = 0.1
+    clock_jump_s: float = 1.0
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value, choices in (
+            ("merge_rule", self.merge_rule, MERGE_RULES),
+            ("interpolation", self.interpolation, INTERPOLATIONS),
+            ("alignment", self.alignment, ALIGNMENTS),
+        ):
+            if value not in choices:
+                raise ValueError(f"{name} is {value!r}, expected one of {', '.join(choices)}")
+        if not self.period_s > 0.0:
+            raise ValueError(f"period is {self.period_s} s, expected more than 0")

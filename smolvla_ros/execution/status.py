@@ -1,0 +1,104 @@
+"""What the controller says about itself: state, one reason, counters. Numbers equal those of ExecutionStatus.msg."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .chunk import Rejection
+
+
+class State(IntEnum):
+    """State of the controller."""
+
+    INACTIVE = 0
+    HOLDING = 1
+    FOLLOWING = 2
+    STOPPED = 3
+
+
+class Reason(IntEnum):
+    """Why the controller holds."""
+
+    NONE = 0
+    WAITING_FOR_JOINT_STATES = 1
+    JOINT_STATES_STALE = 2
+    WAITING_FOR_CHUNK = 3
+    CHUNK_EXHAUSTED = 4
+    JUMP_TOO_LARGE = 5
+    PERSISTENT_CLAMPING = 6
+    TRACKING_ERROR = 7
+    CLOCK_JUMP = 8
+    CONFLICTING_PUBLISHER = 9
+    STOP_REQUESTED = 10
+    INTERNAL_ERROR = 11
+
+
+class ClampCounter:
+    """Control periods in which one kind of limit changed a command: of any joint, and by joint."""
+
+    def __init__(self, joints: int):
+        self.ticks = 0
+        self.by_joint = [0] * joints
+
+    def count(self, hit: NDArray[np.bool_]) -> None:
+        """Args: hit: [joints] whose command was changed."""
+        if hit.any():
+            self.ticks += 1
+            for joint in np.flatnonzero(hit):
+                self.by_joint[joint] += 1
+
+
+class Counters:
+    """Counts since activation. Rows are counted by the timeline."""
+
+    def __init__(self, joints: int):
+        self.ticks = self.idle_ticks = 0
+        self.chunks_received = self.chunks_merged = self.joint_states_rejected = 0
+        self.rejected: dict[Rejection, int] = {}
+        self.position = ClampCounter(joints)
+        self.velocity = ClampCounter(joints)
+        self.acceleration = ClampCounter(joints)
+
+    @property
+    def chunks_rejected(self) -> int:
+        return sum(self.rejected.values())
+
+    def reject(self, reason: Rejection) -> None:
+        self.rejected[reason] = self.rejected.get(reason, 0) + 1
+
+
+@dataclass(frozen=True)
+class Transition:
+    """A change of state or reason: when (ROS clock), to what, and one sentence."""
+
+    now_ns: int
+    state: State
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True)
+class Status:
+    """A snapshot; the fields are those of ExecutionStatus.msg. Times in s, negative where there is none."""
+
+    now_ns: int
+    state: State
+    reason: Reason
+    detail: str
+    session: int
+    sequence: int
+    row: int
+    remaining_rows: int
+    remaining_s: float
+    action_age_s: float
+    seam_jump: float
+    idle_fraction: float
+    rows_received: int
+    rows_executed: int
+    rows_discarded: int
+    rows_queued: int
+    counters: Counters

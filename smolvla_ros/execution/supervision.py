@@ -1,0 +1,99 @@
+"""What forbids motion: every condition in one place, in order of severity, each with its reason and one sentence.
+
+Not locked: the controller owns it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .plan import Motion
+from .settings import Settings
+from .status import Reason
+from .watch import ClockWatch, JointStateWatch, Persistence
+
+Vector = NDArray[np.float64]
+Fault = tuple[Reason, str]
+
+
+class Supervision:
+    """Requests from outside and watchdogs.
+
+    Attributes:
+        stopped: stop was requested and not yet taken back.
+        halting: the controller is about to be deactivated.
+        conflict: who else publishes on our topics; empty if nobody does.
+        failure: what must not have happened; empty if nothing did.
+    """
+
+    def __init__(self, settings: Settings):
+        self.joint_states = JointStateWatch()
+        self.apply(settings)
+        self.reset()
+
+    def apply(self, settings: Settings) -> None:
+        self._settings = settings
+        self.clock = ClockWatch(round(settings.clock_jump_s * 1e9))
+        self._tracking = Persistence(settings.tracking_timeout_s)
+        self._clamping = Persistence(settings.clamping_timeout_s)
+
+    def reset(self) -> None:
+        self.stopped = self.halting = False
+        self.conflict = self.failure = ""
+        self._tracking_detail = ""
+        self.joint_states.reset()
+        self.clock.reset()
+        self._tracking.reset()
+        self._clamping.reset()
+
+    def clock_jumped(self, now_ns: int) -> None:
+        """Durations start anew; the joint state known is as old as the steady clock says."""
+        self.joint_states.restamp(now_ns)
+        self._tracking.reset()
+        self._clamping.reset()
+
+    def fault(self, now_ns: int, steady_ns: int) -> Fault | None:
+        """The most severe condition that forbids motion at this instant."""
+        if self.failure:
+            return Reason.INTERNAL_ERROR, self.failure
+        if self.stopped:
+            return Reason.STOP_REQUESTED, "stopped by service; call ~/resume to go on"
+        if self.halting:
+            return Reason.WAITING_FOR_CHUNK, "being deactivated"
+        if self.conflict:
+            return Reason.CONFLICTING_PUBLISHER, self.conflict
+        if self.joint_states.positions is None:
+            return Reason.WAITING_FOR_JOINT_STATES, "no complete, finite joint state was received since activation"
+        age_s, limit_s = self.joint_states.age_s(now_ns, steady_ns), self._settings.state_timeout_s
+        if age_s > limit_s:
+            return Reason.JOINT_STATES_STALE, f"the last joint state is {age_s:.2f} s old, allowed {limit_s:.2f} s"
+        if self._tracking_detail:
+            return Reason.TRACKING_ERROR, self._tracking_detail
+        return None
+
+    def watch_tracking(self, commanded: Motion | None, now_ns: int, steady_ns: int) -> None:
+        """Compares the command with the measured positions; called in every control period."""
+        measured, limits = self.joint_states.positions, self._settings.limits
+        if commanded is None or measured is None or self._settings.dry_run:
+            self._tracking.reset()
+            self._tracking_detail = ""
+            return
+        excess = np.abs(commanded.position - measured) - limits.tracking
+        joint = int(np.argmax(excess))
+        self._tracking_detail = ""
+        if self._tracking.lasts(bool(excess[joint] > 0.0), now_ns, steady_ns):
+            allowed = limits.tracking[joint]
+            error = excess[joint] + allowed
+            self._tracking_detail = f"{limits.joints[joint]} is {error:.3g} from its command, allowed {allowed:.3g}"
+
+    def lasting_clamp(self, desired: Motion, now_ns: int, steady_ns: int) -> str:
+        """Says so if positions outside the limits have been asked for too long; empty otherwise."""
+        limits = self._settings.limits
+        outside = np.maximum(desired.position - limits.upper, limits.lower - desired.position)
+        joint = int(np.argmax(outside))
+        far = bool(outside[joint] > self._settings.clamping_excess)
+        if not self._clamping.lasts(far, now_ns, steady_ns):
+            return ""
+        self._clamping.reset()
+        return f"the policy wants {limits.joints[joint]} {outside[joint]:.3g} outside its limits"
