@@ -61,7 +61,7 @@ class Expert:
     def step(self, joints: NDArray[np.float64], goal: Goal) -> NDArray[np.float64]:
         """The joints one step of `STEP_S` later."""
         tool = self.kinematics.tool(joints)
-        distance = np.hypot(*np.moveaxis(tool - goal.top, -1, 0)[:2])
+        distance = np.hypot(tool[..., 0] - goal.top[..., 0], tool[..., 1] - goal.top[..., 1])
         near, far = _FUNNEL_M
         above = np.clip((distance - near) / (far - near), 0.0, 1.0)
         change = goal.touch + above[..., None] * (goal.hover - goal.touch) - joints

@@ -43,13 +43,13 @@ class Kinematics:
     def tool(self, joints: ArrayLike) -> NDArray[np.float64]:
         """Position of the tool point, between the finger tips: joints [..., 6] to positions [..., 3]."""
         joints = np.asarray(joints, float)
-        point = np.broadcast_to(self._tool_offset, (*joints.shape[:-1], 3))
+        point = np.broadcast_to(self._tool_offset[:, None], (3, joints[..., 0].size))
         for i in reversed(range(len(self._offsets))):  # from the gripper's frame to the base's
-            x, y, z = np.moveaxis(point, -1, 0)
-            cos, sin = np.cos(joints[..., i]), np.sin(joints[..., i])
-            turned = np.stack([cos * x - sin * y, sin * x + cos * y, z], axis=-1)
-            point = turned @ self._turns[i].T + self._offsets[i]
-        return point
+            angle = joints[..., i].ravel()
+            cos, sin = np.cos(angle), np.sin(angle)
+            turned = np.array([cos * point[0] - sin * point[1], sin * point[0] + cos * point[1], point[2]])
+            point = self._turns[i] @ turned + self._offsets[i][:, None]
+        return point.T.reshape(*joints.shape[:-1], 3)
 
     def inverse(self, position: ArrayLike, roll: float = 0.0, gripper: float = 0.1) -> NDArray[np.float64]:
         """Joints that bring the tool point to `position` [3] to within 1 mm.
@@ -62,11 +62,11 @@ class Kinematics:
         joints = np.array([pan, *_START[1:], roll, gripper])
         jacobian = np.zeros((3, self._model.nv))
         for _ in range(_ITERATIONS):
-            error = position - self.tool(joints)
-            if np.linalg.norm(error) < TOLERANCE_M / 20:
-                return joints
             self._data.qpos[: len(JOINTS)] = joints
             mujoco.mj_kinematics(self._model, self._data)
+            error = position - self._data.site_xpos[self._site]
+            if np.linalg.norm(error) < TOLERANCE_M / 20:
+                return joints
             mujoco.mj_comPos(self._model, self._data)
             mujoco.mj_jacSite(self._model, self._data, jacobian, None, self._site)
             j = jacobian[:, :4]

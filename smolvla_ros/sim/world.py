@@ -63,7 +63,8 @@ class World:
         self.place_arm(HOME)
         for cube in self.layout.cubes:
             self._place_cube(cube.colour, cube.xy, cube.yaw)
-        self.forget_touch()
+        self._touched = ""
+        self._excused: set[str] = set()
         self._unstepped_s = 0.0
         self.step(_SETTLE_S)
         self.data.time = 0.0
@@ -120,10 +121,10 @@ class World:
     def forget_touch(self) -> None:
         """Starts the next task without a new layout: `touched` is '' until a finger meets a cube.
 
-        Cubes under the fingers at this moment do not count for that task: while leaving one, a finger can brush it.
+        The cube touched last and those under the fingers now do not count: while leaving one, a finger can brush it.
         """
+        self._excused = self._contacts() | {self._touched}
         self._touched = ""
-        self._excused = self._contacts()
 
     def cube_position(self, colour: str) -> NDArray[np.float64]:
         """Centre of a cube [3], m."""
