@@ -1,0 +1,1 @@
+"""Reading a LeRobot checkpoint folder, and refusing what would run wrong."""

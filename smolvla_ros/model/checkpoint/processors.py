@@ -1,0 +1,140 @@
+"""The pre- and post-processing that a checkpoint asks for: from its JSON pipelines, or as LeRobot had it before them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from smolvla_ros.model.checkpoint.files import JsonObject, inside, open_safetensors, read_json
+from smolvla_ros.model.checkpoint.settings import Settings
+from smolvla_ros.model.checkpoint.statistics import Source, Statistics, read_statistics
+from smolvla_ros.model.errors import CheckpointError
+from smolvla_ros.model.text import TextSettings
+
+PREPROCESSOR, POSTPROCESSOR = "policy_preprocessor.json", "policy_postprocessor.json"
+
+# Class names of the steps, for files that name a class instead of a registered step.
+_CLASSES = {
+    "RenameObservationsProcessorStep": "rename_observations_processor",
+    "AddBatchDimensionProcessorStep": "to_batch_processor",
+    "SmolVLANewLineProcessor": "smolvla_new_line_processor",
+    "TokenizerProcessorStep": "tokenizer_processor",
+    "DeviceProcessorStep": "device_processor",
+    "NormalizerProcessorStep": "normalizer_processor",
+    "UnnormalizerProcessorStep": "unnormalizer_processor",
+}
+_OLD_GROUPS = {"observation.state": "normalize_inputs", "action": "unnormalize_outputs"}
+
+
+@dataclass(frozen=True)
+class Processing:
+    """Everything that happens to data outside the network.
+
+    `state` and `action` give the statistics of observation and action. `aloha_outside` tells that ALOHA's
+    conversion happens in checkpoint units, outside the normalisation, as LeRobot did up to 0.3.
+    """
+
+    text: TextSettings
+    tokenizer_name: str
+    state: Source
+    action: Source
+    rename_map: Mapping[str, str] = field(default_factory=dict)
+    aloha_outside: bool = False
+
+
+def read_processing(folder: Path, raw: JsonObject, choices: Mapping[str, str]) -> Processing:
+    """The processing of the checkpoint in `folder` whose `config.json` holds `raw`."""
+    if (folder / PREPROCESSOR).exists() or (folder / POSTPROCESSOR).exists():
+        return _from_pipelines(folder, choices)
+    return _from_old_format(folder, raw, choices)
+
+
+def _from_pipelines(folder: Path, choices: Mapping[str, str]) -> Processing:
+    before, after = _steps(folder / PREPROCESSOR), _steps(folder / POSTPROCESSOR)
+    _refuse_unknown(folder / PREPROCESSOR, before, "normalizer_processor")
+    _refuse_unknown(folder / POSTPROCESSOR, after, "unnormalizer_processor")
+    rename = before.get("rename_observations_processor", {}).get("config", {})
+    tokenizer = Settings(before["tokenizer_processor"].get("config", {}), folder / PREPROCESSOR)
+    artifacts = Settings(before["tokenizer_processor"], folder / PREPROCESSOR).section("artifacts")
+    return Processing(
+        text=TextSettings(
+            max_length=tokenizer.get("max_length", 512),
+            truncation=tokenizer.get("truncation", True),
+            ends_with_newline="smolvla_new_line_processor" in before,
+        ),
+        tokenizer_name=artifacts.get("tokenizer_name", "") or tokenizer.get("tokenizer_name", ""),
+        state=_source(folder / PREPROCESSOR, before["normalizer_processor"], choices),
+        action=_source(folder / POSTPROCESSOR, after["unnormalizer_processor"], choices),
+        rename_map=_rename_map(Settings(rename, folder / PREPROCESSOR)),
+    )
+
+
+def _steps(path: Path) -> dict[str, JsonObject]:
+    """The pipeline's steps by registered name, in order."""
+    found = read_json(path).get("steps")
+    if not isinstance(found, list) or not all(isinstance(step, dict) for step in found):
+        raise CheckpointError(f"{path}: 'steps' is not a list of steps; copy the file again")
+    steps: dict[str, JsonObject] = {}
+    for step in found:
+        class_name = str(step.get("class", "")).rpartition(".")[2]
+        name = step.get("registry_name") or _CLASSES.get(class_name, class_name)
+        if name in steps:
+            raise CheckpointError(f"{path}: the step {name!r} stands twice; expected each step once")
+        steps[str(name)] = step
+    return steps
+
+
+def _refuse_unknown(path: Path, steps: Mapping[str, Any], normaliser: str) -> None:
+    """Every step must be one whose effect is known here, and the needed ones must be there."""
+    needed = {normaliser} if normaliser == "unnormalizer_processor" else {normaliser, "tokenizer_processor"}
+    missing, unknown = sorted(needed - steps.keys()), sorted(steps.keys() - set(_CLASSES.values()))
+    if missing:
+        raise CheckpointError(f"{path}: the step {', '.join(missing)} is missing; copy the file again")
+    if unknown:
+        raise CheckpointError(
+            f"{path}: the step {', '.join(unknown)} is not part of SmolVLA's processing; without it the policy would "
+            f"run wrong. Known steps: {', '.join(sorted(_CLASSES.values()))}"
+        )
+
+
+def _source(path: Path, step: JsonObject, choices: Mapping[str, str]) -> Source:
+    config = Settings(step, path).section("config")
+    state_file = Settings(step, path).get("state_file", "")
+    statistics: Statistics = {}
+    if state_file:
+        statistics = read_statistics(inside(path.parent, state_file, path))
+    modes = {str(kind): str(mode) for kind, mode in config.section("norm_map").values.items()}
+    return Source(path, statistics, modes, config.get("eps", 1e-8), choices)
+
+
+def _rename_map(settings: Settings) -> dict[str, str]:
+    names = settings.section("rename_map").values
+    if not all(isinstance(new, str) for new in names.values()):
+        raise settings.refuse("rename_map", "names of observations mapped to names")
+    return dict(names)
+
+
+def _from_old_format(folder: Path, raw: JsonObject, choices: Mapping[str, str]) -> Processing:
+    """Before September 2025 the statistics were tensors of the model, and text was never cut."""
+    path = folder / "model.safetensors"
+    statistics: Statistics = {}
+    with open_safetensors(path) as tensors:
+        for key in sorted(tensors.keys()):
+            for feature, group in _OLD_GROUPS.items():
+                before, _, after = key.partition("buffer_" + feature.replace(".", "_") + ".")
+                if after and before.startswith(f"{group}."):
+                    variant = before.removeprefix(f"{group}.").rstrip("_")
+                    name = f"{variant}.{feature}" if variant else feature
+                    statistics.setdefault(name, {})[after] = tensors.get_tensor(key).float().clone()
+    settings = Settings(raw, folder / "config.json")
+    modes = {str(kind): str(mode) for kind, mode in settings.section("normalization_mapping").values.items()}
+    source = Source(path, statistics, modes, 1e-8, choices, always_add_eps=True)
+    return Processing(
+        text=TextSettings(max_length=settings.get("tokenizer_max_length", 48), truncation=False),
+        tokenizer_name="",
+        state=source,
+        action=source,
+        aloha_outside=True,
+    )

@@ -1,0 +1,117 @@
+"""Statistics of the training data -> `Normaliser`, or the reason why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from smolvla_ros.model.checkpoint.files import open_safetensors, read_json
+from smolvla_ros.model.errors import CheckpointError
+from smolvla_ros.model.normalisation import STATISTICS_OF_MODE, Normaliser
+
+Statistics = dict[str, dict[str, Tensor]]
+
+NONE = "none"  # the choice to run a feature un-normalised
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a feature's statistics come from: all sets of the checkpoint, the mode, and the user's choices.
+
+    `choices` maps a feature to the name of a set, to 'none', or to a .json (a dataset's meta/stats.json) or
+    .safetensors file that holds the feature's statistics.
+    """
+
+    path: Path
+    sets: Statistics
+    modes: Mapping[str, str]
+    eps: float
+    choices: Mapping[str, str]
+    always_add_eps: bool = False
+
+    def normaliser(self, feature: str, kind: str, size: int | None) -> Normaliser | None:
+        """The normaliser of `feature` (kind STATE, ACTION or VISUAL), or None where nothing is to be done.
+
+        Raises:
+            CheckpointError: the mode needs statistics that are missing, of another size, not finite or flat.
+        """
+        mode, choice = self.modes.get(kind, "IDENTITY"), self.choices.get(feature, "")
+        if mode not in STATISTICS_OF_MODE:
+            raise CheckpointError(f"{self.path}: normalisation {mode!r}, expected one of {', '.join(STATISTICS_OF_MODE)}")
+        if mode == "IDENTITY" or choice == NONE:
+            return None
+        found = self._chosen(feature, choice)
+        names = STATISTICS_OF_MODE[mode]
+        if found is None or any(name not in found for name in names):
+            raise CheckpointError(self._missing(feature, mode, choice))
+        low, high = (found[name].float() for name in names)
+        self._check(feature, mode, dict(zip(names, (low, high), strict=True)), size)
+        if kind == "VISUAL":
+            low, high = low.reshape(-1, 1, 1), high.reshape(-1, 1, 1)
+        return Normaliser(mode, low, high, self.eps, self.always_add_eps)
+
+    def _chosen(self, feature: str, choice: str) -> dict[str, Tensor] | None:
+        if not choice:
+            return self.sets.get(feature)
+        if choice.endswith((".json", ".safetensors")):
+            return read_statistics(Path(choice).expanduser()).get(feature)
+        return self.sets.get(choice)
+
+    def _missing(self, feature: str, mode: str, choice: str) -> str:
+        needed = " and ".join(STATISTICS_OF_MODE[mode])
+        sets = "; ".join(f"{name} ({', '.join(sorted(stats))})" for name, stats in sorted(self.sets.items()))
+        named = f" in the chosen {choice!r}" if choice else ""
+        return (
+            f"{self.path}: no {needed} of {feature!r}{named}, needed for {mode}; sets found: {sets or 'none'}. "
+            f"Without them the policy would run on wrong numbers. Choose a set or a file for it, for example "
+            f"statistics={{{feature!r}: 'meta/stats.json'}} from its dataset, or {NONE!r} to run it un-normalised"
+        )
+
+    def _check(self, feature: str, mode: str, stats: Mapping[str, Tensor], size: int | None) -> None:
+        low, high = stats.values()
+        where = f"{self.path}: statistics of {feature!r}"
+        for name, values in stats.items():
+            if not torch.isfinite(values).all():
+                raise CheckpointError(
+                    f"{where}: {name} is {_numbers(values)}, which were never set; save the policy again with its "
+                    "dataset's statistics, or choose others"
+                )
+        if low.shape != high.shape or (size is not None and low.shape != (size,)):
+            raise CheckpointError(
+                f"{where} have shapes {list(low.shape)} and {list(high.shape)}, expected [{size or 3}]; "
+                "they belong to another robot"
+            )
+        spread = high if mode == "MEAN_STD" else high - low
+        if (spread <= 0).any():
+            flat = [str(i) for i in torch.nonzero(spread.flatten() <= 0).flatten().tolist()]
+            raise CheckpointError(
+                f"{where}: the spread of value {', '.join(flat)} is not above 0 ({' and '.join(stats)} of {mode}); "
+                "such a value carries nothing and would be divided by zero: give it a spread or train without it"
+            )
+
+
+def read_statistics(path: Path) -> Statistics:
+    """Statistics by feature from a processor's state file or from a dataset's `meta/stats.json`."""
+    if path.suffix == ".json":
+        try:
+            return {
+                feature: {name: torch.tensor(values, dtype=torch.float32) for name, values in stats.items()}
+                for feature, stats in read_json(path).items()
+            }
+        except (AttributeError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path} does not hold statistics ({error}); expected a meta/stats.json") from error
+    with open_safetensors(path) as tensors:
+        found: Statistics = {}
+        for key in tensors.keys():  # noqa: SIM118
+            feature, _, name = key.rpartition(".")
+            found.setdefault(feature, {})[name] = tensors.get_tensor(key).float().clone()
+        return found
+
+
+def _numbers(values: Tensor) -> str:
+    shown = ", ".join(f"{value:g}" for value in values.flatten()[:6].tolist())
+    return f"[{shown}{', ...' if values.numel() > 6 else ''}]"

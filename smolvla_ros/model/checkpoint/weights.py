@@ -1,0 +1,144 @@
+"""`model.safetensors` -> the network's parameters, tensor by tensor."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from smolvla_ros.model.checkpoint.files import open_safetensors
+from smolvla_ros.model.config import SmolVLAConfig
+from smolvla_ros.model.errors import CheckpointError
+from smolvla_ros.model.layers import FusedLinear
+from smolvla_ros.model.network import SmolVLANetwork
+
+_VLM = "vlm_with_expert.vlm.model."
+_RENAMED = (
+    ("vision.patch_embedding.", f"{_VLM}vision_model.embeddings.patch_embedding."),
+    ("vision.position_embedding.", f"{_VLM}vision_model.embeddings.position_embedding."),
+    ("vision.layers.", f"{_VLM}vision_model.encoder.layers."),
+    ("vision.", f"{_VLM}vision_model."),
+    ("connector.", f"{_VLM}connector.modality_projection."),
+    ("language.", f"{_VLM}text_model."),
+    ("expert.", "vlm_with_expert.lm_expert."),
+)
+_WRAPPERS = ("_orig_mod.", "module.")  # torch.compile and DistributedDataParallel
+_OLD_STATISTICS = re.compile(r"^(normalize_inputs|normalize_targets|unnormalize_outputs)\.")
+
+
+def checkpoint_views(network: SmolVLANetwork) -> dict[str, Tensor]:
+    """Every tensor that the network uses, by its name in a checkpoint; writing into one sets the network."""
+    views: dict[str, Tensor] = {}
+    for path, module in network.named_modules():
+        if isinstance(module, FusedLinear):
+            parent = path.rpartition(".")[0]
+            named = {f"{parent}.{name}": view for name, view in module.named_parts().items()}
+        else:
+            named = {f"{path}.{name}": tensor for name, tensor in module.named_parameters(recurse=False)}
+        views |= {_checkpoint_name(name): tensor for name, tensor in named.items()}
+    return views
+
+
+def unused_shapes(config: SmolVLAConfig) -> dict[str, tuple[int, ...]]:
+    """Tensors that LeRobot stores and no action depends on, by name: what the last language layer's keys and values
+    do not pass through, the final norm and the language head."""
+    text, last = config.text, f"model.{_VLM}text_model.layers.{config.kept_layers - 1}."
+    heads = text.num_heads * text.head_dim
+    return {
+        f"{last}self_attn.q_proj.weight": (heads, text.hidden_size),
+        f"{last}self_attn.o_proj.weight": (text.hidden_size, heads),
+        f"{last}mlp.gate_proj.weight": (text.intermediate_size, text.hidden_size),
+        f"{last}mlp.up_proj.weight": (text.intermediate_size, text.hidden_size),
+        f"{last}mlp.down_proj.weight": (text.hidden_size, text.intermediate_size),
+        f"{last}post_attention_layernorm.weight": (text.hidden_size,),
+        f"model.{_VLM}text_model.norm.weight": (text.hidden_size,),
+        "model.vlm_with_expert.vlm.lm_head.weight": (text.vocab_size, text.hidden_size),
+    }
+
+
+def load_network(
+    path: Path,
+    config: SmolVLAConfig,
+    dtype: str,
+    device: torch.device,
+    merge: Callable[[str, Tensor], Tensor] | None = None,
+) -> SmolVLANetwork:
+    """The network with the weights of the file, on the device, ready for inference.
+
+    One tensor at a time is read, so that memory never holds much more than the network. `merge` may change a
+    tensor on its way in (adapters).
+    """
+    with torch.device("meta"):
+        network = SmolVLANetwork(config)
+    if dtype == "bfloat16":
+        network.use_mixed_precision()
+    shapes = {name: tuple(view.shape) for name, view in checkpoint_views(network).items()}
+    stored = match_names(path, shapes, unused_shapes(config))
+    network = network.to_empty(device=device).requires_grad_(False).eval()
+    for name, view in checkpoint_views(network).items():
+        with open_safetensors(path) as tensors:  # opened for each tensor: closing it gives its pages back
+            tensor = tensors.get_tensor(stored[name])
+            _check_values(path, stored[name], tensor)
+            view.copy_(merge(name, tensor) if merge else tensor)
+            del tensor
+    return network
+
+
+def match_names(
+    path: Path, used: dict[str, tuple[int, ...]], unused: dict[str, tuple[int, ...]]
+) -> dict[str, str]:
+    """The name in the file of each used tensor, after comparing names and shapes with what they must be."""
+    with open_safetensors(path) as tensors:
+        stored = {_bare_name(name): name for name in tensors.keys()}  # noqa: SIM118
+        missing = sorted(used.keys() - stored.keys())
+        surplus = sorted(
+            name for name in stored.keys() - used.keys() - unused.keys() if not _OLD_STATISTICS.match(name)
+        )
+        if missing or surplus:
+            raise CheckpointError(
+                f"{path} does not hold this network: {_listed('missing', missing)}{_listed('unexpected', surplus)}"
+                "compare config.json with the file; both must come from the same training run"
+            )
+        for name, shape in (unused | used).items():
+            if name in stored and (found := tuple(tensors.get_slice(stored[name]).get_shape())) != shape:
+                raise CheckpointError(
+                    f"{path}: tensor {stored[name]!r} has shape {list(found)}, config.json asks for {list(shape)}; "
+                    "both must come from the same training run"
+                )
+    return stored
+
+
+def _check_values(path: Path, name: str, tensor: Tensor) -> None:
+    if not tensor.dtype.is_floating_point or tensor.dtype.itemsize < 2:
+        raise CheckpointError(f"{path}: tensor {name!r} is {tensor.dtype}, expected float32, bfloat16 or float16")
+    if not torch.isfinite(tensor).all():
+        bad = int((~torch.isfinite(tensor)).sum())
+        raise CheckpointError(
+            f"{path}: tensor {name!r} has {bad} of {tensor.numel()} values that are not finite; "
+            "the training diverged or the file is damaged: take an earlier checkpoint"
+        )
+
+
+def _checkpoint_name(name: str) -> str:
+    for ours, theirs in _RENAMED:
+        if name.startswith(ours):
+            return "model." + theirs + name.removeprefix(ours)
+    return "model." + name
+
+
+def _bare_name(name: str) -> str:
+    """The name without the traces of torch.compile or data-parallel training, wherever they stand."""
+    for wrapper in _WRAPPERS:
+        name = name.removeprefix(wrapper).replace(f".{wrapper}", ".")
+    return name
+
+
+def _listed(what: str, names: Iterable[str]) -> str:
+    names = list(names)
+    if not names:
+        return ""
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return f"{len(names)} {what} ({shown}); "

@@ -1,0 +1,229 @@
+"""The policy: camera images, joint state and an instruction in; a chunk of actions out, in checkpoint units.
+
+A policy belongs to one thread. `predict` runs without gradients and leaves nothing behind between calls.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from smolvla_ros.model import aloha
+from smolvla_ros.model.checkpoint.loading import Parts, load_parts
+from smolvla_ros.model.config import SmolVLAConfig
+from smolvla_ros.model.errors import ObservationError
+from smolvla_ros.model.images import check_image, to_pixels
+from smolvla_ros.model.rtc import GuidedVelocity, Guidance
+from smolvla_ros.model.sampler import sample
+from smolvla_ros.model.text import Overlong
+
+Images = Mapping[str, NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One chunk of actions.
+
+    Attributes:
+        actions: [chunk_size, action_dim] float32 in checkpoint units.
+        normalised: the same as the network sees them; what `Guidance.leftover` is made of.
+        stage_s: seconds of preprocess, vision, prefix, denoise and postprocess.
+        truncated: the instruction was longer than the policy reads and was cut.
+    """
+
+    actions: NDArray[np.float32]
+    normalised: NDArray[np.float32]
+    stage_s: dict[str, float]
+    truncated: bool
+
+
+class SmolVLAPolicy:
+    """A loaded checkpoint, ready to infer."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self.config: SmolVLAConfig = parts.config
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        folder: str | Path,
+        device: str = "cpu",
+        dtype: Literal["float32", "bfloat16"] = "float32",
+        *,
+        overlong_instruction: Overlong = "cut",
+        statistics: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Loads a checkpoint folder as LeRobot writes it.
+
+        Args:
+            folder: holds config.json, model.safetensors and, since September 2025, the two processor pipelines.
+            device: 'cpu', 'cuda', 'cuda:1', ...; the device stored in the checkpoint is ignored.
+            dtype: 'float32', or 'bfloat16' for the mixed types that LeRobot runs in (slow on most CPUs).
+            overlong_instruction: beyond the policy's token limit, 'cut' as in training (with a warning) or 'refuse'.
+            statistics: for checkpoints without usable ones: a feature ('observation.state', 'action') mapped to
+                the name of a set in the checkpoint, to a statistics file, or to 'none' for un-normalised values.
+
+        Raises:
+            CheckpointError: anything wrong with the folder, the device or the choices, with the remedy.
+        """
+        return cls(load_parts(Path(folder), device, dtype, overlong_instruction, statistics or {}))
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """The keys expected in `images`, in the order of the image tokens."""
+        sources = {new: old for old, new in self._parts.rename_map.items()}
+        return tuple(sources.get(name, name) for name in self._parts.cameras)
+
+    @property
+    def state_dim(self) -> int:
+        return self._parts.config.state_dim
+
+    @property
+    def action_dim(self) -> int:
+        return self._parts.config.action_dim
+
+    @property
+    def state_names(self) -> tuple[str, ...] | None:
+        """Names of the state's values, where the checkpoint tells them."""
+        return self._parts.state_names
+
+    @property
+    def action_names(self) -> tuple[str, ...] | None:
+        """Names of the action's values, where the checkpoint tells them."""
+        return self._parts.action_names
+
+    def infer(
+        self,
+        images: Images,
+        state: NDArray[np.float32],
+        instruction: str,
+        noise: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32]:
+        """`predict(...).actions`: [chunk_size, action_dim] float32 in checkpoint units."""
+        return self.predict(images, state, instruction, noise).actions
+
+    def predict(
+        self,
+        images: Images,
+        state: NDArray[np.float32],
+        instruction: str,
+        noise: NDArray[np.float32] | None = None,
+        guidance: Guidance | None = None,
+    ) -> Prediction:
+        """Predicts one chunk.
+
+        Args:
+            images: RGB uint8 [height, width, 3] of any size for the keys of `cameras`. Like in LeRobot a camera
+                may be left out, as long as one is there.
+            state: [state_dim] in checkpoint units.
+            instruction: what to do.
+            noise: [chunk_size, max_action_dim]; drawn from torch's generator if None.
+            guidance: real-time chunking towards the rows of the previous chunk.
+
+        Raises:
+            ObservationError: an image, the state, the noise or the guidance does not fit.
+            InstructionError: the instruction is empty, too long or not plain text.
+        """
+        clock = _StageClock(self._parts.device)
+        with torch.no_grad():
+            tokens = self._parts.reader.read(instruction)
+            pixels = self._pixels(images)
+            state_in = self._state(state)
+            ids = torch.tensor([tokens.ids], device=self._parts.device)
+            x_1 = self._noise(noise)
+            guided = GuidedVelocity(guidance, x_1) if guidance else None
+            clock.stage("preprocess")
+            network = self._parts.network
+            image_tokens = network.encode_images(pixels)
+            clock.stage("vision")
+            masked = min(self.config.empty_cameras, len(self.config.image_features) - len(pixels))
+            prefix = network.encode_prefix(image_tokens, ids, state_in, masked_images=masked)
+            clock.stage("prefix")
+            chunk = sample(network, prefix, x_1, self.config.num_steps, guided)
+            clock.stage("denoise")
+            normalised = chunk[0, :, : self.action_dim]
+            actions = self._actions(normalised)
+            result = Prediction(_array(actions), _array(normalised), clock.stage_s, tokens.truncated)
+            clock.stage("postprocess")
+        return result
+
+    def warm_up(self) -> None:
+        """One inference on grey images, so that the first real one is as fast as the others."""
+        width, height = self.config.image_size_wh or (self.config.vision.image_size,) * 2
+        grey = np.full((height, width, 3), 128, dtype=np.uint8)
+        self.predict(dict.fromkeys(self.cameras, grey), self._parts.typical_state(), "warm up")
+
+    def _pixels(self, images: Images) -> list[Tensor]:
+        """The given cameras' images in the order of the checkpoint."""
+        renamed = {self._parts.rename_map.get(name, name): image for name, image in images.items()}
+        expected = f"expected {', '.join(self.cameras)}"
+        if unknown := sorted(renamed.keys() - set(self.config.image_features)):
+            raise ObservationError(f"the policy has no camera {', '.join(unknown)}; {expected}")
+        if not renamed:
+            raise ObservationError(f"no image given; {expected}")
+        pixels = []
+        for name in self.config.image_features:
+            if name in renamed:
+                check_image(name, renamed[name])
+                pixels.append(to_pixels(renamed[name], self.config.image_size_wh, self._parts.device))
+        return pixels
+
+    def _state(self, state: NDArray[np.float32]) -> Tensor:
+        """The state as the network wants it: [1, max_state_dim]."""
+        values = np.asarray(state, dtype=np.float32)
+        if values.shape != (self.state_dim,):
+            raise ObservationError(f"the state has shape {list(values.shape)}, expected [{self.state_dim}]")
+        if not np.isfinite(values).all():
+            raise ObservationError(f"the state has values that are not finite: {values.tolist()}")
+        tensor = torch.from_numpy(values).to(self._parts.device)
+        outside = self._parts.aloha_outside
+        if self.config.adapt_to_pi_aloha and outside:
+            tensor = aloha.decode_state(tensor)
+        tensor = self._parts.state.normalise(tensor)
+        if self.config.adapt_to_pi_aloha and not outside:
+            tensor = aloha.decode_state(tensor)
+        return torch.nn.functional.pad(tensor, (0, self.config.max_state_dim - self.state_dim))[None]
+
+    def _actions(self, normalised: Tensor) -> Tensor:
+        outside = self._parts.aloha_outside
+        if self.config.adapt_to_pi_aloha and not outside:
+            normalised = aloha.encode_actions(normalised)
+        actions = self._parts.action.unnormalise(normalised)
+        return aloha.encode_actions(actions) if self.config.adapt_to_pi_aloha and outside else actions
+
+    def _noise(self, noise: NDArray[np.float32] | None) -> Tensor:
+        shape = (self.config.chunk_size, self.config.max_action_dim)
+        if noise is None:
+            return torch.randn((1, *shape), device=self._parts.device)
+        values = np.asarray(noise, dtype=np.float32)
+        if values.shape != shape or not np.isfinite(values).all():
+            raise ObservationError(f"the noise has shape {list(values.shape)}, expected finite {list(shape)}")
+        return torch.from_numpy(values).to(self._parts.device)[None]
+
+
+class _StageClock:
+    """Seconds between calls of `stage`, with the device's queue drained first."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.stage_s: dict[str, float] = {}
+        self._device = device
+        self._last = time.perf_counter()
+
+    def stage(self, name: str) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        now = time.perf_counter()
+        self.stage_s[name], self._last = now - self._last, now
+
+
+def _array(tensor: Tensor) -> NDArray[np.float32]:
+    return tensor.cpu().numpy().astype(np.float32)
