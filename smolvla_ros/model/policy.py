@@ -156,6 +156,10 @@ class SmolVLAPolicy:
             clock.stage("postprocess")
         return result
 
+    def check_instruction(self, instruction: str) -> None:
+        """Raises the InstructionError that `predict` would; any thread may ask."""
+        self._parts.reader.read(instruction)
+
     def warm_up(self) -> None:
         """One inference on grey images, so that the first real one is as fast as the others."""
         width, height = self.config.image_size_wh or (self.config.vision.image_size,) * 2
