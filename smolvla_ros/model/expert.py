@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from smolvla_ros.model.config import SmolVLAConfig
-from smolvla_ros.model.layers import FusedLinear, GatedMLP, RMSNorm, Rotary, attend
+from smolvla_ros.model.layers import FusedLinear, GatedMLP, RMSNorm, Rotary, attend, to_heads
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, keys: Tensor, values: Tensor, geometry: Geometry) -> Tensor:
         x = x.to(self.qkv.weight.dtype)
-        q, k, v = (part.unflatten(-1, (-1, self.head_dim)) for part in self.qkv.project(x))
+        q, k, v = (to_heads(part, self.head_dim) for part in self.qkv.project(x))
         keys = torch.cat([keys, geometry.self_rotary.rotate(k).transpose(1, 2)], dim=2)
         values = torch.cat([values, v.transpose(1, 2)], dim=2)
         return self.o_proj(attend(geometry.self_rotary.rotate(q), keys, values, geometry.self_mask))  # type: ignore[no-any-return]
@@ -81,14 +81,13 @@ class CrossAttention(nn.Module):
         return self._projected(keys, self.k_proj), self._projected(values, self.v_proj)
 
     def forward(self, x: Tensor, keys: Tensor, values: Tensor, geometry: Geometry) -> Tensor:
-        q = self.q_proj(x.to(self.q_proj.weight.dtype)).unflatten(-1, (-1, self.head_dim))
+        q = to_heads(self.q_proj(x.to(self.q_proj.weight.dtype)), self.head_dim)
         out = attend(geometry.cross_rotary.rotate(q), keys, values, geometry.cross_mask)
         return self.o_proj(out.to(self.o_proj.weight.dtype))  # type: ignore[no-any-return]
 
     def _projected(self, cached: Tensor, projection: nn.Linear) -> Tensor:
         flat = cached.transpose(1, 2).flatten(2).to(projection.weight.dtype)
-        projected: Tensor = projection(flat)
-        return projected.unflatten(-1, (-1, self.head_dim)).transpose(1, 2).contiguous()
+        return to_heads(projection(flat), self.head_dim).transpose(1, 2).contiguous()
 
 
 class ExpertLayer(nn.Module):
@@ -111,6 +110,10 @@ class Expert(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(ExpertLayer(config, index) for index in config.expert_at)
         self.norm = RMSNorm(config.expert_width, config.text.rms_norm_eps)
+
+    def read(self, index: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """What layer `index` makes of its language layer's keys and values [B, K, P, D], once for all steps."""
+        return self.layers[index].self_attn.read(keys, values)  # type: ignore[union-attr,operator,no-any-return]
 
     def forward(self, x: Tensor, keys: tuple[Tensor, ...], values: tuple[Tensor, ...], geometry: Geometry) -> Tensor:
         """x [B, chunk, width]; keys and values [B, K, P, D] of each layer, as its `read` gave them."""

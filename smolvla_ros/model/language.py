@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 
 from smolvla_ros.model.config import SmolVLAConfig, TextConfig
-from smolvla_ros.model.layers import FusedLinear, GatedMLP, RMSNorm, Rotary, attend
+from smolvla_ros.model.layers import FusedLinear, GatedMLP, RMSNorm, Rotary, attend, to_heads
 
 
 class KeyValueAttention(nn.Module):
@@ -26,7 +26,7 @@ class KeyValueAttention(nn.Module):
     def forward(self, x: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
         """x [B, P, hidden] -> rotated keys and values, each [B, K, P, D]."""
         x = x.to(self.kv.weight.dtype)
-        k, v = (part.unflatten(-1, (-1, self.head_dim)) for part in self.kv.project(x))
+        k, v = (to_heads(part, self.head_dim) for part in self.kv.project(x))
         return rotary.rotate(k).transpose(1, 2), v.transpose(1, 2)
 
 
@@ -41,7 +41,7 @@ class LanguageAttention(nn.Module):
     def forward(self, x: Tensor, rotary: Rotary, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """x [B, P, hidden] -> attention output [B, P, hidden], rotated keys and values [B, K, P, D]."""
         x = x.to(self.qkv.weight.dtype)
-        q, k, v = (part.unflatten(-1, (-1, self.head_dim)) for part in self.qkv.project(x))
+        q, k, v = (to_heads(part, self.head_dim) for part in self.qkv.project(x))
         k, v = rotary.rotate(k).transpose(1, 2), v.transpose(1, 2)
         return self.o_proj(attend(rotary.rotate(q), k, v, mask)), k, v
 

@@ -25,13 +25,13 @@ class FusedLinear(nn.Linear):
         """Views of weight and bias, keyed as the separate linears would be: `q_proj.weight`, ..."""
         views: dict[str, Tensor] = {}
         for kind, tensor in self.named_parameters(recurse=False):
-            slices = tensor.split(list(self.parts.values()))
+            slices = torch.split(tensor, list(self.parts.values()))
             views |= {f"{name}.{kind}": view for name, view in zip(self.parts, slices, strict=True)}
         return views
 
     def project(self, x: Tensor) -> tuple[Tensor, ...]:
         """x [..., in] -> one tensor [..., size] for each part."""
-        return self(x).split(list(self.parts.values()), dim=-1)
+        return torch.split(self(x), list(self.parts.values()), dim=-1)
 
 
 class RMSNorm(nn.Module):
@@ -80,6 +80,11 @@ class Rotary:
         return torch.cat(rotated, dim=-1).to(x.dtype)
 
 
+def to_heads(x: Tensor, head_dim: int) -> Tensor:
+    """[B, L, H * D] -> [B, L, H, D]."""
+    return x.view(*x.shape[:-1], -1, head_dim)
+
+
 def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
     """Grouped-query attention: queries [B, L, H, D], keys and values [B, K, S, D] -> [B, L, H * D].
 
@@ -99,4 +104,4 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -
         if mask is not None:
             scores = scores.masked_fill(~mask, torch.finfo(torch.float32).min)
         out = scores.softmax(-1).to(values.dtype) @ values
-    return out.unflatten(2, (groups, length)).permute(0, 3, 1, 2, 4).flatten(2)
+    return out.view(batch, -1, groups, length, size).permute(0, 3, 1, 2, 4).flatten(2)

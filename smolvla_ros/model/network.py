@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -44,9 +44,7 @@ class Prefix:
         keys, values = (tuple(t.repeat_interleave(times, 0) for t in part) for part in (self.keys, self.values))
         valid = self.valid.repeat_interleave(times, 0)
         geometry = Geometry.build(valid, self.geometry.cross_mask is None, config.chunk_size, config.text.head_dim)
-        return replace(
-            self, keys=keys, values=values, hidden=self.hidden.repeat_interleave(times, 0), valid=valid, geometry=geometry
-        )
+        return Prefix(keys, values, self.hidden.repeat_interleave(times, 0), valid, geometry)
 
 
 class SmolVLANetwork(nn.Module):
@@ -163,12 +161,13 @@ class SmolVLANetwork(nn.Module):
         mask = valid[:, None].repeat(1, length, 1)
         mask[:, :-1, -1] = False
         rotary = Rotary(valid.cumsum(1) - 1, self.config.text.head_dim)
-        keys, values, hidden = [], [], embedded
-        readers = dict(zip(self.config.expert_at, self.expert.layers, strict=True))
+        keys: list[Tensor] = []
+        values: list[Tensor] = []
+        hidden = embedded
         for index, (stream, k, v) in enumerate(self.language(embedded, rotary, mask)):
             hidden = stream
-            if index in readers:
-                k, v = readers[index].self_attn.read(k, v)
+            if index in self.config.expert_at:
+                k, v = self.expert.read(len(keys), k, v)
                 keys.append(k)
                 values.append(v)
         geometry = Geometry.build(valid, token_mask is None, self.config.chunk_size, self.config.text.head_dim)

@@ -21,7 +21,7 @@ from smolvla_ros.model.checkpoint.loading import Parts, load_parts
 from smolvla_ros.model.config import SmolVLAConfig
 from smolvla_ros.model.errors import ObservationError
 from smolvla_ros.model.images import check_image, to_pixels
-from smolvla_ros.model.rtc import GuidedVelocity, Guidance
+from smolvla_ros.model.rtc import Guidance, GuidedVelocity
 from smolvla_ros.model.sampler import sample
 from smolvla_ros.model.text import Overlong
 

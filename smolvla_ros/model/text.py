@@ -90,5 +90,5 @@ class InstructionReader:
                 )
         for token in self._special:
             if token in text:
-                raise InstructionError(f"the instruction contains {token!r}, a control token of the model; leave it out")
+                raise InstructionError(f"the instruction contains {token!r}, a token of the model; leave it out")
         return text

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smolvla_ros.model.config import VisionConfig
-from smolvla_ros.model.layers import FusedLinear
+from smolvla_ros.model.layers import FusedLinear, to_heads
 
 
 class VisionAttention(nn.Module):
@@ -20,10 +20,10 @@ class VisionAttention(nn.Module):
         size = config.hidden_size
         self.qkv = FusedLinear(size, {"q_proj": size, "k_proj": size, "v_proj": size}, bias=True)
         self.out_proj = nn.Linear(size, size)
-        self.num_heads = config.num_heads
+        self.head_dim = size // config.num_heads
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v = (part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for part in self.qkv.project(x))
+        q, k, v = (to_heads(part, self.head_dim).transpose(1, 2) for part in self.qkv.project(x))
         out = F.scaled_dot_product_attention(q, k, v)
         return self.out_proj(out.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
@@ -65,7 +65,7 @@ class VisionTower(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         patches = self.patch_embedding(images.to(self.patch_embedding.weight.dtype))
         x = patches.flatten(2).transpose(1, 2)
-        x = x + self.position_embedding(self._positions(*patches.shape[-2:], device=x.device))
+        x = x + self.position_embedding(self._positions(patches.shape[2], patches.shape[3], x.device))
         for layer in self.layers:
             x = layer(x)
         return self.post_layernorm(x)  # type: ignore[no-any-return]
@@ -91,5 +91,5 @@ class Connector(nn.Module):
     def forward(self, patches: Tensor) -> Tensor:
         """patches [B, side * side, vision_size] -> tokens [B, (side / scale_factor)^2, text_size]."""
         side, r = math.isqrt(patches.shape[1]), self.scale_factor
-        blocks = patches.unflatten(1, (side // r, r, side // r, r)).transpose(2, 3)
+        blocks = patches.view(len(patches), side // r, r, side // r, r, -1).transpose(2, 3)
         return self.proj(blocks.flatten(3).flatten(1, 2))  # type: ignore[no-any-return]

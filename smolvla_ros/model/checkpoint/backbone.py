@@ -64,13 +64,14 @@ class Backbone:
         if paths[0] is None or paths[1] is None:
             raise CheckpointError(
                 f"the tokenizer {name!r} is not on this machine; put {' and '.join(TOKENIZER_FILES)} of it into "
-                f"{self.checkpoint / 'tokenizer'}, or run once: hf download {DEFAULT_BACKBONE} {' '.join(TOKENIZER_FILES)}"
+                f"{self.checkpoint / 'tokenizer'}, or run once: hf download "
+                f"{DEFAULT_BACKBONE} {' '.join(TOKENIZER_FILES)}"
             )
         settings = read_json(paths[1])
         read_json(paths[0])
         try:
             return Tokenizer.from_file(str(paths[0])), settings
-        except Exception as error:  # noqa: BLE001  tokenizers raises bare Exception
+        except Exception as error:  # tokenizers raises nothing narrower
             raise CheckpointError(f"{paths[0]} is not a tokenizer ({error}); copy the file again") from error
 
     def _find(self, file: str, name: str) -> Path | None:

@@ -1,4 +1,4 @@
-"""The pre- and post-processing that a checkpoint asks for: from its JSON pipelines, or as LeRobot had it before them."""
+"""The pre- and post-processing that a checkpoint asks for: by its JSON pipelines, or as LeRobot had it before."""
 
 from __future__ import annotations
 

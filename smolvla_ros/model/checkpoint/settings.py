@@ -15,19 +15,20 @@ from smolvla_ros.model.errors import CheckpointError
 _log = logging.getLogger(__name__)
 
 # Settings that matter to training, devices or the hub only.
-_WITHOUT_EFFECT = frozenset(
-    """type input_features output_features normalization_mapping device use_amp use_peft push_to_hub repo_id private
-    tags license pretrained_path pretrained_revision n_obs_steps use_cache freeze_vision_encoder train_expert_only
-    train_state_proj optimizer_lr optimizer_betas optimizer_eps optimizer_weight_decay optimizer_grad_clip_norm
-    scheduler_warmup_steps scheduler_decay_steps scheduler_decay_lr vlm_model_name add_image_special_tokens
-    prefix_length pad_language_to rtc_config compile_model compile_mode use_delta_joint_actions_aloha
-    resize_imgs_with_padding""".split()
-)
-_COPIED = frozenset(
-    """chunk_size n_action_steps num_steps max_state_dim max_action_dim empty_cameras adapt_to_pi_aloha
-    tokenizer_max_length attention_mode num_vlm_layers num_expert_layers self_attn_every_n_layers
-    expert_width_multiplier min_period max_period load_vlm_weights""".split()
-)
+_WITHOUT_EFFECT = frozenset((
+    "type", "input_features", "output_features", "normalization_mapping", "device", "use_amp", "use_peft",
+    "push_to_hub", "repo_id", "private", "tags", "license", "pretrained_path", "pretrained_revision",
+    "n_obs_steps", "use_cache", "freeze_vision_encoder", "train_expert_only", "train_state_proj",
+    "optimizer_lr", "optimizer_betas", "optimizer_eps", "optimizer_weight_decay", "optimizer_grad_clip_norm",
+    "scheduler_warmup_steps", "scheduler_decay_steps", "scheduler_decay_lr", "vlm_model_name",
+    "add_image_special_tokens", "prefix_length", "pad_language_to", "rtc_config", "compile_model",
+    "compile_mode", "use_delta_joint_actions_aloha", "resize_imgs_with_padding",
+))  # fmt: skip
+_COPIED = frozenset((
+    "chunk_size", "n_action_steps", "num_steps", "max_state_dim", "max_action_dim", "empty_cameras",
+    "adapt_to_pi_aloha", "tokenizer_max_length", "attention_mode", "num_vlm_layers", "num_expert_layers",
+    "self_attn_every_n_layers", "expert_width_multiplier", "min_period", "max_period", "load_vlm_weights",
+))  # fmt: skip
 
 
 class Settings:
@@ -92,7 +93,7 @@ def feature_size(settings: Settings, group: str, name: str) -> int:
 
 def _image_features(settings: Settings) -> tuple[str, ...]:
     features = settings.section("input_features").values
-    images = [name for name, feature in features.items() if isinstance(feature, dict) and feature.get("type") == "VISUAL"]
+    images = [name for name, found in features.items() if isinstance(found, dict) and found.get("type") == "VISUAL"]
     declared = [f"observation.images.empty_camera_{i}" for i in range(settings.get("empty_cameras", 0))]
     images += [name for name in declared if name not in images]
     if not set(images) - set(declared):
@@ -159,7 +160,8 @@ def _check(config: SmolVLAConfig, settings: Settings) -> None:
         "key/value heads that divide the heads": text.num_heads % max(text.num_kv_heads, 1) == 0,
         "an even head_dim": text.head_dim % 2 == 0,
         "chunk_size, num_steps, max_state_dim, max_action_dim, tokenizer_max_length of at least 1": min(
-            config.chunk_size, config.num_steps, config.max_state_dim, config.max_action_dim, config.tokenizer_max_length
+            config.chunk_size, config.num_steps, config.max_state_dim, config.max_action_dim,
+            config.tokenizer_max_length,
         ) > 0,
         "1 <= n_action_steps <= chunk_size": 0 < config.n_action_steps <= config.chunk_size,
         "empty_cameras >= 0": config.empty_cameras >= 0,
@@ -177,8 +179,8 @@ def _check(config: SmolVLAConfig, settings: Settings) -> None:
 def _check_sizes(config: SmolVLAConfig, settings: Settings) -> None:
     if config.state_dim > config.max_state_dim:
         raise CheckpointError(
-            f"{settings.path}: the state has {config.state_dim} values, more than max_state_dim {config.max_state_dim}; "
-            "such a policy cannot have been trained"
+            f"{settings.path}: the state has {config.state_dim} values, more than max_state_dim "
+            f"{config.max_state_dim}; such a policy cannot have been trained"
         )
     if config.action_dim > config.max_action_dim:
         raise CheckpointError(

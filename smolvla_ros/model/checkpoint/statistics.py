@@ -41,7 +41,8 @@ class Source:
         """
         mode, choice = self.modes.get(kind, "IDENTITY"), self.choices.get(feature, "")
         if mode not in STATISTICS_OF_MODE:
-            raise CheckpointError(f"{self.path}: normalisation {mode!r}, expected one of {', '.join(STATISTICS_OF_MODE)}")
+            known = ", ".join(STATISTICS_OF_MODE)
+            raise CheckpointError(f"{self.path}: normalisation {mode!r} of {kind}, expected one of {known}")
         if mode == "IDENTITY" or choice == NONE:
             return None
         found = self._chosen(feature, choice)

@@ -87,9 +87,7 @@ def load_network(
     return network
 
 
-def match_names(
-    path: Path, used: dict[str, tuple[int, ...]], unused: dict[str, tuple[int, ...]]
-) -> dict[str, str]:
+def match_names(path: Path, used: dict[str, tuple[int, ...]], unused: dict[str, tuple[int, ...]]) -> dict[str, str]:
     """The name in the file of each used tensor, after comparing names and shapes with what they must be."""
     with open_safetensors(path) as tensors:
         stored = {_bare_name(name): name for name in tensors.keys()}  # noqa: SIM118

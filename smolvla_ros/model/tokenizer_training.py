@@ -1,0 +1,61 @@
+"""A small tokenizer of one's own, in the form of SmolVLM2's: byte-level BPE, single digits, its special tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from smolvla_ros.model.checkpoint.files import JsonObject
+
+PAD_ID = 2
+_FIRST = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")  # ids 0, 1, 2: unknown, begin, pad
+_LAST = ("<global-img>", "<fake_token_around_image>", "<image>", "<end_of_utterance>")
+
+
+def train_tokenizer(sentences: Iterable[str], vocab_size: int = 512) -> Tokenizer:
+    """A tokenizer whose merges come from `sentences`; any other text is still encoded, byte by byte.
+
+    `vocab_size` counts the 256 bytes, the merges and the first three special tokens; four more follow.
+    """
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=list(_FIRST),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(sentences, trainer)
+    tokenizer.add_special_tokens(list(_LAST))
+    return tokenizer
+
+
+def tokenizer_config() -> JsonObject:
+    """`tokenizer_config.json` for such a tokenizer, as transformers reads it."""
+    return {
+        "add_prefix_space": False,
+        "additional_special_tokens": list(_LAST[1:]),
+        "bos_token": _FIRST[1],
+        "clean_up_tokenization_spaces": False,
+        "eos_token": _LAST[3],
+        "extra_special_tokens": {
+            "end_of_utterance_token": _LAST[3],
+            "fake_image_token": _LAST[1],
+            "global_image_token": _LAST[0],
+            "image_token": _LAST[2],
+        },
+        "fake_image_token": _LAST[1],
+        "global_image_token": _LAST[0],
+        "image_token": _LAST[2],
+        "legacy": False,
+        "model_max_length": 8192,
+        "pad_token": _FIRST[2],
+        "processor_class": "SmolVLMProcessor",
+        "tokenizer_class": "GPT2Tokenizer",
+        "truncation_side": "left",
+        "unk_token": _FIRST[0],
+    }
