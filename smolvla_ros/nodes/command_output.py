@@ -1,0 +1,165 @@
+"""Commands as messages: one class per type of message that an arm's controller may take.
+
+Called by the control thread only. A message is made once and refilled, and arrays are filled from bytes, because
+converting lists element by element would cost more than the control step itself.
+"""
+
+from __future__ import annotations
+
+import array
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from builtin_interfaces.msg import Time as TimeMessage
+from numpy.typing import NDArray
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from smolvla_ros.execution.commander import Command
+from smolvla_ros.execution.controller import Controller
+from smolvla_ros.parameters import ParameterError
+from smolvla_ros.parameters.controller import COMMAND_TOPICS
+from smolvla_ros.parameters.table import Value
+
+_QOS = QoSProfile(depth=1)
+
+
+class CommandOutput(Protocol):
+    """Sends commands to one arm (or gripper)."""
+
+    publishers: list[Any]
+
+    def send(self, command: Command, stamp: TimeMessage) -> None:
+        """Publishes the command of this period, at `stamp` on the ROS clock."""
+
+
+class PositionArray:
+    """std_msgs/Float64MultiArray: positions in an order that both sides agree on; no names."""
+
+    def __init__(self, node: Node, topic: str, columns: Sequence[int], scale: float = 1.0, offset: float = 0.0):
+        self._columns, self._scale, self._offset = list(columns), scale, offset
+        self._message = Float64MultiArray()
+        self.publishers = [node.create_publisher(Float64MultiArray, topic, _QOS)]
+
+    def send(self, command: Command, stamp: TimeMessage) -> None:
+        self._message.data = _doubles(command.positions[self._columns] * self._scale + self._offset)
+        self.publishers[0].publish(self._message)
+
+
+class JointStateCommand:
+    """sensor_msgs/JointState: names, positions and velocities."""
+
+    def __init__(self, node: Node, topic: str, joints: Sequence[str], columns: Sequence[int]):
+        self._columns = list(columns)
+        self._message = JointState(name=list(joints))
+        self.publishers = [node.create_publisher(JointState, topic, _QOS)]
+
+    def send(self, command: Command, stamp: TimeMessage) -> None:
+        self._message.header.stamp = stamp
+        self._message.position = _doubles(command.positions[self._columns])
+        self._message.velocity = _doubles(command.velocities[self._columns])
+        self.publishers[0].publish(self._message)
+
+
+class Trajectory:
+    """trajectory_msgs/JointTrajectory: a stream of short trajectories, each replacing the one before.
+
+    As joint_trajectory_controller (Jazzy) wants it: stamp 0 means from now on; the first point lies one period ahead,
+    because one at time 0 would be a jump; points have velocities, so they are joined by cubics; the last velocity is
+    zero, because anything else is refused by default. The last point brakes from the one before it with the
+    acceleration that the limits allow, so an arm whose commands stop coming glides to a standstill.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        topic: str,
+        joints: Sequence[str],
+        columns: Sequence[int],
+        controller: Controller,
+        *,
+        period_s: float,
+        spacing_s: float,
+        points: int,
+        acceleration: NDArray[np.float64],
+    ):
+        self._columns = list(columns)
+        self._controller = controller
+        self._period_s, self._spacing_s, self._points = period_s, spacing_s, points
+        self._acceleration = acceleration
+        self._message = JointTrajectory(
+            joint_names=list(joints), points=[JointTrajectoryPoint() for _ in range(points + 1)]
+        )
+        for index, point in enumerate(self._message.points):
+            point.time_from_start = Duration(seconds=period_s + index * spacing_s).to_msg()
+        self.publishers = [node.create_publisher(JointTrajectory, topic, _QOS)]
+
+    def send(self, command: Command, stamp: TimeMessage) -> None:
+        ahead = self._controller.look_ahead(self._spacing_s, self._points) or [command]
+        for point, future in zip(self._message.points, ahead, strict=False):
+            point.positions = _doubles(future.positions[self._columns])
+            point.velocities = _doubles(future.velocities[self._columns])
+        last = ahead[-1]
+        # All joints brake evenly over the time that the one furthest from standing still needs.
+        braking_s = max(float(np.max(np.abs(last.velocities) / self._acceleration)), self._period_s)
+        end = self._message.points[-1]
+        end.positions = _doubles((last.positions + 0.5 * braking_s * last.velocities)[self._columns])
+        end.velocities = _doubles(np.zeros(len(self._columns)))
+        start_s = self._period_s + (len(ahead) - 1) * self._spacing_s
+        end.time_from_start = Duration(seconds=start_s + braking_s).to_msg()
+        self.publishers[0].publish(self._message)
+
+
+def outputs_from(
+    node: Node,
+    values: Mapping[str, Value],
+    joints: Sequence[str],
+    controller: Controller,
+    acceleration: NDArray[np.float64],
+) -> list[CommandOutput]:
+    """The outputs that the parameters ask for.
+
+    Raises:
+        ParameterError: a joint of the command that the robot does not have, or none left to command.
+    """
+    gripper = str(values["gripper_joint"])
+    commanded = [str(name) for name in values["command_joints"]] or [name for name in joints if name != gripper]
+    unknown = [name for name in (*commanded, *([gripper] if gripper else [])) if name not in joints]
+    if unknown or len(set(commanded)) != len(commanded) or not commanded:
+        raise ParameterError(
+            [f"parameters 'command_joints' and 'gripper_joint' give {commanded} and '{gripper}', expected each at most "
+             f"once out of {', '.join(joints)}"]
+        )  # fmt: skip
+    kind = str(values["command_type"])
+    topic = str(values["command_topic"]) or COMMAND_TOPICS[kind]
+    columns = [list(joints).index(name) for name in commanded]
+    outputs: list[CommandOutput] = []
+    if kind == "position_array":
+        outputs.append(PositionArray(node, topic, columns))
+    elif kind == "joint_state":
+        outputs.append(JointStateCommand(node, topic, commanded, columns))
+    else:
+        outputs.append(
+            Trajectory(
+                node, topic, commanded, columns, controller,
+                period_s=1.0 / float(values["control_rate_hz"]),
+                spacing_s=float(values["trajectory_spacing_s"]),
+                points=int(values["trajectory_points"]),
+                acceleration=acceleration,
+            )
+        )  # fmt: skip
+    if gripper:
+        scale, offset = float(values["gripper_scale"]), float(values["gripper_offset"])
+        outputs.append(
+            PositionArray(node, str(values["gripper_topic"]), [list(joints).index(gripper)], scale, offset)
+        )
+    return outputs
+
+
+def _doubles(vector: NDArray[np.float64]) -> array.array[float]:
+    return array.array("d", vector.tobytes())

@@ -1,0 +1,115 @@
+"""What the controller node tells: its status and its diagnostics as messages."""
+
+from __future__ import annotations
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.time import Time
+
+from smolvla_ros.execution.limits import JointLimits
+from smolvla_ros.execution.status import ClampCounter, State, Status
+from smolvla_ros.msg import ExecutionStatus
+
+from .control_thread import Periodicity
+
+# The defaults of ros2_control's controller manager for the periodicity of its update loop [Hz].
+_MEAN_WARN_HZ, _MEAN_ERROR_HZ = 5.0, 10.0
+_DEVIATION_WARN_HZ, _DEVIATION_ERROR_HZ = 5.0, 10.0
+
+
+def execution_status(status: Status, missed_ticks: int, dry_run: bool) -> ExecutionStatus:
+    """The status message of a snapshot."""
+    counters = status.counters
+    message = ExecutionStatus(
+        state=int(status.state),
+        reason=int(status.reason),
+        detail=status.detail,
+        dry_run=dry_run,
+        session=status.session,
+        sequence=status.sequence,
+        row=status.row,
+        remaining_rows=status.remaining_rows,
+        remaining_s=status.remaining_s,
+        action_age_s=status.action_age_s,
+        seam_jump=status.seam_jump,
+        idle_fraction=status.idle_fraction,
+        chunks_received=counters.chunks_received,
+        chunks_merged=counters.chunks_merged,
+        chunks_rejected=counters.chunks_rejected,
+        rows_received=status.rows_received,
+        rows_executed=status.rows_executed,
+        rows_discarded=status.rows_discarded,
+        rows_queued=status.rows_queued,
+        position_clamps=counters.position.ticks,
+        velocity_clamps=counters.velocity.ticks,
+        acceleration_clamps=counters.acceleration.ticks,
+        ticks=counters.ticks,
+        missed_ticks=missed_ticks,
+    )
+    message.header.stamp = Time(nanoseconds=status.now_ns).to_msg()
+    return message
+
+
+def diagnostics(
+    node: str, status: Status, limits: JointLimits, periodicity: Periodicity, rate_hz: float, publishers: int
+) -> DiagnosticArray:
+    """Two statuses: what is executed and why not, and how regular the control thread is."""
+    return DiagnosticArray(
+        status=[
+            _execution(f"{node.lstrip('/')}: execution", status, limits, publishers),
+            _periodicity(f"{node.lstrip('/')}: control thread", periodicity, rate_hz),
+        ]
+    )
+
+
+def _execution(name: str, status: Status, limits: JointLimits, publishers: int) -> DiagnosticStatus:
+    counters = status.counters
+    level = DiagnosticStatus.OK if status.state == State.FOLLOWING else DiagnosticStatus.WARN
+    message = f"{status.state.name.lower()}: {status.detail}" if status.detail else status.state.name.lower()
+    values = {
+        "reason": status.reason.name.lower(),
+        "chunk_publishers": str(publishers),
+        "remaining_s": f"{status.remaining_s:.3f}",
+        "action_age_s": f"{status.action_age_s:.3f}",
+        "seam_jump": f"{status.seam_jump:.4f}",
+        "idle_fraction": f"{status.idle_fraction:.4f}",
+        "chunks_merged": str(counters.chunks_merged),
+        "joint_states_rejected": str(counters.joint_states_rejected),
+    }
+    values.update({f"chunks_rejected_{reason}": str(count) for reason, count in counters.rejected.items()})
+    for kind, counter in (
+        ("position", counters.position),
+        ("velocity", counters.velocity),
+        ("acceleration", counters.acceleration),
+    ):
+        values.update(_clamps(kind, counter, limits))
+    return _status(level, name, message, values)
+
+
+def _clamps(kind: str, counter: ClampCounter, limits: JointLimits) -> dict[str, str]:
+    return {
+        f"{kind}_clamps_{joint}": str(count)
+        for joint, count in zip(limits.joints, counter.by_joint, strict=True)
+        if count
+    }
+
+
+def _periodicity(name: str, periodicity: Periodicity, rate_hz: float) -> DiagnosticStatus:
+    error_hz, deviation_hz = abs(periodicity.mean_hz - rate_hz), periodicity.deviation_hz
+    level, message = DiagnosticStatus.OK, "regular"
+    if error_hz > _MEAN_ERROR_HZ or deviation_hz > _DEVIATION_ERROR_HZ:
+        level, message = DiagnosticStatus.ERROR, "far off its rate"
+    elif error_hz > _MEAN_WARN_HZ or deviation_hz > _DEVIATION_WARN_HZ:
+        level, message = DiagnosticStatus.WARN, "irregular"
+    values = {
+        "rate_hz": f"{rate_hz:.1f}",
+        "mean_hz": f"{periodicity.mean_hz:.2f}",
+        "deviation_hz": f"{deviation_hz:.2f}",
+        "ticks": str(periodicity.ticks),
+        "missed_ticks": str(periodicity.missed),
+    }
+    return _status(level, name, message, values)
+
+
+def _status(level: bytes, name: str, message: str, values: dict[str, str]) -> DiagnosticStatus:
+    pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
+    return DiagnosticStatus(level=level, name=name, message=message, hardware_id="", values=pairs)

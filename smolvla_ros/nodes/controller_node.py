@@ -1,0 +1,291 @@
+"""The controller node: action chunks in, commands for the arm out. Nothing reaches the arm but through here.
+
+Threads: the executor's thread runs every callback (chunks, joint states, services, timers), the control thread runs
+`_tick` once per period. What both touch is inside `Controller`, under its lock. Outputs belong to the control thread
+while it runs. No torch in this process.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+from rclpy.time import Time
+from rclpy.wait_for_message import wait_for_message
+from sensor_msgs.msg import JointState
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from smolvla_ros.execution.chunk import Chunk, ChunkError
+from smolvla_ros.execution.controller import Controller
+from smolvla_ros.execution.status import State
+from smolvla_ros.execution.urdf import UrdfError
+from smolvla_ros.msg import ActionChunk, ExecutionStatus
+from smolvla_ros.parameters import ParameterError, controller, robot
+from smolvla_ros.parameters.table import Value
+from smolvla_ros.robot import RobotConfig
+from smolvla_ros.robot.config import RobotConfigError, positions_by_name
+
+from .command_output import CommandOutput, outputs_from
+from .control_thread import ControlThread
+from .controller_messages import diagnostics, execution_status
+from .controller_settings import limits_from, settings_from
+from .lifecycle import ManagedNode
+from .lifecycle import main as run_node
+
+_LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+_SUPERVISION_PERIOD_S = 0.2
+# Two controllers of one name cannot be told apart in the graph, where a killed one lingers for many seconds; but
+# one that lives is heard on execution_status.
+_FOREIGN_STATUS_S = 1.0
+# The control thread counts as dead when it missed all ticks of this time.
+_SILENCE_S = 1.0
+_HALT_TIMEOUT_S = 1.0
+# A callback that computes must not keep the control thread waiting for the interpreter [s]; Python's default is 5 ms.
+_SWITCH_INTERVAL_S = 0.0005
+
+
+class ControllerNode(ManagedNode):
+    """Executes action chunks; see `parameters.controller` and `parameters.robot` for its parameters."""
+
+    TABLE = (*robot.PARAMETERS, *controller.PARAMETERS)
+    USER_ERRORS = (*ManagedNode.USER_ERRORS, UrdfError)
+
+    def __init__(self) -> None:
+        super().__init__("controller_node")
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
+        self._entities: list[tuple[Any, Any]] = []
+        self._timers_active: list[Any] = []
+        self._outputs: list[CommandOutput] = []
+        self._thread: ControlThread | None = None
+
+    # Lifecycle, in the executor's thread.
+
+    def configure(self, values: dict[str, Value]) -> None:
+        self._values = values
+        self._joints = RobotConfig.from_parameters(values).joint_names
+        self._limits = limits_from(values, self._joints, self._robot_description())
+        self._controller = Controller(settings_from(values, self._limits))
+        self._outputs = outputs_from(self, values, self._joints, self._controller, self._limits.acceleration)
+        self._status = self.create_publisher(ExecutionStatus, "execution_status", QoSProfile(depth=1))
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._own_stamps: deque[int] = deque(maxlen=50)
+        self._foreign_status_s = -_FOREIGN_STATUS_S
+        subscribe = self.create_subscription
+        self._entities = [
+            (self.destroy_publisher, self._status),
+            (self.destroy_publisher, self._diagnostics),
+            (self.destroy_subscription, subscribe(ActionChunk, "action_chunk", self._on_chunk, QoSProfile(depth=1))),
+            (self.destroy_subscription,
+             subscribe(JointState, "joint_states", self._on_joint_state, qos_profile_sensor_data)),
+            (self.destroy_subscription,
+             subscribe(ExecutionStatus, "execution_status", self._on_status, QoSProfile(depth=10))),
+            (self.destroy_service, self.create_service(Trigger, "~/stop", self._on_stop)),
+            (self.destroy_service, self.create_service(Trigger, "~/resume", self._on_resume)),
+        ]  # fmt: skip
+
+    def activate(self) -> None:
+        values = self._values
+        self._controller.activate(self.get_clock().now().nanoseconds)
+        self._thread = ControlThread(
+            1.0 / float(values["control_rate_hz"]),
+            self._tick,
+            fifo_priority=int(values["fifo_priority"]),
+            cores=[core for core in values["cpu_affinity"] if core >= 0],
+            warn=self.get_logger().warning,
+        )
+        self._timers_active = [
+            self.create_timer(1.0 / float(values["status_rate_hz"]), self._publish_status),
+            self.create_timer(_SUPERVISION_PERIOD_S, self._supervise),
+            self.create_timer(1.0, self._publish_diagnostics),
+        ]
+        self._thread.start()
+
+    def deactivate(self) -> None:
+        for timer in self._timers_active:
+            self.destroy_timer(timer)
+        self._timers_active = []
+        if self._thread is None:
+            return
+        self._controller.halt()
+        give_up_s = time.monotonic() + _HALT_TIMEOUT_S
+        while not self._controller.at_rest and not self._thread.failure and time.monotonic() < give_up_s:
+            time.sleep(1.0 / float(self._values["control_rate_hz"]))
+        self._thread.stop(_HALT_TIMEOUT_S)
+        self._thread = None
+        self._controller.deactivate()
+        self._log_transitions()
+        self._status.publish(execution_status(self._controller.status(), 0, self._dry_run))
+
+    def cleanup(self) -> None:
+        for destroy, entity in self._entities:
+            destroy(entity)
+        for output in self._outputs:
+            for publisher in output.publishers:
+                self.destroy_publisher(publisher)
+        self._entities, self._outputs = [], []
+
+    def parameters_changed(self, names: set[str]) -> None:
+        self._values.update({name: self.get_parameter(name).value for name in names})
+        self._controller.update(settings_from(self._values, self._limits))
+        self.get_logger().info("changed " + ", ".join(f"{name} to {self._values[name]}" for name in sorted(names)))
+
+    # The control thread.
+
+    def _tick(self, deadline_ns: int) -> None:
+        steady_ns = time.monotonic_ns()
+        now_ns = self.get_clock().now().nanoseconds
+        if not self.get_clock().ros_time_is_active:
+            now_ns -= steady_ns - deadline_ns  # the plan is sampled for the instant that was meant, without the jitter
+        command = self._controller.step(now_ns, steady_ns)
+        if command is None or self._dry_run:
+            return
+        stamp = Time(nanoseconds=now_ns).to_msg()
+        for output in self._outputs:
+            output.send(command, stamp)
+
+    @property
+    def _dry_run(self) -> bool:
+        return bool(self._values["dry_run"])
+
+    # Callbacks in the executor's thread: validate, hand over.
+
+    def _on_chunk(self, message: ActionChunk) -> None:
+        now_ns, steady_ns = self.get_clock().now().nanoseconds, time.monotonic_ns()
+        try:
+            chunk = self._checked(message)
+            self._controller.receive_chunk(chunk, now_ns, steady_ns)
+        except ChunkError as error:
+            self.get_logger().warning(
+                f"chunk {message.sequence} refused ({error.reason}): {error}", throttle_duration_sec=2.0
+            )
+
+    def _checked(self, message: ActionChunk) -> Chunk:
+        try:
+            return Chunk.from_fields(
+                self._joints,
+                session=message.session,
+                sequence=message.sequence,
+                stamp_ns=Time.from_msg(message.header.stamp).nanoseconds,
+                joint_names=message.joint_names,
+                step_ns=message.step.sec * 1_000_000_000 + message.step.nanosec,
+                rows=message.rows,
+                positions=message.positions,
+                frozen_rows=message.frozen_rows,
+            )
+        except ChunkError as error:
+            self._controller.reject_chunk(error.reason)
+            raise
+
+    def _on_joint_state(self, message: JointState) -> None:
+        try:
+            positions = positions_by_name(self._joints, message.name, message.position)
+            self._check_age(message)
+        except RobotConfigError as error:
+            self._controller.reject_joint_state()
+            self.get_logger().warning(f"joint state refused: {error}", throttle_duration_sec=5.0)
+            return
+        self._controller.receive_joint_positions(positions, self.get_clock().now().nanoseconds, time.monotonic_ns())
+
+    def _check_age(self, message: JointState) -> None:
+        """A zero stamp is taken for the time of reception, as many drivers leave it empty."""
+        stamp_ns = Time.from_msg(message.header.stamp).nanoseconds
+        age_s = (self.get_clock().now().nanoseconds - stamp_ns) * 1e-9
+        oldest_s, newest_s = float(self._values["state_timeout_s"]), -float(self._values["future_tolerance_s"])
+        if stamp_ns and not newest_s <= age_s <= oldest_s:
+            raise RobotConfigError(
+                f"its stamp is {age_s:.3f} s old by this node's clock, expected {newest_s:g} to {oldest_s:g} s: "
+                "check use_sim_time and that the machines' clocks agree"
+            )
+
+    def _on_stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._controller.stop()
+        response.success, response.message = self._thread is not None, "stopped until ~/resume"
+        return response
+
+    def _on_resume(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._controller.resume()
+        response.success, response.message = self._thread is not None, "waiting for a fresh chunk"
+        return response
+
+    def _on_status(self, message: ExecutionStatus) -> None:
+        foreign = Time.from_msg(message.header.stamp).nanoseconds not in self._own_stamps
+        if foreign and message.state != ExecutionStatus.INACTIVE:
+            self._foreign_status_s = time.monotonic()
+
+    # Timers.
+
+    def _publish_status(self) -> None:
+        missed = self._thread.periodicity().missed if self._thread else 0
+        message = execution_status(self._controller.status(), missed, self._dry_run)
+        self._own_stamps.append(Time.from_msg(message.header.stamp).nanoseconds)
+        self._status.publish(message)
+        self._log_transitions()
+
+    def _supervise(self) -> None:
+        self._controller.conflict(self._conflict())
+        thread = self._thread
+        if thread is not None and (thread.failure or thread.silent_s() > _SILENCE_S):
+            detail = thread.failure or f"the control thread has been silent for {thread.silent_s():.1f} s"
+            self.get_logger().error(f"control thread: {detail}", once=True)
+            self._controller.fail(detail.strip().splitlines()[-1])
+
+    def _conflict(self) -> str:
+        """Who else commands the arm; empty if nobody does."""
+        if time.monotonic() - self._foreign_status_s < _FOREIGN_STATUS_S:
+            return "another controller_node is active in this namespace"
+        for output in self._outputs:
+            for publisher in output.publishers:
+                others = [
+                    f"{info.node_namespace.rstrip('/')}/{info.node_name}"
+                    for info in self.get_publishers_info_by_topic(publisher.topic_name)
+                ]
+                others = [name for name in others if name != self.get_fully_qualified_name()]
+                if others:
+                    return f"{', '.join(others)} also publishes on {publisher.topic_name}"
+        return ""
+
+    def _publish_diagnostics(self) -> None:
+        if self._thread is None:
+            return
+        message = diagnostics(
+            self.get_fully_qualified_name(),
+            self._controller.status(),
+            self._limits,
+            self._thread.periodicity(),
+            float(self._values["control_rate_hz"]),
+            self.count_publishers("action_chunk"),
+        )
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(message)
+
+    def _log_transitions(self) -> None:
+        for transition in self._controller.take_transitions():
+            if transition.state == State.HOLDING:
+                self.get_logger().warning(f"holding ({transition.reason.name.lower()}): {transition.detail}")
+            else:
+                self.get_logger().info(f"{transition.state.name.lower()} {transition.detail}".strip())
+
+    # What configure is made of.
+
+    def _robot_description(self) -> str | None:
+        if self._values["limits_from"] != "robot_description":
+            return None
+        timeout_s = float(self._values["robot_description_timeout_s"])
+        received, message = wait_for_message(
+            String, self, "robot_description", qos_profile=_LATCHED, time_to_wait=timeout_s
+        )
+        if not received:
+            raise ParameterError(
+                [f"parameter 'limits_from' is 'robot_description' but no URDF came within {timeout_s:g} s: "
+                 "start robot_state_publisher, or set the limits as parameters"]
+            )  # fmt: skip
+        return str(message.data)
+
+
+def main() -> int:
+    return run_node(ControllerNode)
