@@ -130,19 +130,19 @@ class SmolVLANetwork(nn.Module):
         return self.denoise(prefix, x_t, self.time_features(t))
 
     def time_features(self, t: Tensor) -> Tensor:
-        """The time's share of the action embedding: t [...] -> [..., 1, width], to be computed once per step."""
+        """Sines and cosines of the times: t [...] -> [..., 1, width] float32."""
         width = self.config.expert_width
         fraction = torch.linspace(0.0, 1.0, width // 2, dtype=torch.float64, device=t.device)
         period = self.config.min_period * (self.config.max_period / self.config.min_period) ** fraction
         phase = t[..., None].double() * (2 * math.pi / period)
-        waves = torch.cat([phase.sin(), phase.cos()], dim=-1).float()
-        return F.linear(waves, self.action_time_mlp_in.weight[:, width:], self.action_time_mlp_in.bias)[..., None, :]
+        return torch.cat([phase.sin(), phase.cos()], dim=-1).float()[..., None, :]
 
     def denoise(self, prefix: Prefix, x_t: Tensor, time_features: Tensor) -> Tensor:
         """`velocity` with the time already embedded: one explicit step, reading the prefix and changing nothing."""
-        width = self.config.expert_width
-        actions = F.linear(self.action_in_proj(x_t), self.action_time_mlp_in.weight[:, :width])
-        x = self.action_time_mlp_out(F.silu(actions + time_features))
+        actions = self.action_in_proj(x_t)
+        # One product over both, as in LeRobot: the sum of two rounds otherwise, which bfloat16 layers amplify.
+        both = torch.cat([actions, time_features.expand_as(actions)], dim=-1)
+        x = self.action_time_mlp_out(F.silu(self.action_time_mlp_in(both)))
         x = self.expert(x, prefix.keys, prefix.values, prefix.geometry)
         return self.action_out_proj(x.float())  # type: ignore[no-any-return]
 
