@@ -127,7 +127,13 @@ class PolicyNode(ManagedNode):
         values = self._values
         torch.set_num_threads(int(values["torch_threads"]) or max(1, (os.cpu_count() or 2) - 1))
         try:
-            loaded = SmolVLAPolicy.from_checkpoint(values["checkpoint"], device=values["device"], dtype=values["dtype"])
+            loaded = SmolVLAPolicy.from_checkpoint(
+                values["checkpoint"],
+                device=self._device(),
+                dtype=values["dtype"],
+                overlong_instruction=values["overlong_instruction"],
+                statistics=_statistics(values),
+            )
         except CheckpointError as error:
             raise ParameterError([f"parameter 'checkpoint' is {values['checkpoint']!r}: {error}"]) from error
         problems = fit_problems(
@@ -143,6 +149,16 @@ class PolicyNode(ManagedNode):
             raise ParameterError(problems)
         loaded.warm_up()
         return loaded
+
+    def _device(self) -> str:
+        """The device asked for; the CPU instead only if that was asked for too, and never silently."""
+        import torch
+
+        device = str(self._values["device"])
+        if device.startswith("cuda") and not torch.cuda.is_available() and self._values["device_fallback"] == "cpu":
+            self.get_logger().warning(f"device {device!r} is absent: running on the CPU (device_fallback)")
+            return "cpu"
+        return device
 
     def _subscribe_camera(self, camera: Camera) -> Any:
         message_type = CompressedImage if camera.transport == "compressed" else Image
@@ -215,7 +231,7 @@ class PolicyNode(ManagedNode):
         from smolvla_ros.model import InstructionError
 
         try:
-            self._policy.check_instruction(text, too_long=str(self._values["long_instruction"]))
+            self._policy.check_instruction(text)
         except InstructionError as error:
             raise ParameterError([f"instruction refused: {error}"]) from error
 
@@ -287,6 +303,11 @@ class PolicyNode(ManagedNode):
         if self._loop.state[0] is State.GIVEN_UP:
             self.get_logger().error("too many failures: deactivating")
             self.trigger_deactivate()
+
+
+def _statistics(values: dict[str, Value]) -> dict[str, str]:
+    chosen = {"observation.state": str(values["state_statistics"]), "action": str(values["action_statistics"])}
+    return {feature: choice for feature, choice in chosen.items() if choice}
 
 
 def _freshness(values: dict[str, Value]) -> Freshness:

@@ -11,8 +11,8 @@ PARAMETERS = (
     Parameter("device_fallback", "error", "What to do if the device is absent.", choices=("error", "cpu")),
     Parameter("dtype", "float32", "Arithmetic of the network; 'bfloat16' is LeRobot's own mix of bfloat16 and float32, "
               "slow on most CPUs.", choices=("float32", "bfloat16")),
-    Parameter("state_statistics", "", "For a checkpoint without usable statistics of 'observation.state': the name of a "
-              "set in it, a file, or 'none' for un-normalised values; empty: those of the checkpoint."),
+    Parameter("state_statistics", "", "For a checkpoint without usable statistics of 'observation.state': the name of "
+              "a set in it, a file, or 'none' for un-normalised values; empty: those of the checkpoint."),
     Parameter("action_statistics", "", "The same for 'action'."),
     Parameter("torch_threads", 0, "Threads of torch; 0: one less than there are cores, so that control keeps one.",
               minimum=0, maximum=256),
