@@ -21,6 +21,7 @@ from smolvla_ros.model.checkpoint.loading import Parts, load_parts
 from smolvla_ros.model.config import SmolVLAConfig
 from smolvla_ros.model.errors import ObservationError
 from smolvla_ros.model.images import check_image, to_pixels
+from smolvla_ros.model.network import SmolVLANetwork
 from smolvla_ros.model.rtc import Guidance, GuidedVelocity
 from smolvla_ros.model.sampler import sample
 from smolvla_ros.model.text import Overlong
@@ -50,7 +51,9 @@ class SmolVLAPolicy:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._parts = parts
         self.config: SmolVLAConfig = parts.config
+        self.network: SmolVLANetwork = parts.network
 
     @classmethod
     def from_checkpoint(
@@ -142,13 +145,12 @@ class SmolVLAPolicy:
             x_1 = self._noise(noise)
             guided = GuidedVelocity(guidance, x_1) if guidance else None
             clock.stage("preprocess")
-            network = self._parts.network
-            image_tokens = network.encode_images(pixels)
+            image_tokens = self.network.encode_images(pixels)
             clock.stage("vision")
             masked = min(self.config.empty_cameras, len(self.config.image_features) - len(pixels))
-            prefix = network.encode_prefix(image_tokens, ids, state_in, masked_images=masked)
+            prefix = self.network.encode_prefix(image_tokens, ids, state_in, masked_images=masked)
             clock.stage("prefix")
-            chunk = sample(network, prefix, x_1, self.config.num_steps, guided)
+            chunk = sample(self.network, prefix, x_1, self.config.num_steps, guided)
             clock.stage("denoise")
             normalised = chunk[0, :, : self.action_dim]
             actions = self._actions(normalised)
