@@ -30,17 +30,27 @@ class Admission:
         """From now on only newer chunks are admitted."""
         self._session, self._sequence = chunk.session, chunk.sequence
 
+    def check_order(self, chunk: Chunk) -> None:
+        """Refuses a chunk that is not newer than the last one merged.
+
+        Raises:
+            ChunkError: typed.
+        """
+        if chunk.session < self._session:
+            raise ChunkError(
+                Rejection.OLD_SESSION,
+                f"session {chunk.session} is older than {self._session}: two policies publish, or a clock was set back",
+            )
+        if chunk.session == self._session and chunk.sequence <= self._sequence:
+            raise ChunkError(Rejection.OLD_SEQUENCE, f"chunk {chunk.sequence} is not newer than {self._sequence}")
+
     def check(self, chunk: Chunk, now_ns: int) -> None:
-        """Refuses a chunk that is not newer than the last one merged, too old, or jumps between its rows.
+        """Refuses a chunk that is too old, from the future, or jumps between its rows.
 
         Raises:
             ChunkError: typed.
         """
         settings, age_s = self._settings, (now_ns - chunk.stamp_ns) * _S
-        if chunk.session < self._session:
-            raise ChunkError(Rejection.OLD_SESSION, f"session {chunk.session} is older than {self._session}")
-        if chunk.session == self._session and chunk.sequence <= self._sequence:
-            raise ChunkError(Rejection.OLD_SEQUENCE, f"chunk {chunk.sequence} is not newer than {self._sequence}")
         if age_s < -settings.future_tolerance_s:
             raise ChunkError(Rejection.FUTURE_STAMP, f"the observation lies {-age_s:.3f} s in the future")
         if age_s > settings.max_action_age_s:

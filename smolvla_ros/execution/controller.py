@@ -98,7 +98,7 @@ class Controller:
             self._supervision.stopped = False
 
     def conflict(self, detail: str) -> None:
-        """Somebody else publishes on one of our topics: hold while `detail` is not empty."""
+        """Somebody else commands the arm: brake, then keep silent, while `detail` is not empty."""
         with self._lock:
             self._supervision.conflict = detail
 
@@ -137,6 +137,8 @@ class Controller:
                 self._merge(chunk, max(now_ns, self._now_ns), steady_ns)
             except ChunkError as error:
                 self._counters.reject(error.reason)
+                if error.reason == Rejection.OLD_SESSION:
+                    self._supervision.two_sessions(str(error), steady_ns)
                 if error.reason in (Rejection.JUMP_TOO_LARGE, Rejection.STEP_TOO_LARGE):
                     self._refused_jump(str(error))
                 raise
@@ -155,7 +157,8 @@ class Controller:
             if desired is None or not self._follow(desired, steady_ns):
                 self._counters.idle_ticks += 1
                 self._commander.brake()
-            return self._commander.command()
+            silent = self._supervision.conflict and self._commander.at_rest
+            return None if silent else self._commander.command()
 
     # What it tells.
 
@@ -283,6 +286,7 @@ class Controller:
     def _merge(self, chunk: Chunk, now_ns: int, steady_ns: int) -> None:
         if self._state == State.INACTIVE:
             raise ChunkError(Rejection.NOT_ACCEPTING, "the controller is not active")
+        self._admission.check_order(chunk)
         fault = self._supervision.fault(now_ns, steady_ns)
         if fault is not None:
             raise ChunkError(Rejection.NOT_ACCEPTING, f"the controller holds: {fault[1]}")

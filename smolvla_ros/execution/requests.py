@@ -9,6 +9,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 RULES = ("synchronous", "threshold", "every_n", "continuous")
 
 
@@ -20,8 +23,9 @@ class RequestPolicy:
     leave the arm without a chunk for good.
 
     Attributes:
-        rule: 'synchronous' asks when no row is left (threshold 0); 'threshold' when less than that fraction of the
-            chunk is left; 'every_n' after that many executed rows; 'continuous' as soon as the last one is done.
+        rule: 'synchronous' looks at nothing, not even a new instruction, until no row is left (threshold 0);
+            'threshold' asks when less than that fraction of the chunk is left; 'every_n' after that many executed
+            rows; 'continuous' as soon as the last one is done. The last three answer a new instruction at once.
         threshold: fraction g of a chunk, in [0, 1]; starvation-free needs g >= latency / (rows * step).
         every_n: executed rows between two requests, at least 1.
     """
@@ -39,7 +43,13 @@ class RequestPolicy:
             raise ValueError(f"request every_n is {self.every_n}, expected at least 1")
 
     def should_request(
-        self, *, remaining_rows: int, chunk_rows: int, executed_since_request: int, in_flight: bool
+        self,
+        *,
+        remaining_rows: int,
+        chunk_rows: int,
+        executed_since_request: int,
+        in_flight: bool,
+        new_instruction: bool = False,
     ) -> bool:
         """Whether to start the next inference.
 
@@ -48,16 +58,19 @@ class RequestPolicy:
             chunk_rows: rows of a full chunk.
             executed_since_request: growth of `ExecutionStatus.rows_executed` since the last request.
             in_flight: an inference runs, or its chunk was sent and not yet seen in the status (see `InFlight`).
+            new_instruction: the running chunk was made for another instruction.
         """
         if in_flight:
             return False
-        if remaining_rows == 0 or self.rule == "continuous":
+        if remaining_rows == 0:
+            return True
+        if self.rule == "synchronous":
+            return False
+        if new_instruction or self.rule == "continuous":
             return True
         if self.rule == "threshold":
             return remaining_rows < self.threshold * chunk_rows
-        if self.rule == "every_n":
-            return executed_since_request >= self.every_n
-        return False
+        return executed_since_request >= self.every_n
 
 
 class InFlight:
@@ -96,6 +109,93 @@ class InFlight:
         """Whether an inference runs or its chunk is still unanswered and not timed out."""
         waiting = self._awaited is not None and steady_s - self._sent_s < self._timeout_s
         return self._computing or waiting
+
+
+@dataclass(frozen=True)
+class ExecutionView:
+    """What the controller says it is doing (see ExecutionStatus.msg), as far as asking for chunks goes.
+
+    Attributes:
+        stamp_ns: when this was so, on the ROS clock.
+        accepts_chunks: it is neither inactive nor stopped.
+        following: rows of the chunk `sequence` are being executed.
+        session, sequence: the chunk being executed, or executed last; session 0: none.
+        remaining_rows, remaining_s: what is left of it; 0 if it is of another session.
+        rows_executed: counter since activation.
+    """
+
+    stamp_ns: int
+    accepts_chunks: bool
+    following: bool
+    session: int
+    sequence: int
+    remaining_rows: int
+    remaining_s: float
+    rows_executed: int
+
+
+class Requester:
+    """Applies a request rule to what the controller reports: one inference in flight, new instructions, the filter.
+
+    Args:
+        chunk_rows: rows of a published chunk.
+        min_change: the observation filter: a state within this distance (largest difference of any joint, normalised
+            units) of the one inferred from last is not worth an inference; 0 switches it off. A new instruction and
+            an empty queue ask whatever the state, so the filter delays by one chunk at most.
+        timeout_s: a chunk that the controller has not answered after this time counts as lost.
+    """
+
+    def __init__(self, chunk_rows: int, min_change: float = 0.0, timeout_s: float = 0.5):
+        self._chunk_rows = chunk_rows
+        self._min_change = min_change
+        self._in_flight = InFlight(timeout_s)
+        self._executed = 0
+        self._instruction_id = 0
+        self._state: NDArray[np.float32] | None = None
+
+    def wants(
+        self,
+        policy: RequestPolicy,
+        view: ExecutionView | None,
+        instruction_id: int,
+        state: NDArray[np.float32],
+        steady_s: float,
+    ) -> bool:
+        """Whether an inference from the state [joints], normalised, is to start now; `view` None: no controller."""
+        if view is not None:
+            self._in_flight.answered(view.session, view.sequence)
+        executed = view.rows_executed if view else 0
+        remaining = view.remaining_rows if view else 0
+        new_instruction = instruction_id != self._instruction_id
+        asked = policy.should_request(
+            remaining_rows=remaining,
+            chunk_rows=self._chunk_rows,
+            # The counter of the controller starts again with its activation.
+            executed_since_request=executed - min(executed, self._executed),
+            in_flight=self._in_flight.busy(steady_s),
+            new_instruction=new_instruction,
+        )
+        return asked and (remaining == 0 or new_instruction or self._is_news(state))
+
+    def started(self, view: ExecutionView | None, instruction_id: int, state: NDArray[np.float32]) -> None:
+        """An inference begins."""
+        self._in_flight.start()
+        self._executed = view.rows_executed if view else 0
+        self._instruction_id = instruction_id
+        self._state = state
+
+    def sent(self, session: int, sequence: int, steady_s: float) -> None:
+        """Its chunk was published."""
+        self._in_flight.sent(session, sequence, steady_s)
+
+    def failed(self) -> None:
+        """It ended without a chunk, so its state and instruction were not answered."""
+        self._in_flight.failed()
+        self._state = None
+        self._instruction_id = 0
+
+    def _is_news(self, state: NDArray[np.float32]) -> bool:
+        return self._state is None or bool(np.abs(state - self._state).max() >= self._min_change)
 
 
 def refill_threshold(latency_s: float, rows: int, step_s: float) -> float:

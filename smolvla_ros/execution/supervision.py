@@ -16,6 +16,9 @@ from .watch import ClockWatch, JointStateWatch, Persistence
 Vector = NDArray[np.float64]
 Fault = tuple[Reason, str]
 
+# Two policies are taken to be running for so long after a chunk of the older one.
+_SESSIONS_NS = 5_000_000_000
+
 
 class Supervision:
     """Requests from outside and watchdogs.
@@ -23,7 +26,7 @@ class Supervision:
     Attributes:
         stopped: stop was requested and not yet taken back.
         halting: the controller is about to be deactivated.
-        conflict: who else publishes on our topics; empty if nobody does.
+        conflict: who else commands the arm; empty if nobody does.
         failure: what must not have happened; empty if nothing did.
     """
 
@@ -40,12 +43,17 @@ class Supervision:
 
     def reset(self) -> None:
         self.stopped = self.halting = False
-        self.conflict = self.failure = ""
+        self.conflict = self.failure = self._sessions = ""
+        self._sessions_until_ns = 0
         self._tracking_detail = ""
         self.joint_states.reset()
         self.clock.reset()
         self._tracking.reset()
         self._clamping.reset()
+
+    def two_sessions(self, detail: str, steady_ns: int) -> None:
+        """A chunk of an older session than the one executed came."""
+        self._sessions, self._sessions_until_ns = detail, steady_ns + _SESSIONS_NS
 
     def clock_jumped(self, now_ns: int) -> None:
         """Durations start anew; the joint state known is as old as the steady clock says."""
@@ -63,6 +71,8 @@ class Supervision:
             return Reason.WAITING_FOR_CHUNK, "being deactivated"
         if self.conflict:
             return Reason.CONFLICTING_PUBLISHER, self.conflict
+        if self._sessions and steady_ns < self._sessions_until_ns:
+            return Reason.CONFLICTING_PUBLISHER, self._sessions
         if self.joint_states.positions is None:
             return Reason.WAITING_FOR_JOINT_STATES, "no complete, finite joint state was received since activation"
         age_s, limit_s = self.joint_states.age_s(now_ns, steady_ns), self._settings.state_timeout_s
