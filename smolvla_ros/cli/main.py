@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from smolvla_ros.bringup.environment import find_ros_in_virtual_environment
 from smolvla_ros.bringup.options import BringUpError
 
-from . import arm, say
+from . import arm, demo, evaluate, say
 
 COMMANDS = {
     "arm": arm,
     "say": say,
+    "demo": demo,
+    "evaluate": evaluate,
 }
 
 

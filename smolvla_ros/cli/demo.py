@@ -1,0 +1,61 @@
+"""Show the simulated arm doing what published instructions say; writes pictures of it.
+
+Exit code 0 if every instruction was carried out.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+# (instruction, colour): no wording twice.
+INSTRUCTIONS = (
+    ("touch the red cube", "red"),
+    ("reach for the blue block", "blue"),
+    ("go to the yellow one", "yellow"),
+    ("please poke the green box", "green"),
+    ("can you tap the blue cube now", "blue"),
+    ("Move the gripper to the red block.", "red"),
+)
+VIEWER_TOPIC = "viewer/image_raw"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of `demo`."""
+    parser.add_argument("--output", type=Path, default=Path("demo"), metavar="DIR",
+                        help="folder of the pictures (default: demo)")
+    parser.add_argument("--seed", type=int, default=1, help="of the worlds (default: 1)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs one episode for each instruction; 0 if all succeeded."""
+    from rich.console import Console
+
+    from smolvla_ros.bringup import ArmOptions
+    from smolvla_ros.evaluation.episodes import Episode, Task
+    from smolvla_ros.evaluation.operator import Operator, to_array
+    from smolvla_ros.evaluation.pictures import Scene, save_animation, save_strip
+    from smolvla_ros.evaluation.report import table
+    from smolvla_ros.evaluation.run import run as run_tasks
+
+    console = Console()
+    episodes: list[Episode] = []
+    scenes: list[Scene] = []
+
+    def on_episode(operator: Operator, episode: Episode) -> None:
+        episodes.append(episode)
+        verdict = f"{episode.time_s:.1f} s" if episode.success else f"touched {episode.touched or 'nothing'}"
+        frames = [to_array(frame) for frame in operator.frames]
+        scenes.append(Scene(frames, episode.task.instruction, verdict, episode.success))
+
+    tasks = [Task(2_000_000_000 + 100 * args.seed + i, colour, text) for i, (text, colour) in enumerate(INSTRUCTIONS)]
+    exit_code = run_tasks(ArmOptions(log_level="warn"), tasks, on_episode, console, watch=VIEWER_TOPIC)
+    if len(episodes) < len(tasks):
+        return exit_code or 1
+    args.output.mkdir(parents=True, exist_ok=True)
+    save_strip(args.output / "strip.png", scenes)
+    save_animation(args.output / "demo.gif", scenes, VIEWER_PERIOD_S)
+    console.print(table(episodes))
+    console.print(f"pictures: {args.output / 'strip.png'}, {args.output / 'demo.gif'}")
+    console.print('next: `smolvla-ros arm` in one terminal, `smolvla-ros say "touch the red cube"` in another')
+    return 0 if all(episode.success for episode in episodes) else 1

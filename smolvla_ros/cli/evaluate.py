@@ -1,0 +1,53 @@
+"""Measure the success rate on the simulated arm, over ROS topics.
+
+Starts the processes of `smolvla-ros demo`, lays out a new world for each episode, publishes an instruction and lets
+the simulation's contacts decide. The same --seed gives the same worlds and instructions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of `evaluate`."""
+    parser.add_argument("--episodes", type=_positive, default=20, metavar="N", help="how many (default: 20)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of worlds and wordings (default: 0)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
+    parser.add_argument("--checkpoint", default="", help="folder or hub id of the policy; default: the one that ships")
+    parser.add_argument("--robot", default="", help="robot config, as of `smolvla-ros arm`")
+    parser.add_argument("--namespace", default="", help="namespace of all nodes and topics")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the episodes; 0 if all were run, whatever the rate."""
+    from rich.console import Console
+
+    from smolvla_ros.bringup import ArmOptions
+    from smolvla_ros.evaluation.episodes import Episode, draw_tasks, summary
+    from smolvla_ros.evaluation.report import table
+    from smolvla_ros.evaluation.run import run as run_tasks
+
+    console = Console()
+    episodes: list[Episode] = []
+    options = ArmOptions(
+        robot=args.robot, checkpoint=args.checkpoint, namespace=args.namespace, log_level="warn"
+    )
+    tasks = draw_tasks(args.episodes, args.seed)
+    exit_code = run_tasks(options, tasks, lambda operator, episode: episodes.append(episode), console)
+    if len(episodes) < len(tasks):
+        return exit_code or 1
+    console.print(table([episode for episode in episodes if not episode.success] or episodes[:5]))
+    figures = summary(episodes)
+    console.print_json(data=figures)
+    if args.json:
+        args.json.write_text(json.dumps(figures, indent=2) + "\n")
+    return exit_code
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"is '{text}', expected a whole number of at least 1")
+    return int(text)

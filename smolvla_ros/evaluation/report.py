@@ -1,0 +1,43 @@
+"""What people see of a run: progress while it goes on, a table at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from .episodes import Episode, Task
+
+
+def with_progress(episodes: Iterable[Episode], tasks: Sequence[Task], console: Console) -> Iterator[Episode]:
+    """Passes the episodes on, with a progress bar that names the present instruction."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        bar = progress.add_task("starting the nodes", total=len(tasks))
+        successes = 0
+        for done, episode in enumerate(episodes, start=1):
+            successes += episode.success
+            progress.update(bar, advance=1, description=f"{successes} of {done} succeeded; {episode.task.instruction!r}")
+            yield episode
+
+
+def table(episodes: Sequence[Episode]) -> Table:
+    """One row for each episode."""
+    result = Table("instruction", "success", "touched", "time", "inference", "image to chunk", "idle")
+    for episode in episodes:
+        result.add_row(
+            episode.task.instruction,
+            "[green]yes[/]" if episode.success else "[red]no[/]",
+            episode.touched or "-",
+            f"{episode.time_s:.1f} s",
+            _milliseconds(episode.inference_s),
+            _milliseconds(episode.latency_s),
+            "-" if episode.idle_fraction is None else f"{episode.idle_fraction:.0%}",
+        )
+    return result
+
+
+def _milliseconds(value_s: float | None) -> str:
+    return "-" if value_s is None else f"{1000 * value_s:.0f} ms"
