@@ -65,7 +65,7 @@ class Commander:
             return None
         self._last = limited.motion
         cut = Motion(self._last.position, self._last.velocity, np.zeros_like(self._last.velocity))
-        self._smooth = cut if limited.any else desired
+        self._smooth = cut if limited.hits else desired
         return limited
 
     def brake(self) -> None:

@@ -274,9 +274,10 @@ class Controller:
             self._supervision.failure = "a command that is not finite was computed and not sent"
             self._hold(Reason.INTERNAL_ERROR, self._supervision.failure)
             return False
-        self._counters.position.count(limited.position)
-        self._counters.velocity.count(limited.velocity)
-        self._counters.acceleration.count(limited.acceleration)
+        if limited.hits is not None:
+            self._counters.position.count(limited.hits.position)
+            self._counters.velocity.count(limited.hits.velocity)
+            self._counters.acceleration.count(limited.hits.acceleration)
         if self._seam_ahead:
             self._seam_jump = float(np.abs(limited.motion.position - before.position).max())
             self._seam_ahead = False

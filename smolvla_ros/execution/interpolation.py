@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve_banded
+from scipy.linalg.lapack import dptsv
 
 INTERPOLATIONS = ("linear", "cubic")
 
@@ -43,14 +43,16 @@ def segments(rows: NDArray[np.float64], step_s: float, kind: str) -> NDArray[np.
 def _natural_spline_velocities(slope: NDArray[np.float64]) -> NDArray[np.float64]:
     """Velocities at the knots that make the acceleration continuous and zero at both ends."""
     n = len(slope) + 1
-    bands = np.ones((3, n))
-    bands[1] = 4.0
-    bands[1, 0] = bands[1, -1] = 2.0
+    diagonal = np.full(n, 4.0)
+    diagonal[0] = diagonal[-1] = 2.0
     right = np.empty((n, slope.shape[1]))
     right[0] = 3.0 * slope[0]
     right[1:-1] = 3.0 * (slope[:-1] + slope[1:])
     right[-1] = 3.0 * slope[-1]
-    return np.asarray(solve_banded((1, 1), bands, right, overwrite_ab=True, overwrite_b=True, check_finite=False))
+    # Positive definite and tridiagonal; scipy's general wrapper costs ten times as much as the solution.
+    *_, velocity, info = dptsv(diagonal, np.ones(n - 1), right)
+    assert info == 0, "a diagonally dominant matrix was not positive definite"
+    return np.asarray(velocity)
 
 
 def evaluate_cubic(coefficients: NDArray[np.float64], u: float) -> NDArray[np.float64]:

@@ -70,18 +70,19 @@ class JointLimits:
             raise LimitError("; ".join(problems))
 
 
-class Limited(NamedTuple):
-    """The next command, and which joints each limit changed ([joints] of bool)."""
+class Hits(NamedTuple):
+    """Which joints' command each limit changed, [joints] of bool."""
 
-    motion: Motion
     position: NDArray[np.bool_]
     velocity: NDArray[np.bool_]
     acceleration: NDArray[np.bool_]
 
-    @property
-    def any(self) -> bool:
-        """Whether any limit changed the command."""
-        return bool(self.position.any() or self.velocity.any() or self.acceleration.any())
+
+class Limited(NamedTuple):
+    """The next command, and what the limits changed; None for nothing."""
+
+    motion: Motion
+    hits: Hits | None
 
 
 class Limiter:
@@ -91,13 +92,28 @@ class Limiter:
         self._limits = limits
         self._period_s = period_s
         self._brake = _Braking(limits.acceleration, period_s)
+        self._reach = limits.acceleration * period_s
+        # Between these a joint can brake from any speed, so its position needs no second look.
+        distance = self._brake.distance(limits.velocity)
+        self._free_lower, self._free_upper = limits.lower + distance, limits.upper - distance
 
     def step(self, last: Motion, desired: Motion) -> Limited:
-        """The command nearest to `desired` that can follow `last`.
+        """The command nearest to `desired` that can follow `last`."""
+        velocity = (desired.position - last.position) / self._period_s
+        change = velocity - last.velocity
+        allowed = (
+            (np.abs(velocity) <= self._limits.velocity)
+            & (np.abs(change) <= self._reach)
+            & (desired.position >= self._free_lower)
+            & (desired.position <= self._free_upper)
+        )
+        if allowed.all():
+            return Limited(Motion(desired.position, velocity, change / self._period_s), None)
+        return self._limit(last, desired)
 
-        The joint is driven at the desired velocity plus what closes the gap without overshooting it.
-        """
-        period, limits = self._period_s, self._limits
+    def _limit(self, last: Motion, desired: Motion) -> Limited:
+        """Drives each joint at the desired velocity plus what closes the gap to it without overshooting."""
+        period, limits, reach = self._period_s, self._limits, self._reach
         # A start outside the limits (a sagging arm) may stay there or come in, never go further out.
         lower, upper = np.minimum(limits.lower, last.position), np.maximum(limits.upper, last.position)
         target = np.minimum(np.maximum(desired.position, lower), upper)
@@ -107,7 +123,6 @@ class Limiter:
         approach = np.minimum(direct, self._brake.speed(np.abs(gap)))
         wanted = desired.velocity + np.copysign(approach, gap)
         fast = np.minimum(np.maximum(wanted, -limits.velocity), limits.velocity)
-        reach = limits.acceleration * period
         reachable = np.minimum(np.maximum(fast, last.velocity - reach), last.velocity + reach)
         # Position last: if a start left no room to brake, staying inside wins over the acceleration.
         velocity = np.minimum(
@@ -117,14 +132,14 @@ class Limiter:
         acceleration_hit = (np.abs(reachable - fast) + direct - approach) * period > _ROUNDING
         position = np.minimum(np.maximum(last.position + velocity * period, lower), upper)
         motion = Motion(position, velocity, (velocity - last.velocity) / period)
-        return Limited(motion, position_hit, velocity_hit, acceleration_hit)
+        hits = Hits(position_hit, velocity_hit, acceleration_hit)
+        return Limited(motion, hits if any(hit.any() for hit in hits) else None)
 
     def brake(self, last: Motion) -> Motion:
         """The next command on the way to standing still, as fast as the acceleration allows."""
         if not last.velocity.any():
             return Motion.at_rest(last.position)
-        reach = self._limits.acceleration * self._period_s
-        velocity = last.velocity - np.minimum(np.maximum(last.velocity, -reach), reach)
+        velocity = last.velocity - np.minimum(np.maximum(last.velocity, -self._reach), self._reach)
         position = last.position + velocity * self._period_s
         outside = (position < self._limits.lower) & (velocity < 0) | (position > self._limits.upper) & (velocity > 0)
         if outside.any():  # only a start with no room to brake comes here
@@ -145,6 +160,10 @@ class _Braking:
         self._square = self._half_step**2
         self._double = 2.0 * acceleration
         self._period_s = period_s
+
+    def distance(self, speed: Vector) -> Vector:
+        """[joints] travelled until standing still from speeds [joints], none of them negative."""
+        return np.asarray(speed * self._period_s + speed**2 / self._double)
 
     def speed(self, distance: Vector) -> Vector:
         """[joints] for distances [joints], none of them negative."""

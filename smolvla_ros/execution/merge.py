@@ -29,9 +29,8 @@ def weight_of_new(rule: str, averaged: NDArray[np.int64], decay: float) -> NDArr
     """
     if rule != "temporal_ensemble":
         return np.full(len(averaged), _WEIGHT_OF_NEW[rule])
+    before = averaged.astype(np.float64)
     if decay == 0.0:
-        return np.reciprocal(averaged + 1.0)
+        return 1.0 / (before + 1.0)
     # exp(-m k) / sum_{i=0..k} exp(-m i), the geometric series summed.
-    newest: NDArray[np.float64] = np.exp(-decay * averaged)
-    total = np.expm1(-decay * (averaged + 1.0)) / np.expm1(-decay)
-    return newest / total
+    return np.exp(-decay * before) * (np.expm1(-decay) / np.expm1(-decay * (before + 1.0)))
