@@ -8,12 +8,12 @@
 
 import dataclasses
 
-from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from launch import LaunchContext, LaunchDescription
 from smolvla_ros.bringup import ArmOptions, NodeProcess, arm_processes
 
 FIELDS = dataclasses.fields(ArmOptions)

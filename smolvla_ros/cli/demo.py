@@ -45,8 +45,11 @@ def run(args: argparse.Namespace) -> int:
     def on_episode(operator: Operator, episode: Episode) -> None:
         episodes.append(episode)
         verdict = f"{episode.time_s:.1f} s" if episode.success else f"touched {episode.touched or 'nothing'}"
-        frames = [to_array(frame) for frame in operator.frames]
-        scenes.append(Scene(frames, episode.task.instruction, verdict, episode.success))
+        frames = list(operator.frames)
+        times_s = [frame.header.stamp.sec + 1e-9 * frame.header.stamp.nanosec for frame in frames]
+        scenes.append(
+            Scene([to_array(frame) for frame in frames], times_s, episode.task.instruction, verdict, episode.success)
+        )
 
     tasks = [Task(2_000_000_000 + 100 * args.seed + i, colour, text) for i, (text, colour) in enumerate(INSTRUCTIONS)]
     exit_code = run_tasks(ArmOptions(log_level="warn"), tasks, on_episode, console, watch=VIEWER_TOPIC)
@@ -54,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         return exit_code or 1
     args.output.mkdir(parents=True, exist_ok=True)
     save_strip(args.output / "strip.png", scenes)
-    save_animation(args.output / "demo.gif", scenes, VIEWER_PERIOD_S)
+    save_animation(args.output / "demo.gif", scenes)
     console.print(table(episodes))
     console.print(f"pictures: {args.output / 'strip.png'}, {args.output / 'demo.gif'}")
     console.print('next: `smolvla-ros arm` in one terminal, `smolvla-ros say "touch the red cube"` in another')

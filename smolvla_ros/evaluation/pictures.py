@@ -23,9 +23,10 @@ _LAST_FRAME_MS = 900
 
 @dataclass(frozen=True)
 class Scene:
-    """What one episode looked like: uint8 RGB frames [H, W, 3] in order, and what to write beside them."""
+    """What one episode looked like: uint8 RGB frames [H, W, 3], their times in s, and what to write beside them."""
 
     frames: Sequence[NDArray[np.uint8]]
+    times_s: Sequence[float]
     instruction: str
     verdict: str
     success: bool
@@ -42,7 +43,7 @@ def save_strip(file: Path, scenes: Sequence[Scene]) -> None:
     strip.save(file, optimize=True)
 
 
-def save_animation(file: Path, scenes: Sequence[Scene], period_s: float) -> None:
+def save_animation(file: Path, scenes: Sequence[Scene]) -> None:
     """Writes an animated GIF, in the pace of the run; the last frame of a scene stays for a moment."""
     frames, durations_ms = [], []
     for scene in scenes:
@@ -51,7 +52,7 @@ def save_animation(file: Path, scenes: Sequence[Scene], period_s: float) -> None
             continue
         captioned[-1] = _captioned(Image.fromarray(scene.frames[-1]), scene, last=True)
         frames += [frame.quantize(_GIF_COLOURS, dither=Image.Dither.NONE) for frame in captioned]
-        durations_ms += [round(1000 * period_s)] * (len(captioned) - 1) + [_LAST_FRAME_MS]
+        durations_ms += [*(1000 * np.diff(scene.times_s)).round().astype(int).tolist(), _LAST_FRAME_MS]
     frames[0].save(file, save_all=True, append_images=frames[1:], duration=durations_ms, loop=0, optimize=True)
 
 
@@ -62,7 +63,8 @@ def _row(scene: Scene) -> Image.Image:
     row = Image.new("RGB", (_STRIP_COLUMNS * _STRIP_WIDTH_PX, height + _CAPTION_PX), _PAPER)
     _write_caption(row, scene, last=True)
     for column, picture in enumerate(pictures):
-        row.paste(picture.resize((_STRIP_WIDTH_PX, height), Image.Resampling.LANCZOS), (column * _STRIP_WIDTH_PX, _CAPTION_PX))
+        resized = picture.resize((_STRIP_WIDTH_PX, height), Image.Resampling.LANCZOS)
+        row.paste(resized, (column * _STRIP_WIDTH_PX, _CAPTION_PX))
     return row
 
 

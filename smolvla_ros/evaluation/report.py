@@ -12,14 +12,14 @@ from .episodes import Episode, Task
 
 
 def with_progress(episodes: Iterable[Episode], tasks: Sequence[Task], console: Console) -> Iterator[Episode]:
-    """Passes the episodes on, with a progress bar that names the present instruction."""
+    """Passes the episodes on, with a progress bar that counts the successes."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("starting the nodes", total=len(tasks))
         successes = 0
         for done, episode in enumerate(episodes, start=1):
             successes += episode.success
-            progress.update(bar, advance=1, description=f"{successes} of {done} succeeded; {episode.task.instruction!r}")
+            progress.update(bar, advance=1, description=f"{successes} of {done} succeeded")
             yield episode
 
 

@@ -6,13 +6,14 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 
+from rich.console import Console
+
 from smolvla_ros.bringup import ArmOptions, arm_processes
 from smolvla_ros.bringup.supervisor import supervise
 
 from .episodes import Episode, Task, run_episodes
 from .operator import Interrupted, Operator, OperatorError
 from .report import with_progress
-from rich.console import Console
 
 
 def run(

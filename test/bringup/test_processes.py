@@ -1,0 +1,154 @@
+"""The list of what to start, and the options behind it. No ROS graph."""
+
+import ast
+import dataclasses
+import re
+
+import pytest
+import yaml
+
+from smolvla_ros.bringup import ArmOptions, BringUpError, arm_processes
+from smolvla_ros.bringup.environment import find_ros_in_virtual_environment, share_folder
+from smolvla_ros.parameters import ParameterError, check_values, controller, policy, robot
+
+
+@pytest.fixture(autouse=True)
+def prefix(monkeypatch):
+    for name in ("FASTDDS_BUILTIN_TRANSPORTS", "FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE",
+                 "OMP_NUM_THREADS", "MUJOCO_GL"):
+        monkeypatch.delenv(name, raising=False)
+    find_ros_in_virtual_environment()
+
+
+def parameter_values(command):
+    """The -p arguments as rcl reads them."""
+    texts = [text for flag, text in zip(command, command[1:], strict=False) if flag == "-p"]
+    return {name: yaml.safe_load(value) for name, value in (text.split(":=", 1) for text in texts)}
+
+
+def by_name(options):
+    return {process.name: process for process in arm_processes(options)}
+
+
+def test_simulation_starts_three_nodes_with_the_policy_that_ships():
+    processes = by_name(ArmOptions())
+    assert set(processes) == {"policy_node", "controller_node", "sim_node"}
+    assert processes["policy_node"].parameters["checkpoint"] == str((share_folder() / "checkpoints" / "demo").resolve())
+    assert {process.parameter_file.name for process in processes.values()} == {"so101_sim.yaml"}
+
+
+def test_a_real_arm_has_no_simulation_and_its_own_config():
+    processes = by_name(ArmOptions(sim=False, checkpoint="org/name"))
+    assert set(processes) == {"policy_node", "controller_node"}
+    assert processes["policy_node"].parameters["checkpoint"] == "org/name"
+    assert processes["policy_node"].parameter_file.name == "so101.yaml"
+
+
+def test_a_real_arm_never_gets_the_policy_of_the_simulation_by_default():
+    with pytest.raises(BringUpError, match="needs the checkpoint that was trained for it"):
+        ArmOptions(sim=False)
+
+
+def test_an_unknown_robot_is_answered_with_those_that_ship():
+    with pytest.raises(BringUpError, match=r"robot is 'nope', expected .*so101, so101_sim"):
+        arm_processes(ArmOptions(robot="nope"))
+
+
+def test_a_robot_file_and_a_checkpoint_folder_are_passed_as_absolute_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("/**: {ros__parameters: {joints: [a]}}")
+    (tmp_path / "weights").mkdir()
+    process = by_name(ArmOptions(robot="mine.yaml", checkpoint="weights"))["policy_node"]
+    assert process.parameter_file == tmp_path / "mine.yaml"
+    assert process.parameters["checkpoint"] == str(tmp_path / "weights")
+
+
+@pytest.mark.parametrize("text", ["touch the red cube", "1", "yes", "$(touch /tmp/x); `id` | 'a' \"b\" \\", "töuch ☃", "a: b"])
+def test_an_instruction_reaches_the_node_as_the_text_that_was_given(text):
+    process = by_name(ArmOptions(instruction=text))["policy_node"]
+    assert parameter_values(process.command)["instruction"] == text
+
+
+def test_no_instruction_sets_no_parameter():
+    assert "instruction" not in by_name(ArmOptions())["policy_node"].parameters
+
+
+def test_dry_run_is_a_parameter_of_the_controller():
+    assert parameter_values(by_name(ArmOptions(dry_run=True))["controller_node"].command)["dry_run"] is True
+
+
+@pytest.mark.parametrize(("namespace", "logger"), [("", "policy_node"), ("left", "left.policy_node"),
+                                                   ("/a/b", "a.b.policy_node")])
+def test_namespace_and_log_level_are_remapped_for_each_node(namespace, logger):
+    command = by_name(ArmOptions(namespace=namespace, log_level="debug"))["policy_node"].command
+    assert f"__ns:=/{namespace.strip('/')}" in command
+    assert f"{logger}:=debug" in command
+
+
+def test_the_transport_is_set_unless_the_user_has_chosen_one(monkeypatch):
+    profile = str(share_folder() / "config" / "fastdds.xml")
+    for process in arm_processes(ArmOptions()):
+        assert process.environment["FASTDDS_DEFAULT_PROFILES_FILE"] == profile
+        assert process.environment["FASTRTPS_DEFAULT_PROFILES_FILE"] == profile
+    monkeypatch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
+    assert all("FASTDDS_DEFAULT_PROFILES_FILE" not in process.environment for process in arm_processes(ArmOptions()))
+
+
+def test_only_the_policy_may_use_several_threads_for_arithmetic():
+    processes = by_name(ArmOptions())
+    assert processes["controller_node"].environment["OMP_NUM_THREADS"] == "1"
+    assert processes["sim_node"].environment["OMP_NUM_THREADS"] == "1"
+    assert "OMP_NUM_THREADS" not in processes["policy_node"].environment
+
+
+def test_the_simulation_renders_without_a_display():
+    assert by_name(ArmOptions())["sim_node"].environment["MUJOCO_GL"] == "egl"
+
+
+def test_launch_arguments_are_read_as_options():
+    options = ArmOptions.from_strings({"sim": "false", "checkpoint": "x", "dry_run": "True"})
+    assert options == ArmOptions(sim=False, checkpoint="x", dry_run=True)
+
+
+@pytest.mark.parametrize(("values", "problem"), [
+    ({"sim": "maybe"}, "sim is 'maybe', expected true or false"),
+    ({"log_level": "loud"}, "log_level is 'loud', expected one of debug"),
+])  # fmt: skip
+def test_a_wrong_launch_argument_is_refused_by_name(values, problem):
+    with pytest.raises(BringUpError, match=problem):
+        ArmOptions.from_strings(values)
+
+
+def test_the_launch_file_declares_exactly_the_options(repository):
+    """Read as text: launch is not installed everywhere. test/system runs the file."""
+    tree = ast.parse((repository / "launch" / "arm.launch.py").read_text())
+    text = ast.unparse(tree)
+    assert "dataclasses.fields(ArmOptions)" in text
+    assert not re.search(r"DeclareLaunchArgument\('", text)
+    assert {field.name for field in dataclasses.fields(ArmOptions)} == {
+        "sim", "robot", "checkpoint", "namespace", "instruction", "dry_run", "log_level"
+    }  # fmt: skip
+
+
+TABLES = {"policy_node": policy, "controller_node": controller}
+
+
+@pytest.mark.parametrize("node", TABLES)
+@pytest.mark.parametrize("name", ["so101_sim", "so101"])
+def test_the_robot_configs_that_ship_hold_only_known_parameters(name, node):
+    sections = yaml.safe_load((share_folder() / "config" / f"{name}.yaml").read_text())
+    values = {"checkpoint": "x"} if node == "policy_node" else {}
+    for section in ("/**", f"/**/{node}"):
+        values |= dict(flattened(sections.get(section, {"ros__parameters": {}})["ros__parameters"]))
+    try:
+        check_values((*robot.PARAMETERS, *TABLES[node].PARAMETERS), values)
+    except ParameterError as error:
+        pytest.fail(str(error))
+
+
+def flattened(tree, prefix=""):
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from flattened(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
