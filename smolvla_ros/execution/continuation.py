@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .envelope import latency_rows
 from .latency import LatencyWindow
-from .requests import ExecutionView, latency_rows
+from .requests import ExecutionView
 
 _KEPT_CHUNKS = 8
 _WINDOW = 50

@@ -33,4 +33,5 @@ def weight_of_new(rule: str, averaged: NDArray[np.int64], decay: float) -> NDArr
     if decay == 0.0:
         return 1.0 / (before + 1.0)
     # exp(-m k) / sum_{i=0..k} exp(-m i), the geometric series summed.
-    return np.exp(-decay * before) * (np.expm1(-decay) / np.expm1(-decay * (before + 1.0)))
+    weight: NDArray[np.float64] = np.exp(-decay * before) * np.expm1(-decay) / np.expm1(-decay * (before + 1.0))
+    return weight

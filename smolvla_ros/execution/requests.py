@@ -6,7 +6,6 @@ Rules and their analysis: SmolVLA paper (arXiv 2506.01844), algorithm 1; docs/ex
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -196,19 +195,3 @@ class Requester:
 
     def _is_news(self, state: NDArray[np.float32]) -> bool:
         return self._state is None or bool(np.abs(state - self._state).max() >= self._min_change)
-
-
-def refill_threshold(latency_s: float, rows: int, step_s: float) -> float:
-    """The smallest threshold g without starvation: latency / (rows * step), at most 1."""
-    return min(1.0, latency_s / (rows * step_s))
-
-
-def envelope_s(rows: int, step_s: float) -> float:
-    """Largest latency [s] with neither starvation nor needless replanning: half the time a chunk covers."""
-    return rows * step_s / 2
-
-
-def latency_rows(latency_s: float, step_s: float) -> int:
-    """Actions that pass while an inference of this latency runs: d = ceil(l / dt)."""
-    # A latency of exactly n steps must give n although neither number is exact in binary.
-    return max(0, math.ceil(latency_s / step_s - 1e-9))
