@@ -162,6 +162,10 @@ class SmolVLAPolicy:
         """Raises the InstructionError that `predict` would; any thread may ask."""
         self._parts.reader.read(instruction)
 
+    def normalised_state(self, state: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The state [state_dim] as the network sees it, in which distances of all joints are comparable."""
+        return _array(self._state(state)[0, : self.state_dim])
+
     def warm_up(self) -> None:
         """One inference on grey images, so that the first real one is as fast as the others."""
         width, height = self.config.image_size_wh or (self.config.vision.image_size,) * 2

@@ -1,41 +1,31 @@
-"""The inference thread of the policy node, without ROS: observation -> policy -> chunk.
+"""The inference thread of the policy node, without ROS: waits for data, decides, infers, hands over chunks.
 
 Threads: the executor's thread calls `set_*`, `notify` and `forget`; the inference thread runs `step` over and over.
-`_lock` guards what both touch (instruction, status, request rule, epoch, latencies, last report); the policy and the
-request bookkeeping belong to the inference thread alone.
+`_lock` guards what both touch (instruction, status, request rule, epoch, latencies, last report); the predictor and all
+bookkeeping of requests belong to the inference thread alone.
 """
 
 from __future__ import annotations
 
 import threading
-import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smolvla_ros.execution.continuation import SentChunks
+from smolvla_ros.execution.envelope import Envelope
 from smolvla_ros.execution.latency import StageLatencies
-from smolvla_ros.execution.requests import InFlight, RequestPolicy
-from smolvla_ros.robot import RobotConfig
-from smolvla_ros.robot.images import decode_image
+from smolvla_ros.execution.requests import ExecutionView, Requester, RequestPolicy
 from smolvla_ros.robot.observation import Observation, ObservationBuffer
 
 from .lifecycle import THREAD_PREFIX
+from .predictor import Predicted, Predictor
 
 _IDLE_PERIOD_S = 0.02
-
-
-class Policy(Protocol):
-    """What is asked of `smolvla_ros.model.SmolVLAPolicy`."""
-
-    def predict(
-        self, images: dict[str, NDArray[np.uint8]], state: NDArray[np.float32], instruction: str,
-        noise: NDArray[np.float32] | None = None,
-    ) -> Any: ...  # fmt: skip
 
 
 class State(Enum):
@@ -43,6 +33,7 @@ class State(Enum):
 
     WAITING = "waiting"
     RUNNING = "running"
+    TOO_SLOW = "too slow"
     FAILING = "failing"
     GIVEN_UP = "given up"
 
@@ -56,23 +47,13 @@ class Instruction:
 
 
 @dataclass(frozen=True)
-class ExecutionView:
-    """What the controller says it is doing (see ExecutionStatus.msg)."""
-
-    accepts_chunks: bool
-    session: int
-    sequence: int
-    remaining_rows: int
-    rows_executed: int
-
-
-@dataclass(frozen=True)
-class PredictedChunk:
+class SentChunk:
     """A chunk ready to publish; positions [rows, joints] in rad or m, times in seconds."""
 
     stamp_ns: int
     sequence: int
     positions: NDArray[np.float64]
+    frozen_rows: int
     instruction: Instruction
     inference_s: float
     latency_s: float
@@ -80,13 +61,25 @@ class PredictedChunk:
 
 @dataclass(frozen=True)
 class Settings:
-    """Parameters of the loop; `rows` are published of the `chunk_rows` predicted; `seed` None: fresh noise."""
+    """Parameters of the loop.
+
+    Attributes:
+        session: identifies this run.
+        step_s: time between two rows.
+        needs_status: nothing is inferred without a controller.
+        min_change: the observation filter, see `Requester`.
+        hold_and_go: a policy that is too slow for its chunks is asked when the arm holds, whatever the rule.
+        delay_percentile: of the latencies that real-time chunking plans for; None: it is off.
+        retry_backoff_s: wait after a failure.
+        max_failures: so many in a row are the end.
+    """
 
     session: int
-    rows: int
-    noise_shape: tuple[int, int]
-    seed: int | None
+    step_s: float
     needs_status: bool
+    min_change: float
+    hold_and_go: bool
+    delay_percentile: float | None
     retry_backoff_s: float
     max_failures: int
 
@@ -95,8 +88,7 @@ class InferenceLoop:
     """Decides, infers and hands over chunks; reports what it waits for.
 
     Args:
-        policy: the network; used by the inference thread only.
-        robot: cameras, joints and units.
+        predictor: asks the network; used by the inference thread only.
         buffer: where callbacks put images and joint states.
         requests: when to infer.
         settings: see `Settings`.
@@ -108,26 +100,22 @@ class InferenceLoop:
 
     def __init__(
         self,
-        policy: Policy,
-        robot: RobotConfig,
+        predictor: Predictor,
         buffer: ObservationBuffer,
         requests: RequestPolicy,
         settings: Settings,
         clock_ns: Callable[[], int],
         steady_s: Callable[[], float],
-        publish: Callable[[PredictedChunk], None],
+        publish: Callable[[SentChunk], None],
         report: Callable[[State, str], None],
     ):
-        self._policy = policy
-        self._robot = robot
+        self._predictor = predictor
         self._buffer = buffer
         self._settings = settings
         self._clock_ns = clock_ns
         self._steady_s = steady_s
         self._publish = publish
         self._report_change = report
-        self._features = {camera.name: camera.feature for camera in robot.cameras}
-        self._noise = np.random.default_rng(settings.seed)
 
         self._lock = threading.Lock()
         self._requests = requests
@@ -136,12 +124,13 @@ class InferenceLoop:
         self._status: ExecutionView | None = None
         self._epoch = 0
         self._reported: tuple[State, str] | None = None
-
         self._latencies = StageLatencies()
-        self._in_flight = InFlight()
+
+        self._requester = Requester(predictor.rows, settings.min_change)
+        percentile = settings.delay_percentile
+        self._sent = None if percentile is None else SentChunks(settings.step_s, percentile)
+        self._envelope = Envelope(predictor.rows, settings.step_s)
         self._sequence = 0
-        self._executed_at_request = 0
-        self._requested_instruction = 0
         self._failures = 0
         self._retry_at_s = 0.0
 
@@ -233,12 +222,21 @@ class InferenceLoop:
         if observation is None:
             self._report(State.WAITING, problem)
             return
-        if not self._should_request(instruction, status, requests):
+        state = self._predictor.normalised_state(observation)
+        if not self._requester.wants(self._rule(requests), status, instruction.id, state, self._steady_s()):
             return
-        self._report(State.RUNNING, f"instruction: {instruction.text!r}")
-        self._executed_at_request = status.rows_executed if status else 0
-        self._requested_instruction = instruction.id
-        self._infer(observation, instruction, now_ns, epoch)
+        if self._envelope.too_slow:
+            mode = "; it holds, looks and goes" if self._settings.hold_and_go else ""
+            self._report(State.TOO_SLOW, self._envelope.too_slow + mode)
+        else:
+            self._report(State.RUNNING, f"instruction: {instruction.text!r}")
+        self._requester.started(status, instruction.id, state)
+        self._infer(observation, instruction, status, now_ns, epoch)
+
+    def _rule(self, requests: RequestPolicy) -> RequestPolicy:
+        if self._envelope.too_slow and self._settings.hold_and_go:
+            return replace(requests, rule="synchronous")
+        return requests
 
     def _waiting_for(self, instruction: Instruction | None, status: ExecutionView | None) -> str:
         if instruction is None:
@@ -249,57 +247,54 @@ class InferenceLoop:
             return "the controller is stopped or inactive"
         return ""
 
-    def _should_request(self, instruction: Instruction, status: ExecutionView | None, requests: RequestPolicy) -> bool:
-        if status is not None:
-            self._in_flight.answered(status.session, status.sequence)
-        busy = self._in_flight.busy(self._steady_s())
-        if instruction.id != self._requested_instruction:
-            return not busy
-        executed = status.rows_executed if status else 0
-        return requests.should_request(
-            remaining_rows=status.remaining_rows if status else 0,
-            chunk_rows=self._settings.rows,
-            # The counter of the controller starts again with its activation.
-            executed_since_request=executed - min(executed, self._executed_at_request),
-            in_flight=busy,
-        )
-
-    def _infer(self, observation: Observation, instruction: Instruction, now_ns: int, epoch: int) -> None:
-        self._in_flight.start()
+    def _infer(
+        self, observation: Observation, instruction: Instruction, status: ExecutionView | None, now_ns: int, epoch: int
+    ) -> None:
+        session = self._settings.session
+        continuation = None
+        if self._sent is not None and status is not None:
+            continuation = self._sent.continuation(status, session, observation.stamp_ns)
         try:
-            chunk, stage_s = self._predict(observation, instruction)
+            predicted = self._predictor.predict(observation, instruction.text, continuation)
         except Exception as error:  # whatever it was: reported, retried later, never turned into a chunk
-            self._in_flight.failed()
+            self._requester.failed()
             self._failed(error)
             return
         self._failures = 0
         latency_s = (self._clock_ns() - observation.stamp_ns) / 1e9
         with self._lock:
             if epoch != self._epoch:
-                self._in_flight.failed()
+                self._requester.failed()
                 return
             self._sequence += 1
-            self._publish(replace(chunk, sequence=self._sequence, latency_s=latency_s))
-        self._in_flight.sent(self._settings.session, self._sequence, self._steady_s())
-        stage_s["transport"] = (observation.received_ns - observation.stamp_ns) / 1e9
-        stage_s["wait"] = (now_ns - observation.received_ns) / 1e9
-        stage_s["total"] = latency_s
-        with self._lock:
-            self._latencies.add(stage_s)
+            self._publish(self._chunk(observation, instruction, predicted, latency_s))
+        self._requester.sent(session, self._sequence, self._steady_s())
+        self._envelope.add(latency_s)
+        if self._sent is not None:
+            self._sent.add(self._sequence, predicted.normalised, latency_s)
+        self._measure(observation, predicted.stage_s, now_ns, latency_s)
 
-    def _predict(self, observation: Observation, instruction: Instruction) -> tuple[PredictedChunk, dict[str, float]]:
-        start_s = time.perf_counter()
-        images = {self._features[name]: decode_image(message) for name, message in observation.images.items()}
-        decoded_s = time.perf_counter()
-        state = self._robot.to_policy_units(observation.positions).astype(np.float32)
-        noise = self._noise.standard_normal(self._settings.noise_shape, dtype=np.float32)
-        prediction = self._policy.predict(images, state, instruction.text, noise=noise)
-        positions = self._robot.to_ros_units(prediction.actions[: self._settings.rows])
-        if not np.isfinite(positions).all():
-            raise FloatingPointError("the policy returned actions that are not finite")
-        inference_s = time.perf_counter() - start_s
-        chunk = PredictedChunk(observation.stamp_ns, 0, positions, instruction, inference_s, latency_s=0.0)
-        return chunk, {"decode": decoded_s - start_s, **prediction.stage_s, "inference": inference_s}
+    def _chunk(
+        self, observation: Observation, instruction: Instruction, predicted: Predicted, latency_s: float
+    ) -> SentChunk:
+        return SentChunk(
+            stamp_ns=observation.stamp_ns,
+            sequence=self._sequence,
+            positions=predicted.positions,
+            frozen_rows=predicted.frozen_rows,
+            instruction=instruction,
+            inference_s=predicted.stage_s["inference"],
+            latency_s=latency_s,
+        )
+
+    def _measure(self, observation: Observation, stage_s: dict[str, float], now_ns: int, latency_s: float) -> None:
+        transport_s = (observation.received_ns - observation.stamp_ns) / 1e9
+        wait_s = (now_ns - observation.received_ns) / 1e9
+        published_s = (self._clock_ns() - observation.stamp_ns) / 1e9 - latency_s
+        with self._lock:
+            self._latencies.add(
+                {"transport": transport_s, "wait": wait_s, **stage_s, "publish": published_s, "total": latency_s}
+            )
 
     def _failed(self, error: Exception) -> None:
         self._failures += 1

@@ -8,7 +8,6 @@ during the seconds it takes ends the process cleanly.
 from __future__ import annotations
 
 import functools
-import os
 import time
 from typing import Any
 
@@ -20,15 +19,16 @@ from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
 
-from smolvla_ros.execution.requests import RequestPolicy, envelope_s
+from smolvla_ros.execution.envelope import envelope_s
+from smolvla_ros.execution.requests import ExecutionView
 from smolvla_ros.msg import ActionChunk, ExecutionStatus
 from smolvla_ros.parameters import ParameterError, policy, robot
 from smolvla_ros.parameters.table import Value
 from smolvla_ros.robot import Camera, RobotConfig
-from smolvla_ros.robot.fit import fit_problems
-from smolvla_ros.robot.observation import Freshness, ObservationBuffer
+from smolvla_ros.robot.observation import ObservationBuffer
 
-from .inference import ExecutionView, InferenceLoop, PredictedChunk, Settings, State
+from . import policy_setup
+from .inference import InferenceLoop, SentChunk, State
 from .lifecycle import ManagedNode
 from .lifecycle import main as run_node
 from .policy_diagnostics import diagnostics
@@ -55,9 +55,9 @@ class PolicyNode(ManagedNode):
     def configure(self, values: dict[str, Value]) -> None:
         self._values = values
         self._robot = RobotConfig.from_parameters(values)
-        self._policy = self._load_policy()
+        self._policy = policy_setup.load_policy(values, self._robot, self.get_logger().warning)
         self._buffer = ObservationBuffer(
-            [camera.name for camera in self._robot.cameras], self._robot.joint_names, _freshness(values)
+            [camera.name for camera in self._robot.cameras], self._robot.joint_names, policy_setup.freshness(values)
         )
         self._chunks = self.create_publisher(ActionChunk, "action_chunk", QoSProfile(depth=1))
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -77,7 +77,10 @@ class PolicyNode(ManagedNode):
         self._session = time.time_ns()
         self._status_heard_s = 0.0
         self._loop = InferenceLoop(
-            self._policy, self._robot, self._buffer, self._request_policy(), self._settings(),
+            policy_setup.predictor(self._values, self._policy, self._robot),
+            self._buffer,
+            policy_setup.request_policy(self._values),
+            policy_setup.loop_settings(self._values, self._session),
             clock_ns=lambda: self.get_clock().now().nanoseconds,
             steady_s=time.monotonic,
             publish=self._publish_chunk, report=self._log_state,
@@ -115,50 +118,9 @@ class PolicyNode(ManagedNode):
     def parameters_changed(self, names: set[str]) -> None:
         self._values.update({name: self.get_parameter(name).value for name in names})
         if self._loop is not None:
-            self._loop.set_requests(self._request_policy())
+            self._loop.set_requests(policy_setup.request_policy(self._values))
 
     # What configure is made of.
-
-    def _load_policy(self) -> Any:
-        import torch
-
-        from smolvla_ros.model import CheckpointError, SmolVLAPolicy
-
-        values = self._values
-        torch.set_num_threads(int(values["torch_threads"]) or max(1, (os.cpu_count() or 2) - 1))
-        try:
-            loaded = SmolVLAPolicy.from_checkpoint(
-                values["checkpoint"],
-                device=self._device(),
-                dtype=values["dtype"],
-                overlong_instruction=values["overlong_instruction"],
-                statistics=_statistics(values),
-            )
-        except CheckpointError as error:
-            raise ParameterError([f"parameter 'checkpoint' is {values['checkpoint']!r}: {error}"]) from error
-        problems = fit_problems(
-            self._robot,
-            cameras=loaded.cameras,
-            state_dim=loaded.state_dim,
-            action_dim=loaded.action_dim,
-            state_names=loaded.state_names,
-            action_names=loaded.action_names,
-            allow_missing_cameras=bool(values["allow_missing_cameras"]),
-        )
-        if problems:
-            raise ParameterError(problems)
-        loaded.warm_up()
-        return loaded
-
-    def _device(self) -> str:
-        """The device asked for; the CPU instead only if that was asked for too, and never silently."""
-        import torch
-
-        device = str(self._values["device"])
-        if device.startswith("cuda") and not torch.cuda.is_available() and self._values["device_fallback"] == "cpu":
-            self.get_logger().warning(f"device {device!r} is absent: running on the CPU (device_fallback)")
-            return "cpu"
-        return device
 
     def _subscribe_camera(self, camera: Camera) -> Any:
         message_type = CompressedImage if camera.transport == "compressed" else Image
@@ -175,26 +137,7 @@ class PolicyNode(ManagedNode):
 
     @property
     def _rows(self) -> int:
-        chunk_size = int(self._policy.config.chunk_size)
-        return min(int(self._values["actions_per_chunk"]) or chunk_size, chunk_size)
-
-    def _settings(self) -> Settings:
-        values, config = self._values, self._policy.config
-        return Settings(
-            session=self._session,
-            rows=self._rows,
-            noise_shape=(config.chunk_size, config.max_action_dim),
-            seed=None if values["seed"] == -1 else int(values["seed"]),
-            needs_status=values["request_rule"] != "continuous",
-            retry_backoff_s=float(values["retry_backoff_s"]),
-            max_failures=int(values["max_failures"]),
-        )
-
-    def _request_policy(self) -> RequestPolicy:
-        values = self._values
-        return RequestPolicy(
-            str(values["request_rule"]), float(values["request_threshold"]), int(values["request_every_n"])
-        )
+        return policy_setup.chunk_rows(self._values, self._policy)
 
     # Callbacks: validate, cache, wake the inference thread.
 
@@ -242,10 +185,13 @@ class PolicyNode(ManagedNode):
         mine = message.session == self._session
         self._loop.set_status(
             ExecutionView(
+                stamp_ns=Time.from_msg(message.header.stamp).nanoseconds,
                 accepts_chunks=message.state in (ExecutionStatus.HOLDING, ExecutionStatus.FOLLOWING),
+                following=message.state == ExecutionStatus.FOLLOWING,
                 session=message.session,
                 sequence=message.sequence,
                 remaining_rows=message.remaining_rows if mine else 0,
+                remaining_s=message.remaining_s if mine else 0.0,
                 rows_executed=message.rows_executed,
             )
         )
@@ -267,7 +213,7 @@ class PolicyNode(ManagedNode):
 
     # Called by the inference thread.
 
-    def _publish_chunk(self, chunk: PredictedChunk) -> None:
+    def _publish_chunk(self, chunk: SentChunk) -> None:
         message = ActionChunk(
             session=self._session,
             sequence=chunk.sequence,
@@ -275,7 +221,7 @@ class PolicyNode(ManagedNode):
             step=Duration(seconds=float(self._values["step_s"])).to_msg(),
             rows=len(chunk.positions),
             positions=chunk.positions.ravel().tolist(),
-            frozen_rows=0,
+            frozen_rows=chunk.frozen_rows,
             instruction=chunk.instruction.text,
             instruction_id=chunk.instruction.id,
             inference_s=chunk.inference_s,
@@ -290,34 +236,21 @@ class PolicyNode(ManagedNode):
             log.info(text)
         elif state is State.WAITING:
             log.warning(f"waiting: {text}")
+        elif state is State.TOO_SLOW:
+            log.warning(text)
         else:
             log.error(text)
 
     def _publish_diagnostics(self) -> None:
         if self._loop is None:
             return
-        limit_s = envelope_s(self._rows, float(self._values["step_s"]))
-        message = diagnostics(self.get_fully_qualified_name(), self._loop, self._buffer.refused_images(), limit_s)
+        chunk_s = self._rows * float(self._values["step_s"])
+        message = diagnostics(self.get_fully_qualified_name(), self._loop, self._buffer.refused_images(), chunk_s)
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
         if self._loop.state[0] is State.GIVEN_UP:
             self.get_logger().error("too many failures: deactivating")
             self.trigger_deactivate()
-
-
-def _statistics(values: dict[str, Value]) -> dict[str, str]:
-    chosen = {"observation.state": str(values["state_statistics"]), "action": str(values["action_statistics"])}
-    return {feature: choice for feature, choice in chosen.items() if choice}
-
-
-def _freshness(values: dict[str, Value]) -> Freshness:
-    return Freshness(
-        max_image_age_ns=int(float(values["max_image_age_s"]) * 1e9),
-        max_joint_state_age_ns=int(float(values["max_joint_state_age_s"]) * 1e9),
-        future_tolerance_ns=int(float(values["future_tolerance_s"]) * 1e9),
-        frozen_frames=int(values["frozen_camera_frames"]),
-        accept_zero_stamps=bool(values["accept_zero_stamps"]),
-    )
 
 
 def main() -> int:

@@ -30,6 +30,23 @@ PARAMETERS = (
               minimum=0.0, maximum=1.0, live=True),
     Parameter("request_every_n", 10, "Rule 'every_n': after so many executed actions.",
               minimum=1, maximum=1000, live=True),
+    Parameter("observation_min_change", 0.0, "Observation filter: no inference while every joint is within this "
+              "distance of where it was at the last one, in the checkpoint's normalised units; 0: off. An empty queue "
+              "and a new instruction are always answered.", minimum=0.0, maximum=10.0),
+    Parameter("slow_policy", "hold_and_go", "What to do while the median latency exceeds half of what a chunk covers: "
+              "'hold_and_go' executes the chunk, holds, looks and goes on; 'warn' keeps to request_rule.",
+              choices=("hold_and_go", "warn")),
+    Parameter("rtc", "off", "Real-time chunking, where a new chunk continues the one being executed: 'lerobot' as "
+              "LeRobot does it, at no cost; 'paper' with the true vector-Jacobian product, one backward pass per "
+              "denoising step.",
+              choices=("off", "lerobot", "paper")),
+    Parameter("rtc_schedule", "exp", "How the pull towards the running chunk falls off after the rows that pass during "
+              "inference.", choices=("zeros", "ones", "linear", "exp")),
+    Parameter("rtc_horizon", 0, "Rows that are pulled towards the running chunk at all; 0: as many as are left of it.",
+              minimum=0, maximum=1000),
+    Parameter("rtc_max_guidance_weight", 10.0, "Bound of the pull.", minimum=0.01, maximum=1000.0),
+    Parameter("rtc_delay_percentile", 75.0, "Percentile of the last 50 latencies that is planned for. One slow call in "
+              "a handful does not move it.", "%", 0.0, 100.0),
     Parameter("max_image_age_s", 0.5, "Images older than this are not acted on.", "s", 0.01, 60.0),
     Parameter("max_joint_state_age_s", 0.2, "Joint states older than this are not acted on.", "s", 0.01, 60.0),
     Parameter("future_tolerance_s", 0.05, "How far ahead of this machine's clock a stamp may lie.", "s", 0.0, 10.0),

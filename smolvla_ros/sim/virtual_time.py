@@ -2,11 +2,11 @@
 
 One tick is one action period. A policy looks at the world at a tick; the chunk that it makes, however long that really
 took, reaches the controller `delay` ticks later. So results depend on nothing but seeds. The request rule, the
-continuation of chunks and the controller are the very ones that the nodes run; synchronous execution is the rule of that
-name in the same loop. With a delay of 0 the world stands still during inference.
+continuation of chunks and the controller are the very ones that the nodes run; synchronous execution is the rule of
+that name in the same loop. With a delay of 0 the world stands still during inference.
 
-Within a tick: a chunk that is due reaches the controller, then the policy is asked, then the controller commands and the
-physics move on, as many times as control periods fit into the tick.
+Within a tick: a chunk that is due reaches the controller, then the policy is asked, then the controller commands and
+the physics move on, as many times as control periods fit into the tick.
 """
 
 from __future__ import annotations

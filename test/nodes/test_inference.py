@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from smolvla_ros.execution.requests import RequestPolicy
-from smolvla_ros.nodes.inference import ExecutionView, InferenceLoop, Settings, State
+from smolvla_ros.execution.requests import ExecutionView, RequestPolicy
+from smolvla_ros.nodes.inference import InferenceLoop, Settings, State
+from smolvla_ros.nodes.predictor import Predictor
 from smolvla_ros.parameters import check_values, robot
 from smolvla_ros.robot import RobotConfig
 from smolvla_ros.robot.observation import Freshness, ObservationBuffer
@@ -14,6 +15,7 @@ from smolvla_ros.robot.observation import Freshness, ObservationBuffer
 START_NS = 10**18
 SESSION = 77
 ROWS = 10
+STEP_S = 0.1
 
 ROBOT = RobotConfig.from_parameters(
     check_values(robot.PARAMETERS, {"cameras": ["front"], "joints": ["a", "b"], "joint.a.scale": 2.0})
@@ -25,16 +27,22 @@ class FakePolicy:
 
     def __init__(self):
         self.calls = []
+        self.guidance = []
         self.during = lambda: None
 
-    def predict(self, images, state, instruction, noise=None):
+    def predict(self, images, state, instruction, noise=None, guidance=None):
         self.calls.append((images, state, instruction, noise))
+        self.guidance.append(guidance)
         self.during()
-        return SimpleNamespace(actions=np.tile(state, (ROWS, 1)), stage_s={"vision": 0.1})
+        rows = np.arange(ROWS, dtype=np.float32)[:, None] * np.ones(2, np.float32)
+        return SimpleNamespace(actions=np.tile(state, (ROWS, 1)), normalised=rows, stage_s={"vision": 0.1})
+
+    def normalised_state(self, state):
+        return state
 
 
 class Rig:
-    def __init__(self, requests=None, **settings):
+    def __init__(self, requests=None, guide=None, **settings):
         self.now_ns = START_NS
         self.steady_s = 100.0
         self.policy = FakePolicy()
@@ -43,16 +51,16 @@ class Rig:
         self.buffer = ObservationBuffer(["front"], ["a", "b"], freshness)
         defaults = {
             "session": SESSION,
-            "rows": ROWS,
-            "noise_shape": (ROWS, 32),
-            "seed": 0,
+            "step_s": STEP_S,
             "needs_status": True,
+            "min_change": 0.0,
+            "hold_and_go": True,
+            "delay_percentile": 50.0 if guide else None,
             "retry_backoff_s": 0.5,
             "max_failures": 3,
         }
         self.loop = InferenceLoop(
-            self.policy,
-            ROBOT,
+            Predictor(self.policy, ROBOT, rows=ROWS, noise_shape=(ROWS, 32), seed=0, guide=guide),
             self.buffer,
             requests or RequestPolicy("threshold", 0.5),
             Settings(**{**defaults, **settings}),
@@ -62,18 +70,22 @@ class Rig:
             report=lambda state, text: self.reports.append((state, text)),
         )
 
-    def see(self):
+    def see(self, positions=(0.5, 0.25)):
         pixels = SimpleNamespace(height=1, width=1, encoding="bgr8", is_bigendian=0, step=3, data=bytes([3, 2, 1]))
         self.buffer.put_image("front", pixels, self.now_ns - 10**7, self.now_ns)
-        self.buffer.put_joint_state(["a", "b"], [0.5, 0.25], self.now_ns, self.now_ns)
+        self.buffer.put_joint_state(["a", "b"], list(positions), self.now_ns, self.now_ns)
 
     def execution(self, remaining=0, executed=0, session=SESSION, sequence=0, accepts=True):
-        self.loop.set_status(ExecutionView(accepts, session, sequence, remaining, executed))
+        following = remaining > 0
+        left_s = remaining * STEP_S
+        self.loop.set_status(
+            ExecutionView(self.now_ns, accepts, following, session, sequence, remaining, left_s, executed)
+        )
 
-    def step(self, advance_s=1.0):
+    def step(self, advance_s=1.0, positions=(0.5, 0.25)):
         self.now_ns += int(advance_s * 1e9)
         self.steady_s += advance_s
-        self.see()
+        self.see(positions)
         self.loop.step()
 
 
@@ -210,9 +222,7 @@ def test_after_too_many_failures_in_a_row_it_gives_up_with_its_reason(rig):
 
 
 def test_actions_that_are_not_finite_are_a_failure_and_no_chunk(rig):
-    rig.policy.predict = lambda images, state, instruction, noise=None: SimpleNamespace(
-        actions=np.full((ROWS, 2), np.nan), stage_s={}
-    )
+    rig.policy.predict = lambda *args, **kwargs: SimpleNamespace(actions=np.full((ROWS, 2), np.nan), stage_s={})
     rig.step()
     assert rig.chunks == [] and rig.reports[-1][0] is State.FAILING
 
@@ -228,9 +238,109 @@ def test_equal_seeds_give_equal_noise():
     np.testing.assert_array_equal(*noises)
 
 
+def late(rig, seconds):
+    def during():
+        rig.now_ns += int(seconds * 1e9)
+        rig.steady_s += seconds
+
+    return during
+
+
+def test_a_policy_slower_than_half_a_chunk_says_so_with_figures_and_waits_until_the_arm_holds(rig):
+    rig.policy.during = late(rig, 0.6)
+    rig.step()
+    rig.execution(remaining=4, executed=6, sequence=1)  # below the threshold of 0.5
+    rig.step()
+    assert len(rig.chunks) == 1
+    rig.execution(remaining=0, executed=10, sequence=1)
+    rig.step()
+    assert len(rig.chunks) == 2
+    state, text = rig.reports[-1]
+    assert state is State.TOO_SLOW and "610 ms" in text and "1000 ms" in text and "holds, looks and goes" in text
+
+
+def test_a_slow_policy_that_is_only_to_warn_keeps_to_its_rule():
+    rig = Rig(hold_and_go=False)
+    rig.loop.set_instruction("go")
+    rig.execution()
+    rig.policy.during = late(rig, 0.6)
+    rig.step()
+    rig.execution(remaining=4, executed=6, sequence=1)
+    rig.step()
+    assert len(rig.chunks) == 2 and rig.reports[-1][0] is State.TOO_SLOW
+
+
+def test_one_slow_call_among_fast_ones_changes_nothing(rig):
+    for count, seconds in enumerate((0.1, 0.1, 3.0, 0.1), start=1):
+        rig.policy.during = late(rig, seconds)
+        rig.step()
+        rig.execution(remaining=4, executed=6 * count, sequence=count)
+    assert len(rig.chunks) == 4
+    assert State.TOO_SLOW not in [state for state, _ in rig.reports]
+
+
+def test_the_observation_filter_skips_equal_states_but_never_an_empty_queue_or_a_new_instruction():
+    rig = Rig(min_change=0.1)
+    rig.loop.set_instruction("go")
+    rig.execution()
+    rig.step()
+    rig.execution(remaining=4, executed=6, sequence=1)
+    rig.step()
+    assert len(rig.chunks) == 1
+    rig.step(positions=(0.7, 0.25))
+    assert len(rig.chunks) == 2
+    rig.execution(remaining=4, executed=12, sequence=2)
+    rig.loop.set_instruction("go on")
+    rig.step(positions=(0.7, 0.25))
+    assert len(rig.chunks) == 3
+    rig.execution(remaining=0, executed=16, sequence=3)
+    rig.step(positions=(0.7, 0.25))
+    assert len(rig.chunks) == 4
+
+
+def test_a_chunk_continues_what_the_controller_executes_from_the_observation_on():
+    rig = Rig(guide=lambda continuation: continuation)
+    rig.loop.set_instruction("go")
+    rig.execution()
+    rig.policy.during = late(rig, 0.19)  # 0.2 s from the image on
+    rig.step()
+    assert rig.policy.guidance == [None] and rig.chunks[0].frozen_rows == 0
+    rig.execution(remaining=4, executed=6, sequence=1)
+    rig.step(0.11)  # the image is 10 ms older: 0.1 s after the status, one row further
+    rows, delay = rig.policy.guidance[1]
+    np.testing.assert_allclose(rows[:, 0], [7, 8, 9])
+    assert delay == 2 and rig.chunks[1].frozen_rows == 2
+
+
+def test_a_chunk_continues_nothing_while_the_arm_holds_or_executes_another_session():
+    for report in ({"remaining": 0, "sequence": 1}, {"remaining": 4, "sequence": 1, "session": SESSION + 1}):
+        rig = Rig(RequestPolicy("continuous"), guide=lambda continuation: continuation)
+        rig.loop.set_instruction("go")
+        rig.execution()
+        rig.step()
+        rig.execution(**report)
+        rig.step()
+        assert rig.policy.guidance == [None, None]
+
+
+def test_a_synchronous_policy_answers_a_new_instruction_when_its_chunk_is_done():
+    rig = Rig(RequestPolicy("synchronous"))
+    rig.loop.set_instruction("go")
+    rig.execution()
+    rig.step()
+    rig.execution(remaining=1, executed=9, sequence=1)
+    rig.loop.set_instruction("stop")
+    rig.step()
+    assert len(rig.chunks) == 1
+    rig.execution(remaining=0, executed=10, sequence=1)
+    rig.step()
+    assert rig.chunks[1].instruction.text == "stop"
+
+
 def test_stages_are_measured_for_every_chunk(rig):
     rig.step()
-    assert {"transport", "wait", "decode", "vision", "inference", "total"} <= rig.loop.latency_percentiles(50).keys()
+    stages = {"transport", "wait", "decode", "vision", "inference", "publish", "total"}
+    assert stages <= rig.loop.latency_percentiles(50).keys()
 
 
 def test_the_thread_ends_when_told_to():
