@@ -154,11 +154,13 @@ class Controller:
             self._watch_clock(now_ns, steady_ns)
             self._supervision.watch_tracking(self._commander.last, self._now_ns, steady_ns)
             desired = self._desired(self._now_ns, steady_ns)
-            if desired is None or not self._follow(desired, steady_ns):
-                self._counters.idle_ticks += 1
-                self._commander.brake()
-            silent = self._supervision.conflict and self._commander.at_rest
-            return None if silent else self._commander.command()
+            if desired is not None and self._follow(desired, steady_ns):
+                return self._commander.command()
+            self._counters.idle_ticks += 1
+            if self._supervision.conflict and self._commander.at_rest:
+                return None  # two that hold different positions would shake the arm
+            self._commander.brake()
+            return self._commander.command()
 
     # What it tells.
 

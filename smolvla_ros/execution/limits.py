@@ -141,7 +141,8 @@ class Limiter:
             return Motion.at_rest(last.position)
         velocity = last.velocity - np.minimum(np.maximum(last.velocity, -self._reach), self._reach)
         position = last.position + velocity * self._period_s
-        outside = (position < self._limits.lower) & (velocity < 0) | (position > self._limits.upper) & (velocity > 0)
+        below, above = self._limits.lower - _ROUNDING, self._limits.upper + _ROUNDING
+        outside = (position < below) & (velocity < 0) | (position > above) & (velocity > 0)
         if outside.any():  # only a start with no room to brake comes here
             velocity = np.where(outside, 0.0, velocity)
             position = last.position + velocity * self._period_s
@@ -149,22 +150,23 @@ class Limiter:
 
 
 class _Braking:
-    """The largest speed from which a joint stops within a distance, in steps of one period.
+    """Distances and speeds of a joint that slows down by a T in each period of length T.
 
-    Travelling v T now and slowing by a T each period covers v^2 / (2 a) + v T / 2; solved for v. Below a T one last
-    step of v T is all there is.
+    Travelling v T now and a T less in each following period covers D(v) = v T + D(v - a T), a polygon with corners at the
+    multiples of a T. The continuous v^2 / (2 a) is a little shorter, and a joint that relied on it would overrun.
     """
 
     def __init__(self, acceleration: Vector, period_s: float):
-        self._half_step = 0.5 * acceleration * period_s
-        self._square = self._half_step**2
-        self._double = 2.0 * acceleration
-        self._period_s = period_s
+        self._reach = acceleration * period_s
+        self._unit = acceleration * period_s**2
 
     def distance(self, speed: Vector) -> Vector:
-        """[joints] travelled until standing still from speeds [joints], none of them negative."""
-        return np.asarray(speed * self._period_s + speed**2 / self._double)
+        """[joints] an upper bound of the way to standing still from speeds [joints], none of them negative."""
+        periods = np.ceil(speed / self._reach)
+        return np.asarray(self._unit * periods * (periods + 1.0) / 2.0)
 
     def speed(self, distance: Vector) -> Vector:
-        """[joints] for distances [joints], none of them negative."""
-        return np.minimum(distance / self._period_s, np.sqrt(self._square + self._double * distance) - self._half_step)
+        """[joints] the largest speeds from which the joint stops within distances [joints], none of them negative."""
+        units = distance / self._unit
+        periods = np.floor((np.sqrt(1.0 + 8.0 * units) - 1.0) / 2.0)
+        return np.asarray(self._reach * (periods + (units - periods * (periods + 1.0) / 2.0) / (periods + 1.0)))

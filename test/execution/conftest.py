@@ -1,0 +1,194 @@
+"""A controller with an arm, a policy and two clocks, all driven by the test; it checks the invariants in every period."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from smolvla_ros.execution.chunk import Chunk, ChunkError
+from smolvla_ros.execution.controller import Controller
+from smolvla_ros.execution.limits import JointLimits
+from smolvla_ros.execution.settings import Settings
+from smolvla_ros.execution.status import Reason, State
+
+MS = 1_000_000
+JOINTS = ("shoulder", "elbow")
+
+
+def joint_limits(joints=JOINTS, lower=-2.0, upper=2.0, velocity=3.0, acceleration=20.0, **others):
+    """The same limits for every joint."""
+    values = {"lower": lower, "upper": upper, "velocity": velocity, "acceleration": acceleration}
+    values |= {"step": 0.5, "jump": 0.5, "tracking": 0.5} | others
+    return JointLimits(tuple(joints), **{name: np.full(len(joints), value) for name, value in values.items()})
+
+
+class Rig:
+    """Everything around one controller. Times in ns, control period 10 ms, policy step 40 ms.
+
+    The arm reaches each command within one period unless `blocked`; it reports its positions unless `silent`.
+    """
+
+    step_ns = 40 * MS
+
+    def __init__(self, **settings):
+        self.settings = Settings(**({"limits": joint_limits(), "period_s": 0.01} | settings))
+        self.limits = self.settings.limits
+        self.now_ns = 1_000_000 * MS
+        self.steady_ns = 5_000 * MS
+        self.period_ns = round(self.settings.period_s * 1e9)
+        self.measured = np.zeros(len(self.limits.joints))
+        self.silent = self.blocked = False
+        self.session, self.sequence = 100, 0
+        self.commands = []  # (now_ns, positions) of the whole life
+        self.executed = []  # (session, sequence, row)
+        self.restart()
+
+    # The controller's life.
+
+    def restart(self):
+        """A new process: nothing is remembered."""
+        self.controller = Controller(self.settings)
+        self.activate()
+
+    def activate(self):
+        self.controller.activate(self.now_ns)
+        self.previous = self.before = None
+        self.reseeded = True
+        self.last_transition = None
+
+    def resume(self):
+        self.controller.resume()
+        self.reseeded = True
+
+    # The policy.
+
+    def chunk(self, rows=50, to=None, start=None, stamp_ns=None, **fields):
+        """A chunk from the measured position (or `start`) in a straight line to `to`; a constant one without."""
+        start = self.measured if start is None else np.full(len(self.measured), float(start))
+        end = start if to is None else np.full(len(start), float(to))
+        self.sequence += 1
+        return replace(
+            Chunk(
+                self.session,
+                self.sequence,
+                self.now_ns if stamp_ns is None else stamp_ns,
+                self.step_ns,
+                start + np.linspace(0.0, 1.0, rows)[:, None] * (end - start),
+            ),
+            **fields,
+        )
+
+    def deliver(self, chunk):
+        """The reason of its refusal, or None."""
+        try:
+            self.controller.receive_chunk(chunk, self.now_ns, self.steady_ns)
+        except ChunkError as error:
+            return error.reason
+        return None
+
+    def follow(self, **chunk):
+        """One period to take in the state, a chunk, and one period to begin."""
+        self.tick()
+        assert self.deliver(self.chunk(**chunk)) is None
+        self.tick()
+        assert self.state == State.FOLLOWING
+
+    # Time.
+
+    def tick(self, periods=1):
+        """Lets control periods pass; the last command, or None."""
+        command = None
+        for _ in range(periods):
+            self.now_ns += self.period_ns
+            self.steady_ns += self.period_ns
+            command = self.step()
+        return command
+
+    def step(self):
+        """One control step at the present instants, with all checks."""
+        if not self.silent:
+            self.controller.receive_joint_positions(self.measured.copy(), self.now_ns, self.steady_ns)
+        command = self.controller.step(self.now_ns, self.steady_ns)
+        status = self.controller.status()
+        self._check_status(status)
+        self._check_command(command, status)
+        if command is not None and not self.blocked:
+            self.measured = command.positions.copy()
+        return command
+
+    @property
+    def status(self):
+        return self.controller.status()
+
+    @property
+    def state(self):
+        return self.status.state
+
+    @property
+    def reason(self):
+        return self.status.reason
+
+    # The invariants.
+
+    def _check_status(self, status):
+        # I4
+        assert status.rows_received == status.rows_executed + status.rows_discarded + status.rows_queued
+        assert status.counters.chunks_received == status.counters.chunks_merged + status.counters.chunks_rejected
+        # I6: every hold has one reason, and a change is told once.
+        assert (status.reason == Reason.NONE) == (status.state in (State.FOLLOWING, State.INACTIVE))
+        for transition in self.controller.take_transitions():
+            assert (transition.state, transition.reason) != self.last_transition
+            self.last_transition = (transition.state, transition.reason)
+        if status.state == State.FOLLOWING:
+            # I5: whoever follows has something to follow.
+            assert status.remaining_s > 0.0
+            assert 0.0 <= status.action_age_s + self.settings.future_tolerance_s
+            # I3, I7
+            assert status.action_age_s <= self.settings.max_action_age_s
+            executed = (status.session, status.sequence, status.row)
+            assert not self.executed or executed >= self.executed[-1]
+            self.executed.append(executed)
+
+    def _check_command(self, command, status):
+        if command is None:
+            return
+        # I2
+        assert status.state != State.INACTIVE
+        position = command.positions
+        # I1, where only a start outside the limits may be outside
+        assert np.isfinite(position).all() and np.isfinite(command.velocities).all()
+        start = position if self.previous is None else self.previous
+        assert (position >= np.minimum(self.limits.lower, np.minimum(start, self.measured)) - 1e-9).all()
+        assert (position <= np.maximum(self.limits.upper, np.maximum(start, self.measured)) + 1e-9).all()
+        limit = self.limits.velocity * self.settings.period_s + 1e-9
+        if self.reseeded and status.state == State.FOLLOWING:
+            # I8: motion begins where the arm is.
+            assert (np.abs(position - self.measured) <= limit).all()
+            self.reseeded, self.before = False, None
+        else:
+            assert self.previous is not None, "a command before the first motion"
+            assert (np.abs(position - self.previous) <= limit).all()
+            if self.before is not None:
+                change = np.abs(position - 2.0 * self.previous + self.before)
+                assert (change <= self.limits.acceleration * self.settings.period_s**2 + 1e-9).all()
+            self.before = self.previous
+        self.previous = position.copy()
+        self.commands.append((self.now_ns, self.previous))
+
+
+@pytest.fixture
+def new_rig():
+    """Makes a `Rig`; keyword arguments are those of `Settings`."""
+    return Rig
+
+
+@pytest.fixture
+def rig():
+    return Rig()
+
+
+@pytest.fixture(name="joint_limits")
+def _joint_limits():
+    return joint_limits

@@ -1,0 +1,438 @@
+"""States, holds and recoveries of the controller, with time driven by the test."""
+
+import numpy as np
+import pytest
+
+from smolvla_ros.execution.chunk import Rejection
+from smolvla_ros.execution.status import Reason, State
+
+MS = 1_000_000
+
+
+def test_nothing_is_commanded_before_the_first_chunk(rig):
+    assert rig.tick(50) is None
+    assert (rig.state, rig.reason) == (State.HOLDING, Reason.WAITING_FOR_CHUNK)
+
+
+def test_without_joint_states_it_waits_for_them_and_refuses_chunks(rig):
+    rig.silent = True
+    rig.tick(3)
+    assert rig.reason == Reason.WAITING_FOR_JOINT_STATES
+    assert rig.deliver(rig.chunk()) == Rejection.NOT_ACCEPTING
+
+
+def test_a_chunk_is_followed_to_its_end_and_the_last_position_held(rig):
+    rig.follow(to=0.8, rows=20)
+    rig.tick(100)
+    assert (rig.state, rig.reason) == (State.HOLDING, Reason.CHUNK_EXHAUSTED)
+    np.testing.assert_allclose(rig.commands[-1][1], 0.8, atol=0.03)  # it brakes from 1 rad/s after the last row
+    held = rig.commands[-1][1]
+    rig.tick(100)
+    np.testing.assert_array_equal(rig.commands[-1][1], held)
+
+
+def test_the_hold_begins_in_the_first_period_after_the_last_row(rig):
+    rig.tick()
+    chunk = rig.chunk(rows=10, to=0.2)
+    rig.deliver(chunk)
+    states = [rig.tick() is not None and rig.state for _ in range(45)]
+    following = states.index(State.HOLDING)
+    assert following == 10 * rig.step_ns // rig.period_ns - 1
+    assert all(state == State.HOLDING for state in states[following:])
+
+
+def test_commands_pass_through_the_rows_at_their_instants(new_rig):
+    rig = new_rig(ease_in_rows=0)
+    rig.tick()
+    chunk = rig.chunk(rows=30, to=0.6)
+    rig.deliver(chunk)
+    start_ns = chunk.stamp_ns
+    rig.tick(130)
+    by_time = dict(rig.commands)
+    for row in range(5, 29):  # the first rows belong to the acceleration from standing still
+        np.testing.assert_allclose(by_time[start_ns + row * rig.step_ns], chunk.positions[row], atol=1e-6)
+
+
+def test_rows_that_passed_before_the_chunk_arrived_are_discarded_not_executed(rig):
+    rig.follow(to=0.5)
+    late = rig.chunk(to=0.5)
+    rig.tick(12)  # three steps of the policy
+    before = rig.status
+    assert rig.deliver(late) is None
+    rig.tick()
+    assert rig.status.row == 3
+    assert rig.status.rows_discarded - before.rows_discarded == before.rows_queued + 3
+
+
+def test_a_chunk_observed_before_a_stall_starts_where_the_arm_stands(rig):
+    """A clock-based skip once threw away 46 of 50 rows after a stall in which nothing had moved."""
+    rig.tick()
+    chunk = rig.chunk(to=0.5)
+    rig.tick(160)
+    assert rig.deliver(chunk) is None
+    rig.tick()
+    assert rig.status.row == 0
+    assert rig.status.rows_discarded == 0
+
+
+def test_alignment_by_stamp_skips_what_passed_during_a_stall(new_rig):
+    rig = new_rig(alignment="stamp")
+    rig.tick()
+    chunk = rig.chunk(to=0.5)
+    rig.tick(160)
+    assert rig.deliver(chunk) is None
+    rig.tick()
+    assert rig.status.row == 40
+
+
+def test_only_the_rows_not_executed_before_a_stall_remain(rig):
+    rig.follow(rows=10, to=0.3)
+    rig.tick(19)  # now 200 ms after the first row
+    chunk = rig.chunk(to=0.5)
+    rig.tick(120)  # the first chunk ended 200 ms after this observation
+    assert rig.reason == Reason.CHUNK_EXHAUSTED
+    rig.deliver(chunk)
+    rig.tick()
+    assert rig.status.row in (4, 5)
+
+
+def test_a_chunk_that_is_past_as_a_whole_is_refused_and_the_running_one_goes_on(rig):
+    rig.follow(rows=500, to=0.5)
+    short = rig.chunk(rows=5)
+    rig.tick(30)
+    assert rig.deliver(short) == Rejection.EXPIRED
+    rig.tick()
+    assert rig.state == State.FOLLOWING
+
+
+def test_a_duplicate_and_an_older_chunk_are_refused(rig):
+    rig.tick()
+    first, second = rig.chunk(to=0.1), rig.chunk(to=0.1)
+    assert rig.deliver(second) is None
+    assert rig.deliver(second) == Rejection.OLD_SEQUENCE
+    assert rig.deliver(first) == Rejection.OLD_SEQUENCE
+    assert rig.status.counters.chunks_merged == 1
+
+
+def test_a_new_session_may_begin_again_with_sequence_one(rig):
+    rig.follow(to=0.2)
+    rig.session, rig.sequence = 200, 0
+    assert rig.deliver(rig.chunk(to=0.2)) is None
+    assert rig.status.session == 200
+
+
+def test_chunks_of_two_sessions_hold_the_arm_until_one_of_them_ends(rig):
+    rig.follow(to=0.2)
+    old_session, rig.session = rig.session, 200
+    rig.deliver(rig.chunk(to=0.2))
+    rig.tick()
+    assert rig.deliver(rig.chunk(session=old_session)) == Rejection.OLD_SESSION
+    rig.tick()
+    assert rig.reason == Reason.CONFLICTING_PUBLISHER
+    rig.tick(501)
+    assert rig.reason == Reason.WAITING_FOR_CHUNK
+
+
+def test_stamps_in_the_future_are_refused_beyond_the_tolerance(rig):
+    rig.tick()
+    assert rig.deliver(rig.chunk(stamp_ns=rig.now_ns + 101 * MS)) == Rejection.FUTURE_STAMP
+    assert rig.deliver(rig.chunk(stamp_ns=rig.now_ns + 99 * MS)) is None
+
+
+def test_an_observation_older_than_the_maximum_age_is_refused(new_rig):
+    rig = new_rig(max_action_age_s=1.0)
+    rig.tick()
+    old = rig.chunk()
+    rig.tick(101)
+    assert rig.deliver(old) == Rejection.TOO_OLD
+
+
+def test_rows_stop_being_executed_when_their_observation_gets_too_old(new_rig):
+    rig = new_rig(max_action_age_s=1.0)
+    rig.follow(rows=50, to=0.5)
+    rig.tick(120)
+    assert rig.reason == Reason.CHUNK_EXHAUSTED
+    assert rig.status.action_age_s <= 1.0
+
+
+def test_joint_states_that_stop_hold_the_arm_and_a_fresh_observation_is_needed_afterwards(rig):
+    rig.follow(rows=200, to=1.0)
+    rig.tick(20)
+    rig.silent = True
+    rig.tick(26)
+    assert rig.reason == Reason.JOINT_STATES_STALE
+    blind = rig.chunk(to=0.5)
+    rig.tick(50)
+    rig.silent = False
+    rig.tick()
+    assert rig.reason == Reason.WAITING_FOR_CHUNK
+    assert rig.deliver(blind) == Rejection.BEFORE_HOLD
+    assert rig.deliver(rig.chunk(to=0.5)) is None
+    rig.tick()
+    assert rig.state == State.FOLLOWING
+
+
+def test_a_hold_in_full_motion_brakes_under_the_acceleration_limit_and_does_not_come_back(rig):
+    rig.follow(rows=25, to=1.9)
+    rig.tick(40)
+    speed = np.diff([position for _, position in rig.commands[-2:]], axis=0)[0, 0] / 0.01
+    assert speed > 1.5
+    rig.controller.stop()
+    at_stop = rig.commands[-1][1][0]
+    rig.tick(60)
+    travelled = rig.commands[-1][1][0] - at_stop
+    assert rig.controller.at_rest
+    assert travelled == pytest.approx(speed**2 / (2 * 20.0), rel=0.2)
+
+
+def test_stop_is_latched_and_resume_needs_a_fresh_chunk(rig):
+    rig.follow(rows=200, to=1.0)
+    rig.tick(20)
+    rig.controller.stop()
+    rig.tick()
+    assert (rig.state, rig.reason) == (State.STOPPED, Reason.STOP_REQUESTED)
+    assert rig.deliver(rig.chunk(to=0.5)) == Rejection.NOT_ACCEPTING
+    rig.tick(300)
+    during = rig.chunk(to=0.5)
+    rig.tick()
+    rig.resume()
+    rig.tick()
+    assert (rig.state, rig.reason) == (State.HOLDING, Reason.WAITING_FOR_CHUNK)
+    assert rig.deliver(during) == Rejection.BEFORE_HOLD
+    assert rig.deliver(rig.chunk(to=0.5)) is None
+    rig.tick()
+    assert rig.state == State.FOLLOWING
+
+
+def test_resume_starts_at_the_measured_position_when_the_arm_was_moved(rig):
+    rig.follow(rows=20, to=0.4)
+    rig.tick(100)
+    rig.controller.stop()
+    rig.tick()
+    rig.blocked = True
+    rig.measured = rig.measured + 0.9
+    rig.tick(20)
+    rig.blocked = False
+    rig.resume()
+    rig.measured = np.full(2, 1.3)
+    rig.tick()
+    rig.measured = np.full(2, 1.3)
+    assert rig.deliver(rig.chunk(start=1.3, to=1.3)) is None
+    rig.measured = np.full(2, 1.3)
+    command = rig.tick()
+    np.testing.assert_allclose(command.positions, 1.3, atol=0.03)
+
+
+def test_an_arm_that_does_not_follow_is_held_with_the_joint_named(rig):
+    rig.follow(rows=50, to=1.5)
+    rig.blocked = True
+    rig.tick(180)
+    assert rig.reason == Reason.TRACKING_ERROR
+    assert "shoulder" in rig.status.detail
+    rig.blocked = False
+    rig.tick(2)
+    assert rig.reason == Reason.WAITING_FOR_CHUNK
+
+
+def test_a_dry_run_never_complains_that_the_arm_does_not_follow(new_rig):
+    rig = new_rig(dry_run=True)
+    rig.blocked = True
+    rig.follow(rows=50, to=1.5)
+    rig.tick(190)
+    assert rig.reason == Reason.NONE
+
+
+def test_a_chunk_that_begins_too_far_away_is_refused_and_named_as_the_reason(rig):
+    rig.tick()
+    assert rig.deliver(rig.chunk(start=0.6)) == Rejection.JUMP_TOO_LARGE
+    rig.tick()
+    assert rig.reason == Reason.JUMP_TOO_LARGE
+    assert "0.6" in rig.status.detail
+    assert rig.tick() is None
+
+
+def test_a_jump_in_a_later_chunk_leaves_the_running_one_alone_until_it_ends(rig):
+    rig.follow(rows=20, to=0.2)
+    assert rig.deliver(rig.chunk(start=1.5)) == Rejection.JUMP_TOO_LARGE
+    rig.tick()
+    assert rig.state == State.FOLLOWING
+    rig.tick(90)
+    assert rig.reason == Reason.JUMP_TOO_LARGE
+    assert rig.deliver(rig.chunk(to=0.3)) is None
+    rig.tick()
+    assert rig.state == State.FOLLOWING
+
+
+def test_rows_that_jump_are_refused(rig):
+    rig.tick()
+    chunk = rig.chunk(rows=10)
+    chunk.positions[5:] += 0.51
+    assert rig.deliver(chunk) == Rejection.STEP_TOO_LARGE
+
+
+def test_a_policy_that_insists_on_leaving_the_limits_is_clamped_then_held(rig):
+    rig.measured[:] = 1.8
+    rig.follow(rows=100, to=2.3)
+    rig.tick(390)
+    assert rig.reason in (Reason.PERSISTENT_CLAMPING, Reason.CHUNK_EXHAUSTED)
+    reasons = {reason for _, reason in [rig.last_transition]}
+    assert rig.status.counters.position.ticks > 50
+    assert reasons == {Reason.PERSISTENT_CLAMPING}
+    assert rig.deliver(rig.chunk(start=1.95, to=1.5)) is None
+
+
+def test_a_gripper_that_rests_on_its_limit_is_not_a_lasting_clamp(rig):
+    rig.measured[:] = 2.0
+    rig.follow(rows=100, start=2.05, to=2.05)
+    rig.tick(300)
+    assert rig.state == State.FOLLOWING
+    assert rig.status.counters.position.ticks > 250
+
+
+def test_a_clock_set_back_drops_everything_and_recovers_with_a_fresh_chunk(rig):
+    rig.follow(rows=200, to=1.0)
+    rig.tick(20)
+    rig.now_ns -= 10_000 * MS
+    rig.tick()
+    assert rig.reason == Reason.CLOCK_JUMP
+    assert rig.status.rows_queued == 0
+    rig.tick(20)
+    assert rig.reason == Reason.CLOCK_JUMP
+    assert rig.deliver(rig.chunk(to=0.5)) is None
+    rig.tick()
+    assert rig.state == State.FOLLOWING
+
+
+def test_a_clock_set_forward_executes_nothing_of_the_time_skipped(rig):
+    rig.follow(rows=500, to=1.0)
+    executed = rig.status.rows_executed
+    rig.now_ns += 10_000 * MS
+    rig.tick()
+    assert rig.reason == Reason.CLOCK_JUMP
+    assert rig.status.rows_executed == executed
+
+
+def test_a_paused_clock_holds_the_plan_and_nothing_gets_stale(rig):
+    rig.follow(rows=100, to=1.0)
+    rig.tick(50)
+    rig.silent = True
+    for _ in range(500):
+        rig.steady_ns += rig.period_ns
+        rig.step()
+    assert rig.state == State.FOLLOWING
+    stood = rig.commands[-1][1]
+    rig.silent = False
+    rig.tick()
+    assert rig.state == State.FOLLOWING
+    assert np.abs(rig.commands[-1][1] - stood).max() < 0.02
+
+
+@pytest.mark.parametrize("factor", [0.1, 5.0])
+def test_simulated_time_at_another_speed_causes_no_hold(rig, factor):
+    rig.follow(rows=400, to=0.5)
+    for _ in range(90):
+        rig.now_ns += int(rig.period_ns * factor)
+        rig.steady_ns += rig.period_ns
+        rig.step()
+    assert rig.state == State.FOLLOWING
+
+
+def test_a_clock_message_every_fourth_period_causes_no_hold(rig):
+    rig.follow(rows=400, to=0.5)
+    for tick in range(400):
+        rig.now_ns += 4 * rig.period_ns if tick % 4 == 3 else 0
+        rig.steady_ns += rig.period_ns
+        rig.step()
+    assert rig.state == State.FOLLOWING
+
+
+def test_a_process_that_was_paused_for_seconds_holds_and_does_not_replay(rig):
+    rig.follow(rows=30, to=0.5)
+    rig.tick(10)
+    executed = rig.status.rows_executed
+    rig.now_ns += 3_000 * MS
+    rig.steady_ns += 3_000 * MS
+    rig.tick()
+    assert rig.state == State.HOLDING
+    assert rig.status.rows_executed == executed
+
+
+def test_somebody_else_on_the_command_topic_brakes_the_arm_and_silences_the_controller(rig):
+    rig.follow(rows=200, to=1.5)
+    rig.tick(30)
+    rig.controller.conflict("/other also publishes on joint_command")
+    assert rig.tick() is not None
+    assert rig.reason == Reason.CONFLICTING_PUBLISHER
+    assert rig.tick(100) is None
+    rig.controller.conflict("")
+    rig.tick()
+    assert rig.reason == Reason.WAITING_FOR_CHUNK
+
+
+def test_an_internal_error_holds_until_the_next_activation(rig):
+    rig.follow(rows=200, to=0.5)
+    rig.controller.fail("ZeroDivisionError: division by zero")
+    rig.tick(10)
+    assert rig.reason == Reason.INTERNAL_ERROR
+    assert "ZeroDivisionError" in rig.status.detail
+    rig.activate()
+    rig.tick()
+    assert rig.reason == Reason.WAITING_FOR_CHUNK
+
+
+def test_after_deactivation_nothing_is_commanded_and_chunks_are_refused(rig):
+    rig.follow(rows=200, to=0.5)
+    rig.controller.deactivate()
+    assert rig.tick(5) is None
+    assert rig.deliver(rig.chunk()) == Rejection.NOT_ACCEPTING
+
+
+def test_halting_comes_to_rest_before_deactivation(rig):
+    rig.follow(rows=50, to=1.5)
+    rig.tick(100)
+    assert not rig.controller.at_rest
+    rig.controller.halt()
+    rig.tick(30)
+    assert rig.controller.at_rest
+
+
+def test_reactivation_needs_an_observation_made_after_it(rig):
+    rig.follow(rows=50, to=0.5)
+    before = rig.chunk()
+    rig.tick(3)
+    rig.controller.deactivate()
+    rig.activate()
+    rig.tick()
+    assert rig.deliver(before) == Rejection.BEFORE_HOLD
+    assert rig.tick() is None
+
+
+def test_an_arm_found_outside_its_limits_may_only_come_back(rig):
+    rig.measured[:] = 2.2
+    rig.follow(start=2.2, to=2.4, rows=30)
+    rig.tick(60)
+    assert rig.commands[-1][1].max() <= 2.2 + 1e-9
+    rig.deliver(rig.chunk(start=2.0, to=1.0))
+    rig.tick(150)
+    assert rig.commands[-1][1].max() < 1.3
+
+
+def test_settings_change_between_two_steps_without_a_jerk(rig):
+    from dataclasses import replace
+
+    rig.follow(rows=200, to=1.0)
+    rig.tick(20)
+    rig.controller.update(replace(rig.settings, merge_rule="average", interpolation="linear", ease_in_rows=2))
+    rig.deliver(rig.chunk(to=1.0, rows=200))
+    rig.tick(100)
+    assert rig.state == State.FOLLOWING
+
+
+def test_the_look_ahead_starts_with_the_present_command_and_brakes_at_the_end_of_the_plan(rig):
+    rig.follow(rows=20, to=0.8)
+    command = rig.tick(20)
+    ahead = rig.controller.look_ahead(0.05, 30)
+    np.testing.assert_array_equal(ahead[0].positions, command.positions)
+    positions = np.array([point.positions for point in ahead])
+    assert (np.abs(np.diff(positions, axis=0)) <= 3.0 * 0.05 + 1e-9).all()
+    np.testing.assert_allclose(ahead[-1].velocities, 0.0, atol=1e-9)
