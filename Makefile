@@ -6,6 +6,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
+# The build calls cmake and ninja, the tests colcon, by name.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 REQUIREMENTS := $(wildcard packaging/*requirements.txt)
 # Folders are listed too: a deleted file changes only its folder.
 SOURCES := CMakeLists.txt package.xml pyproject.toml setup.py packaging/backend.py \

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
 
+from smolvla_ros.execution.metrics import wilson_interval
 from smolvla_ros.sim.task import COLOURS, draw_instruction
 
 from .operator import Operator
@@ -96,13 +96,12 @@ def summary(episodes: Sequence[Episode]) -> dict[str, float | int | None]:
     """
     successes = [episode for episode in episodes if episode.success]
     wrong = [episode for episode in episodes if episode.touched not in ("", episode.task.target)]
-    rate = binomtest(len(successes), len(episodes))
-    low, high = rate.proportion_ci(confidence_level=0.95, method="wilson")
+    low, high = wilson_interval(len(successes), len(episodes))
     return {
         "episodes": len(episodes),
-        "success": rate.statistic,
-        "wilson_low": float(low),
-        "wilson_high": float(high),
+        "success": len(successes) / len(episodes),
+        "wilson_low": low,
+        "wilson_high": high,
         "wrong_object": len(wrong) / len(episodes),
         "time_s": _median([episode.time_s for episode in successes]),
         "latency_s": _median([episode.latency_s for episode in episodes]),
