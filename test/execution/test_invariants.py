@@ -1,0 +1,150 @@
+"""I1 to I8 of the controller over random lives: chunks late, lost, doubled and reordered, clocks, faults, restarts.
+
+The checks themselves stand in the rig and run in every control period.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+
+from smolvla_ros.execution.chunk import Rejection
+from smolvla_ros.execution.interpolation import INTERPOLATIONS
+from smolvla_ros.execution.merge import MERGE_RULES
+from smolvla_ros.execution.status import Reason, State
+
+MS = 1_000_000
+
+
+class Life(RuleBasedStateMachine):
+    """The life of a controller and everything around it."""
+
+    new_rig = None  # set by the test
+
+    def __init__(self):
+        super().__init__()
+        self.rig = self.new_rig()
+        self.under_way = []
+        self.stopped = False
+
+    @rule(periods=st.integers(1, 80))
+    def time_passes(self, periods):
+        self.rig.tick(periods)
+
+    @rule(
+        rows=st.integers(1, 60), distance=st.floats(-1.0, 1.0), bend=st.floats(-0.2, 0.2), offset=st.floats(-0.4, 0.4)
+    )
+    def a_chunk_is_computed(self, rows, distance, bend, offset):
+        chunk = self.rig.chunk(rows=rows, to=float(self.rig.measured[0]) + distance)
+        chunk.positions[:] += offset + bend * np.sin(np.arange(rows))[:, None]
+        self.under_way.append(chunk)
+
+    @precondition(lambda self: self.under_way)
+    @rule(data=st.data(), keep=st.booleans())
+    def a_chunk_arrives_in_any_order_and_maybe_twice(self, data, keep):
+        index = data.draw(st.integers(0, len(self.under_way) - 1))
+        chunk = self.under_way[index] if keep else self.under_way.pop(index)
+        merged = self.rig.status.counters.chunks_merged
+        refused = self.rig.deliver(chunk)
+        assert self.rig.status.counters.chunks_merged == merged + (refused is None)
+        if self.stopped:
+            assert refused is not None
+        if refused is None:
+            assert self.rig.deliver(chunk) == Rejection.OLD_SEQUENCE
+
+    @precondition(lambda self: self.under_way)
+    @rule()
+    def a_chunk_is_lost(self):
+        self.under_way.pop()
+
+    @rule()
+    def the_policy_is_restarted(self):
+        self.rig.session += 1
+        self.rig.sequence = 0
+
+    @rule(silent=st.booleans())
+    def joint_states_stop_or_come_back(self, silent):
+        self.rig.silent = silent
+
+    @rule(blocked=st.booleans())
+    def the_arm_is_blocked_or_freed(self, blocked):
+        self.rig.blocked = blocked
+
+    @rule(jump_ms=st.integers(-20_000, 20_000))
+    def the_clock_is_set(self, jump_ms):
+        self.rig.now_ns += jump_ms * MS
+        self.rig.executed.clear()  # time may be lived again, rows may not: the account is checked by sequence below
+
+    @rule(periods=st.integers(1, 100))
+    def the_clock_is_paused(self, periods):
+        for _ in range(periods):
+            self.rig.steady_ns += self.rig.period_ns
+            self.rig.step()
+
+    @rule(gap_ms=st.integers(20, 3_000))
+    def the_process_is_suspended(self, gap_ms):
+        self.rig.now_ns += gap_ms * MS
+        self.rig.steady_ns += gap_ms * MS
+
+    @rule()
+    def stop_is_called(self):
+        self.rig.controller.stop()
+        self.stopped = True
+
+    @rule()
+    def resume_is_called(self):
+        if self.stopped:
+            self.rig.resume()
+        self.stopped = False
+
+    @rule(present=st.booleans())
+    def another_commander_comes_or_goes(self, present):
+        self.rig.controller.conflict("/other also publishes" if present else "")
+
+    @rule()
+    def it_is_deactivated_and_activated(self):
+        self.rig.controller.deactivate()
+        self.rig.activate()
+        self.stopped = False
+
+    @rule()
+    def it_is_killed_and_restarted(self):
+        self.rig.restart()
+        self.rig.executed.clear()
+        self.stopped = False
+        assert self.rig.tick() is None  # I8
+
+    @rule(
+        merge_rule=st.sampled_from(MERGE_RULES),
+        interpolation=st.sampled_from(INTERPOLATIONS),
+        ease_in_rows=st.integers(0, 10),
+        alignment=st.sampled_from(["executed", "stamp"]),
+    )
+    def settings_are_changed(self, **changes):
+        self.rig.settings = replace(self.rig.settings, **changes)
+        self.rig.controller.update(self.rig.settings)
+
+    @rule()
+    def everything_works_again(self):
+        """Whatever happened, one fresh state and one fresh chunk get it going."""
+        rig = self.rig
+        rig.silent = rig.blocked = False
+        rig.controller.conflict("")
+        if self.stopped:
+            self.resume_is_called()
+        rig.tick(600)
+        assert rig.deliver(rig.chunk()) is None, rig.status
+        rig.tick()
+        assert (rig.state, rig.reason) == (State.FOLLOWING, Reason.NONE)
+
+
+def test_the_invariants_hold_over_random_lives(new_rig):
+    Life.new_rig = staticmethod(new_rig)
+    run_state_machine_as_test(
+        Life,
+        settings=settings(
+            max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
