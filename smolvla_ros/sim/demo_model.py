@@ -1,0 +1,95 @@
+"""Sizes, tokenizer and statistics of the demo policy: a SmolVLA small enough to train and run on two processor cores."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from smolvla_ros.model import SmolVLAConfig, TextConfig, VisionConfig
+from smolvla_ros.model.tokenizer_training import train_tokenizer
+
+from .dataset import CHUNK_STEPS, Samples
+from .task import COLOURS, instructions
+from .units import to_checkpoint
+from .world import CAMERAS, JOINTS, PICTURE_SIZE
+
+IMAGE_FEATURES = tuple(f"observation.images.{camera}" for camera in CAMERAS)
+VALUE_NAMES = tuple(f"{joint}.pos" for joint in JOINTS)
+
+_QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
+# Statistics need no more samples than these.
+_ACTION_SAMPLES = 4000
+_IMAGE_SAMPLES = 500
+
+
+def demo_config(vocab_size: int) -> SmolVLAConfig:
+    """Two pictures of 96 x 96 become 9 tokens each; four layers of language model and expert."""
+    height, width = PICTURE_SIZE
+    return SmolVLAConfig(
+        vision=VisionConfig(
+            hidden_size=64, intermediate_size=256, num_layers=3, num_heads=4, image_size=width, patch_size=16
+        ),
+        text=TextConfig(
+            hidden_size=96, intermediate_size=256, num_layers=4, num_heads=3, num_kv_heads=1, head_dim=32,
+            vocab_size=vocab_size,
+        ),
+        scale_factor=2,
+        image_features=IMAGE_FEATURES,
+        state_dim=len(JOINTS),
+        action_dim=len(JOINTS),
+        chunk_size=CHUNK_STEPS,
+        n_action_steps=CHUNK_STEPS,
+        image_size_wh=(width, height),
+        num_vlm_layers=4,
+        expert_width_multiplier=2 / 3,
+    )  # fmt: skip
+
+
+def demo_tokenizer() -> Tokenizer:
+    """A tokenizer trained on the instructions: every word of the task is one token, other text goes by letters."""
+    lower = [text for colour in COLOURS for text in instructions(colour)]
+    return train_tokenizer(lower + [f"{text[0].upper()}{text[1:]}.\n" for text in lower])
+
+
+def statistics(samples: Samples) -> dict[str, dict[str, torch.Tensor]]:
+    """Statistics of every feature as LeRobot keeps them, in the checkpoint's units; images in [0, 1] by channel."""
+    found = {
+        "observation.state": _statistics(to_checkpoint(samples.states)),
+        "action": _statistics(to_checkpoint(samples.actions[:_ACTION_SAMPLES]).reshape(-1, len(JOINTS))),
+    }
+    for index, feature in enumerate(IMAGE_FEATURES):
+        pixels = samples.images[:_IMAGE_SAMPLES, index].reshape(-1, 3) / np.float32(255.0)
+        found[feature] = {
+            name: value if name == "count" else value.reshape(3, 1, 1) for name, value in _statistics(pixels).items()
+        }
+    return found
+
+
+def _statistics(values: NDArray[np.float32]) -> dict[str, torch.Tensor]:
+    """values [N, D] -> mean, std, min, max and quantiles [D], count [1]."""
+    computed = {
+        "mean": values.mean(0, dtype=np.float64),
+        "std": values.std(0, dtype=np.float64),
+        "min": values.min(0),
+        "max": values.max(0),
+        "count": np.array([len(values)]),
+    } | dict(zip(_QUANTILES, np.quantile(values, list(_QUANTILES.values()), axis=0), strict=True))
+    return {name: torch.tensor(np.asarray(value), dtype=torch.float32) for name, value in computed.items()}
+
+
+def model_card(samples: int, step: int) -> str:
+    """README.md of the checkpoint."""
+    return f"""# Demo policy of smolvla_ros
+
+A SmolVLA of about one million parameters for the simulated SO-101 of this package. It touches the red, green, blue or
+yellow cube, as the instruction says: "touch the red cube", "reach for the blue block".
+
+* Inputs: `observation.images.front`, `observation.images.wrist` (RGB, 96 x 96), `observation.state` (6 joints; degrees,
+  gripper 0 to 100), an instruction in English.
+* Output: chunks of {CHUNK_STEPS} actions at 30 per second, same units.
+* Made by `smolvla-ros train-demo` from {samples} simulated samples in {step} steps, from scratch.
+
+It knows this scene only and is of no use on a real arm.
+"""
