@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from smolvla_ros.model.errors import ObservationError
+from smolvla_ros.model.normalisation import Normaliser
 
 
 def check_image(name: str, image: NDArray[np.uint8]) -> None:
@@ -20,9 +21,19 @@ def check_image(name: str, image: NDArray[np.uint8]) -> None:
         raise ObservationError(f"image {name!r} is {found}; expected at least one pixel")
 
 
-def to_pixels(image: NDArray[np.uint8], size_wh: tuple[int, int] | None, device: torch.device) -> Tensor:
-    """RGB uint8 [h, w, 3] -> [1, 3, h', w'] float32 in [-1, 1], fitted to `size_wh` if that is given."""
+def to_pixels(
+    image: NDArray[np.uint8],
+    size_wh: tuple[int, int] | None,
+    device: torch.device,
+    normaliser: Normaliser | None = None,
+) -> Tensor:
+    """RGB uint8 [h, w, 3] -> [1, 3, h', w'] float32 in [-1, 1], fitted to `size_wh` if that is given.
+
+    The rare `normaliser` of images acts before the fitting, on values from 0 to 1.
+    """
     pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1)[None].float() / 255.0
+    if normaliser is not None:
+        pixels = normaliser.normalise(pixels)
     if size_wh is not None:
         pixels = resize_with_pad(pixels, *size_wh)
     return pixels * 2.0 - 1.0

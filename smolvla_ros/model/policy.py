@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from smolvla_ros.model import aloha
-from smolvla_ros.model.checkpoint.loading import Parts, load_parts
+from smolvla_ros.model.checkpoint.golden import replay_golden
+from smolvla_ros.model.checkpoint.loading import Plan, check_dtype, load_weights, read_plan, usable_device
 from smolvla_ros.model.config import SmolVLAConfig
-from smolvla_ros.model.errors import ObservationError
+from smolvla_ros.model.errors import CheckpointError, ObservationError
 from smolvla_ros.model.images import check_image, to_pixels
 from smolvla_ros.model.network import SmolVLANetwork
 from smolvla_ros.model.rtc import Guidance, GuidedVelocity
@@ -35,7 +36,7 @@ class Prediction:
 
     Attributes:
         actions: [chunk_size, action_dim] float32 in checkpoint units.
-        normalised: the same as the network sees them; what `Guidance.leftover` is made of.
+        normalised: the same as the sampler made them; what `Guidance.leftover` is made of.
         stage_s: seconds of preprocess, vision, prefix, denoise and postprocess.
         truncated: the instruction was longer than the policy reads and was cut.
     """
@@ -47,13 +48,18 @@ class Prediction:
 
 
 class SmolVLAPolicy:
-    """A loaded checkpoint, ready to infer."""
+    """A loaded checkpoint, ready to infer.
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
-        self._parts = parts
-        self.config: SmolVLAConfig = parts.config
-        self.network: SmolVLANetwork = parts.network
+    `config` holds the checkpoint's facts, `network` the weights. `golden_difference` is the largest deviation from
+    the checkpoint's golden input (normalised), None if it has none.
+    """
+
+    def __init__(self, plan: Plan, network: SmolVLANetwork, device: torch.device) -> None:
+        self.config: SmolVLAConfig = plan.config
+        self.network = network
+        self.golden_difference: float | None = None
+        self._plan = plan
+        self._device = device
 
     @classmethod
     def from_checkpoint(
@@ -62,15 +68,18 @@ class SmolVLAPolicy:
         device: str = "cpu",
         dtype: Literal["float32", "bfloat16"] = "float32",
         *,
+        revision: str = "",
         overlong_instruction: Overlong = "cut",
         statistics: Mapping[str, str] | None = None,
     ) -> Self:
-        """Loads a checkpoint folder as LeRobot writes it.
+        """Loads a checkpoint as LeRobot writes it, and proves that its normalisation acts.
 
         Args:
-            folder: holds config.json, model.safetensors and, since September 2025, the two processor pipelines.
+            folder: holds config.json, model.safetensors (or a LoRA adapter) and, since September 2025, the two
+                processor pipelines. A hub id 'org/name' is fetched first.
             device: 'cpu', 'cuda', 'cuda:1', ...; the device stored in the checkpoint is ignored.
             dtype: 'float32', or 'bfloat16' for the mixed types that LeRobot runs in (slow on most CPUs).
+            revision: commit, tag or branch of a hub id.
             overlong_instruction: beyond the policy's token limit, 'cut' as in training (with a warning) or 'refuse'.
             statistics: for checkpoints without usable ones: a feature ('observation.state', 'action') mapped to
                 the name of a set in the checkpoint, to a statistics file, or to 'none' for un-normalised values.
@@ -78,31 +87,37 @@ class SmolVLAPolicy:
         Raises:
             CheckpointError: anything wrong with the folder, the device or the choices, with the remedy.
         """
-        return cls(load_parts(Path(folder), device, dtype, overlong_instruction, statistics or {}))
+        check_dtype(dtype)
+        torch_device = usable_device(device)
+        plan = read_plan(folder, revision, overlong_instruction, statistics)
+        policy = cls(plan, load_weights(plan, torch_device, dtype), torch_device)
+        policy._probe()
+        policy.golden_difference = replay_golden(policy, plan.location.folder, dtype)
+        return policy
 
     @property
     def cameras(self) -> tuple[str, ...]:
         """The keys expected in `images`, in the order of the image tokens."""
-        sources = {new: old for old, new in self._parts.rename_map.items()}
-        return tuple(sources.get(name, name) for name in self._parts.cameras)
+        sources = {new: old for old, new in self._plan.processing.rename_map.items()}
+        return tuple(sources.get(name, name) for name in self._plan.cameras)
 
     @property
     def state_dim(self) -> int:
-        return self._parts.config.state_dim
+        return self.config.state_dim
 
     @property
     def action_dim(self) -> int:
-        return self._parts.config.action_dim
+        return self.config.action_dim
 
     @property
     def state_names(self) -> tuple[str, ...] | None:
         """Names of the state's values, where the checkpoint tells them."""
-        return self._parts.state_names
+        return self._plan.names.state
 
     @property
     def action_names(self) -> tuple[str, ...] | None:
         """Names of the action's values, where the checkpoint tells them."""
-        return self._parts.action_names
+        return self._plan.names.action
 
     def infer(
         self,
@@ -136,12 +151,12 @@ class SmolVLAPolicy:
             ObservationError: an image, the state, the noise or the guidance does not fit.
             InstructionError: the instruction is empty, too long or not plain text.
         """
-        clock = _StageClock(self._parts.device)
+        clock = _StageClock(self._device)
         with torch.no_grad():
-            tokens = self._parts.reader.read(instruction)
+            tokens = self._plan.reader.read(instruction)
             pixels = self._pixels(images)
             state_in = self._state(state)
-            ids = torch.tensor([tokens.ids], device=self._parts.device)
+            ids = torch.tensor([tokens.ids], device=self._device)
             x_1 = self._noise(noise)
             guided = GuidedVelocity(guidance, x_1) if guidance else None
             clock.stage("preprocess")
@@ -160,7 +175,7 @@ class SmolVLAPolicy:
 
     def check_instruction(self, instruction: str) -> None:
         """Raises the InstructionError that `predict` would; any thread may ask."""
-        self._parts.reader.read(instruction)
+        self._plan.reader.read(instruction)
 
     def normalised_state(self, state: NDArray[np.float32]) -> NDArray[np.float32]:
         """The state [state_dim] as the network sees it, in which distances of all joints are comparable."""
@@ -170,11 +185,12 @@ class SmolVLAPolicy:
         """One inference on grey images, so that the first real one is as fast as the others."""
         width, height = self.config.image_size_wh or (self.config.vision.image_size,) * 2
         grey = np.full((height, width, 3), 128, dtype=np.uint8)
-        self.predict(dict.fromkeys(self.cameras, grey), self._parts.typical_state(), "warm up")
+        middle = self._plan.state.unnormalise(torch.zeros(self.state_dim))
+        self.predict(dict.fromkeys(self.cameras, grey), _array(middle), "warm up")
 
     def _pixels(self, images: Images) -> list[Tensor]:
         """The given cameras' images in the order of the checkpoint."""
-        renamed = {self._parts.rename_map.get(name, name): image for name, image in images.items()}
+        renamed = {self._plan.processing.rename_map.get(name, name): image for name, image in images.items()}
         expected = f"expected {', '.join(self.cameras)}"
         if unknown := sorted(renamed.keys() - set(self.config.image_features)):
             raise ObservationError(f"the policy has no camera {', '.join(unknown)}; {expected}")
@@ -184,7 +200,8 @@ class SmolVLAPolicy:
         for name in self.config.image_features:
             if name in renamed:
                 check_image(name, renamed[name])
-                pixels.append(to_pixels(renamed[name], self.config.image_size_wh, self._parts.device))
+                normaliser = self._plan.images.get(name)
+                pixels.append(to_pixels(renamed[name], self.config.image_size_wh, self._device, normaliser))
         return pixels
 
     def _state(self, state: NDArray[np.float32]) -> Tensor:
@@ -194,30 +211,46 @@ class SmolVLAPolicy:
             raise ObservationError(f"the state has shape {list(values.shape)}, expected [{self.state_dim}]")
         if not np.isfinite(values).all():
             raise ObservationError(f"the state has values that are not finite: {values.tolist()}")
-        tensor = torch.from_numpy(values).to(self._parts.device)
-        outside = self._parts.aloha_outside
+        tensor = torch.from_numpy(values).to(self._device)
+        outside = self._plan.processing.aloha_outside
         if self.config.adapt_to_pi_aloha and outside:
             tensor = aloha.decode_state(tensor)
-        tensor = self._parts.state.normalise(tensor)
+        tensor = self._plan.state.normalise(tensor)
         if self.config.adapt_to_pi_aloha and not outside:
             tensor = aloha.decode_state(tensor)
         return torch.nn.functional.pad(tensor, (0, self.config.max_state_dim - self.state_dim))[None]
 
     def _actions(self, normalised: Tensor) -> Tensor:
-        outside = self._parts.aloha_outside
+        outside = self._plan.processing.aloha_outside
         if self.config.adapt_to_pi_aloha and not outside:
             normalised = aloha.encode_actions(normalised)
-        actions = self._parts.action.unnormalise(normalised)
+        actions = self._plan.action.unnormalise(normalised)
         return aloha.encode_actions(actions) if self.config.adapt_to_pi_aloha and outside else actions
+
+    def _probe(self) -> None:
+        """Sends known values through both ways of the normalisation; what comes out must be what the statistics say."""
+        state, action = self._plan.state, self._plan.action
+        if self.config.adapt_to_pi_aloha:
+            return  # the arm's conversion comes between, and is not linear
+        for known in (0.0, 1.0):
+            values = torch.full((self.state_dim,), known)
+            seen = torch.from_numpy(self.normalised_state(_array(state.unnormalise(values))))
+            said = self._actions(torch.full((self.action_dim,), known, device=self._device)).cpu()
+            expected = action.unnormalise(torch.full((self.action_dim,), known))
+            if not torch.allclose(seen, values, atol=1e-2) or not torch.allclose(said, expected, rtol=1e-4, atol=1e-6):
+                raise CheckpointError(
+                    f"{self._plan.location.folder}: the normalisation does not act as its statistics say: the state "
+                    f"that must give {known} gives {seen.tolist()}; they are too small or too large for float32"
+                )
 
     def _noise(self, noise: NDArray[np.float32] | None) -> Tensor:
         shape = (self.config.chunk_size, self.config.max_action_dim)
         if noise is None:
-            return torch.randn((1, *shape), device=self._parts.device)
+            return torch.randn((1, *shape), device=self._device)
         values = np.asarray(noise, dtype=np.float32)
         if values.shape != shape or not np.isfinite(values).all():
             raise ObservationError(f"the noise has shape {list(values.shape)}, expected finite {list(shape)}")
-        return torch.from_numpy(values).to(self._parts.device)[None]
+        return torch.from_numpy(values).to(self._device)[None]
 
 
 class _StageClock:

@@ -40,7 +40,7 @@ class Tokens:
 
 
 class InstructionReader:
-    """Checks and tokenises instructions for one checkpoint. Not to be shared between threads."""
+    """Checks and tokenises instructions for one checkpoint; any thread may use it, for it never changes."""
 
     def __init__(self, tokenizer: Tokenizer, settings: TextSettings, overlong: Overlong = "cut") -> None:
         """`overlong` says what happens beyond `settings.max_length` tokens: cut with a warning, or refused."""

@@ -1,4 +1,4 @@
-"""A checkpoint folder -> the parts of a policy."""
+"""A checkpoint -> the parts of a policy: first the plan, from the small files, then the weights."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from smolvla_ros.model.aloha import ALOHA_DIM
+from smolvla_ros.model.checkpoint.adapters import CONFIG as ADAPTER_CONFIG
+from smolvla_ros.model.checkpoint.adapters import Adapter
 from smolvla_ros.model.checkpoint.backbone import Backbone, cut_side, special_token_ids
-from smolvla_ros.model.checkpoint.files import read_json
+from smolvla_ros.model.checkpoint.files import JsonObject, read_json
+from smolvla_ros.model.checkpoint.hub import Location, locate
+from smolvla_ros.model.checkpoint.names import Names, read_names
 from smolvla_ros.model.checkpoint.processors import Processing, read_processing
 from smolvla_ros.model.checkpoint.settings import policy_config
 from smolvla_ros.model.checkpoint.weights import load_network
@@ -21,62 +24,117 @@ from smolvla_ros.model.network import SmolVLANetwork
 from smolvla_ros.model.normalisation import Normaliser
 from smolvla_ros.model.text import InstructionReader, Overlong
 
+DTYPES = ("float32", "bfloat16")
+
 
 @dataclass(frozen=True)
-class Parts:
-    """What a policy is made of; `cameras` are the image features that a real camera feeds."""
+class Plan:
+    """All of a checkpoint but its weights, checked.
 
+    `images` holds a normaliser only for the cameras that have one.
+    """
+
+    location: Location
+    raw: JsonObject
     config: SmolVLAConfig
-    network: SmolVLANetwork
-    reader: InstructionReader
+    processing: Processing
     state: Normaliser
     action: Normaliser
-    device: torch.device
-    rename_map: Mapping[str, str]
-    aloha_outside: bool
-    state_names: tuple[str, ...] | None
-    action_names: tuple[str, ...] | None
+    images: Mapping[str, Normaliser]
+    reader: InstructionReader
+    names: Names
 
     @property
     def cameras(self) -> tuple[str, ...]:
+        """The image features that a real camera feeds."""
         empty = {f"observation.images.empty_camera_{i}" for i in range(self.config.empty_cameras)}
         return tuple(name for name in self.config.image_features if name not in empty)
 
-    def typical_state(self) -> NDArray[np.float32]:
-        """A state in the middle of the training data."""
-        middle = self.state.unnormalise(torch.zeros(self.config.state_dim))
-        return middle.numpy().astype(np.float32)
 
+def read_plan(
+    checkpoint: str | Path, revision: str = "", overlong: Overlong = "cut", choices: Mapping[str, str] | None = None
+) -> Plan:
+    """Finds the checkpoint and reads everything but the weights.
 
-def load_parts(
-    folder: Path, device: str, dtype: str, overlong: Overlong, choices: Mapping[str, str], download: bool = False
-) -> Parts:
-    """Reads, checks and loads everything; raises CheckpointError with the first thing that is wrong."""
-    if not folder.is_dir():
-        raise CheckpointError(f"{folder} is not a folder; expected one that LeRobot wrote, with config.json")
+    Raises:
+        CheckpointError: the first thing that is wrong.
+    """
+    location = locate(checkpoint, revision)
+    folder = location.folder
     raw = read_json(folder / "config.json")
-    backbone = Backbone(folder, str(raw.get("vlm_model_name", "")), download)
-    config = policy_config(raw, backbone.config()[0], folder / "config.json", backbone.config()[1])
-    processing = read_processing(folder, raw, choices)
+    backbone = Backbone(folder, str(raw.get("vlm_model_name") or ""), location.from_hub)
+    sizes, sizes_path = backbone.config()
+    config = policy_config(raw, sizes, folder / "config.json", sizes_path)
+    processing = read_processing(folder, raw, _checked_choices(choices or {}))
     config, state, action = _normalisers(config, processing)
     tokenizer, tokenizer_settings = backbone.tokenizer(processing.tokenizer_name)
     if raw.get("add_image_special_tokens"):
         fake, whole = special_token_ids(tokenizer, tokenizer_settings)
         config = replace(config, image_start_ids=(fake, whole), image_end_ids=(fake,))
-    text = replace(processing.text, cut_side=cut_side(tokenizer_settings))
-    torch_device = torch.device(device)
-    return Parts(
+    if tokenizer.get_vocab_size() > config.text.vocab_size:
+        raise CheckpointError(
+            f"the tokenizer has {tokenizer.get_vocab_size()} tokens, the policy's vocabulary {config.text.vocab_size}; "
+            "use the tokenizer that the policy was trained with"
+        )
+    images = {name: processing.state.normaliser(name, "VISUAL", None) for name in config.image_features}
+    return Plan(
+        location=location,
+        raw=raw,
         config=config,
-        network=load_network(folder / "model.safetensors", config, dtype, torch_device),
-        reader=InstructionReader(tokenizer, text, overlong),
+        processing=processing,
         state=state,
         action=action,
-        device=torch_device,
-        rename_map=processing.rename_map,
-        aloha_outside=processing.aloha_outside,
-        state_names=None,
-        action_names=None,
+        images={name: normaliser for name, normaliser in images.items() if normaliser},
+        reader=InstructionReader(tokenizer, replace(processing.text, cut_side=cut_side(tokenizer_settings)), overlong),
+        names=read_names(folder, config.state_dim, config.action_dim),
     )
+
+
+def load_weights(plan: Plan, device: torch.device, dtype: str) -> SmolVLANetwork:
+    """The plan's network on the device, with an adapter merged in if the checkpoint is one."""
+    folder = plan.location.folder
+    if not (folder / ADAPTER_CONFIG).is_file():
+        return load_network(folder / "model.safetensors", plan.config, dtype, device)
+    adapter = Adapter(folder)
+    try:
+        base = locate(adapter.base, adapter.revision, download=plan.location.from_hub).folder
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{folder / ADAPTER_CONFIG} is an adapter upon {adapter.base!r}, which was not found: {error}"
+        ) from error
+    network = load_network(base / "model.safetensors", plan.config, dtype, device, adapter.merge)
+    adapter.check_complete()
+    return network
+
+
+def usable_device(name: str) -> torch.device:
+    """The torch device of a name, if this machine has it."""
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise CheckpointError(f"device {name!r} is unknown; expected 'cpu', 'cuda' or 'cuda:<number>'") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise CheckpointError(
+            f"device {name!r} was asked for, but torch {torch.__version__} sees {torch.cuda.device_count()} CUDA "
+            "devices; use device 'cpu', or install the driver and a torch built for CUDA"
+        )
+    if device.type not in ("cpu", "cuda"):
+        raise CheckpointError(f"device {name!r} is not supported; expected 'cpu', 'cuda' or 'cuda:<number>'")
+    return device
+
+
+def check_dtype(dtype: str) -> None:
+    if dtype not in DTYPES:
+        raise CheckpointError(f"dtype is {dtype!r}, expected one of {', '.join(DTYPES)}")
+
+
+def _checked_choices(choices: Mapping[str, str]) -> Mapping[str, str]:
+    features = ("observation.state", "action")
+    if unknown := sorted(
+        name for name in choices if name not in features and not name.startswith("observation.images.")
+    ):
+        raise CheckpointError(f"statistics were chosen for {', '.join(unknown)}, expected {' or '.join(features)}")
+    return choices
 
 
 def _normalisers(config: SmolVLAConfig, processing: Processing) -> tuple[SmolVLAConfig, Normaliser, Normaliser]:
@@ -85,4 +143,14 @@ def _normalisers(config: SmolVLAConfig, processing: Processing) -> tuple[SmolVLA
     action = processing.action.normaliser("action", "ACTION", config.action_dim)
     if state is not None:
         config = replace(config, state_dim=state.size)
+    if config.state_dim > config.max_state_dim:
+        raise CheckpointError(
+            f"{processing.state.path}: the state has {config.state_dim} values, more than max_state_dim "
+            f"{config.max_state_dim}; such a policy cannot have been trained"
+        )
+    if config.adapt_to_pi_aloha and min(config.state_dim, config.action_dim) < ALOHA_DIM:
+        raise CheckpointError(
+            f"config.json: adapt_to_pi_aloha is set, but state and action have {config.state_dim} and "
+            f"{config.action_dim} values; an ALOHA pair has {ALOHA_DIM}"
+        )
     return config, state or Normaliser.identity(config.state_dim), action or Normaliser.identity(config.action_dim)

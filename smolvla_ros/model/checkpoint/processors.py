@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ def _from_pipelines(folder: Path, choices: Mapping[str, str]) -> Processing:
             ends_with_newline="smolvla_new_line_processor" in before,
         ),
         tokenizer_name=artifacts.get("tokenizer_name", "") or tokenizer.get("tokenizer_name", ""),
-        state=_source(folder / PREPROCESSOR, before["normalizer_processor"], choices),
+        state=_observation_source(folder / PREPROCESSOR, before["normalizer_processor"], choices),
         action=_source(folder / POSTPROCESSOR, after["unnormalizer_processor"], choices),
         rename_map=_rename_map(Settings(rename, folder / PREPROCESSOR)),
     )
@@ -107,6 +107,16 @@ def _source(path: Path, step: JsonObject, choices: Mapping[str, str]) -> Source:
         statistics = read_statistics(inside(path.parent, state_file, path))
     modes = {str(kind): str(mode) for kind, mode in config.section("norm_map").values.items()}
     return Source(path, statistics, modes, config.get("eps", 1e-8), choices)
+
+
+def _observation_source(path: Path, step: JsonObject, choices: Mapping[str, str]) -> Source:
+    """Observations are normalised only where the step lists them, unlike actions."""
+    config = Settings(step, path).section("config")
+    features = frozenset(config.section("features").values)
+    selected = config.values.get("normalize_observation_keys")
+    if selected is not None:
+        features &= frozenset(map(str, selected))
+    return replace(_source(path, step, choices), features=features)
 
 
 def _rename_map(settings: Settings) -> dict[str, str]:

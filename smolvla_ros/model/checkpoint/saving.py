@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from smolvla_ros.model.checkpoint.files import JsonObject
+from smolvla_ros.model.checkpoint.names import NAMES_FILE
 from smolvla_ros.model.checkpoint.processors import POSTPROCESSOR, PREPROCESSOR
 from smolvla_ros.model.checkpoint.weights import checkpoint_views, unused_shapes
 from smolvla_ros.model.config import SmolVLAConfig
@@ -21,7 +22,6 @@ from smolvla_ros.model.network import SmolVLANetwork
 from smolvla_ros.model.tokenizer_training import PAD_ID, tokenizer_config
 
 _NORMALISATION = {"VISUAL": "IDENTITY", "STATE": "MEAN_STD", "ACTION": "MEAN_STD"}
-NAMES_FILE = "smolvla_ros.json"  # ours; LeRobot ignores it
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,10 @@ class Settings:
         self.path = path
 
     def get(self, key: str, default: Any) -> Any:
-        """The value of `key`, of the type of `default`; an int is accepted where a float is meant."""
-        value = self.values.get(key, default)
+        """The value of `key`, of the type of `default`, which stands for null too; an int may stand for a float."""
+        value = self.values.get(key)
+        if value is None:
+            return default
         if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if type(value) is not type(default) or (isinstance(value, float) and not math.isfinite(value)):

@@ -22,8 +22,8 @@ NONE = "none"  # the choice to run a feature un-normalised
 class Source:
     """Where a feature's statistics come from: all sets of the checkpoint, the mode, and the user's choices.
 
-    `choices` maps a feature to the name of a set, to 'none', or to a .json (a dataset's meta/stats.json) or
-    .safetensors file that holds the feature's statistics.
+    `features` are those that the pipeline normalises (None: all). `choices` maps a feature to the name of a set, to
+    'none', or to a .json (a dataset's meta/stats.json) or .safetensors file that holds the feature's statistics.
     """
 
     path: Path
@@ -31,6 +31,7 @@ class Source:
     modes: Mapping[str, str]
     eps: float
     choices: Mapping[str, str]
+    features: frozenset[str] | None = None
     always_add_eps: bool = False
 
     def normaliser(self, feature: str, kind: str, size: int | None) -> Normaliser | None:
@@ -45,6 +46,12 @@ class Source:
             raise CheckpointError(f"{self.path}: normalisation {mode!r} of {kind}, expected one of {known}")
         if mode == "IDENTITY" or choice == NONE:
             return None
+        if self.features is not None and feature not in self.features:
+            raise CheckpointError(
+                f"{self.path}: normalises {', '.join(sorted(self.features)) or 'nothing'}, but not {feature!r}, "
+                f"although {kind} has mode {mode}; such a policy was trained on other numbers. "
+                f"Add the feature there, or state statistics={{{feature!r}: {NONE!r}}}"
+            )
         found = self._chosen(feature, choice)
         names = STATISTICS_OF_MODE[mode]
         if found is None or any(name not in found for name in names):
@@ -85,6 +92,11 @@ class Source:
             raise CheckpointError(
                 f"{where} have shapes {list(low.shape)} and {list(high.shape)}, expected [{size or 3}]; "
                 "they belong to another robot"
+            )
+        if mode == "MEAN_STD" and not low.any() and bool((high == 1).all()):
+            raise CheckpointError(
+                f"{where} are exactly mean 0 and std 1: placeholders, which change nothing; choose the dataset's "
+                f"statistics, or state statistics={{{feature!r}: {NONE!r}}}"
             )
         spread = high if mode == "MEAN_STD" else high - low
         if (spread <= 0).any():

@@ -25,6 +25,8 @@ _RENAMED = (
     ("language.", f"{_VLM}text_model."),
     ("expert.", "vlm_with_expert.lm_expert."),
 )
+LANGUAGE_HEAD = "model.vlm_with_expert.vlm.lm_head.weight"
+_LANGUAGE_LAYER = re.compile(rf"model\.{re.escape(_VLM)}text_model\.layers\.(\d+)\.")
 _WRAPPERS = ("_orig_mod.", "module.")  # torch.compile and DistributedDataParallel
 _OLD_STATISTICS = re.compile(r"^(normalize_inputs|normalize_targets|unnormalize_outputs)\.")
 
@@ -55,7 +57,7 @@ def unused_shapes(config: SmolVLAConfig) -> dict[str, tuple[int, ...]]:
         f"{last}mlp.down_proj.weight": (text.hidden_size, text.intermediate_size),
         f"{last}post_attention_layernorm.weight": (text.hidden_size,),
         f"model.{_VLM}text_model.norm.weight": (text.hidden_size,),
-        "model.vlm_with_expert.vlm.lm_head.weight": (text.vocab_size, text.hidden_size),
+        LANGUAGE_HEAD: (text.vocab_size, text.hidden_size),
     }
 
 
@@ -76,37 +78,47 @@ def load_network(
     if dtype == "bfloat16":
         network.use_mixed_precision()
     shapes = {name: tuple(view.shape) for name, view in checkpoint_views(network).items()}
-    stored = match_names(path, shapes, unused_shapes(config))
+    stored = match_names(path, config, shapes)
     network = network.to_empty(device=device).requires_grad_(False).eval()
-    for name, view in checkpoint_views(network).items():
+    views = checkpoint_views(network)
+    for name, stored_name in stored.items():
         with open_safetensors(path) as tensors:  # opened for each tensor: closing it gives its pages back
-            tensor = tensors.get_tensor(stored[name])
-            _check_values(path, stored[name], tensor)
-            view.copy_(merge(name, tensor) if merge else tensor)
+            tensor = tensors.get_tensor(stored_name)
+            _check_values(path, stored_name, tensor)
+            if name in views:
+                views[name].copy_(merge(name, tensor) if merge else tensor)
             del tensor
     return network
 
 
-def match_names(path: Path, used: dict[str, tuple[int, ...]], unused: dict[str, tuple[int, ...]]) -> dict[str, str]:
-    """The name in the file of each used tensor, after comparing names and shapes with what they must be."""
+def match_names(path: Path, config: SmolVLAConfig, used: dict[str, tuple[int, ...]]) -> dict[str, str]:
+    """The name in the file of each weight, after comparing names and shapes with what they must be.
+
+    Besides the network's own tensors the file may hold a language head and the language layers above the kept ones.
+    """
     with open_safetensors(path) as tensors:
         stored = {_bare_name(name): name for name in tensors.keys()}  # noqa: SIM118
-        missing = sorted(used.keys() - stored.keys())
-        surplus = sorted(
-            name for name in stored.keys() - used.keys() - unused.keys() if not _OLD_STATISTICS.match(name)
-        )
+        stored = {name: full for name, full in stored.items() if not _OLD_STATISTICS.match(name)}
+        known = used | unused_shapes(config)
+        missing = sorted(known.keys() - stored.keys() - {LANGUAGE_HEAD})
+        surplus = sorted(name for name in stored.keys() - known.keys() if not _is_upper_layer(name, config.kept_layers))
         if missing or surplus:
             raise CheckpointError(
                 f"{path} does not hold this network: {_listed('missing', missing)}{_listed('unexpected', surplus)}"
                 "compare config.json with the file; both must come from the same training run"
             )
-        for name, shape in (unused | used).items():
+        for name, shape in known.items():
             if name in stored and (found := tuple(tensors.get_slice(stored[name]).get_shape())) != shape:
                 raise CheckpointError(
                     f"{path}: tensor {stored[name]!r} has shape {list(found)}, config.json asks for {list(shape)}; "
                     "both must come from the same training run"
                 )
     return stored
+
+
+def _is_upper_layer(name: str, kept_layers: int) -> bool:
+    layer = _LANGUAGE_LAYER.match(name)
+    return layer is not None and int(layer[1]) >= kept_layers
 
 
 def _check_values(path: Path, name: str, tensor: Tensor) -> None:

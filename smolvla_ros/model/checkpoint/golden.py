@@ -1,0 +1,67 @@
+"""A golden input: one observation stored with the actions that the checkpoint must give for it.
+
+Replayed after every load, it shows that this machine, its libraries and its device compute what the machine that
+wrote the checkpoint computed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+
+from smolvla_ros.model.checkpoint.files import open_safetensors
+from smolvla_ros.model.errors import CheckpointError, ModelError
+
+if TYPE_CHECKING:
+    from smolvla_ros.model.policy import Images, SmolVLAPolicy
+
+GOLDEN_FILE = "golden.safetensors"
+# Largest difference of a normalised action. Rounding alone leaves about 1e-5 in float32.
+_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1}
+
+
+def record_golden(
+    policy: SmolVLAPolicy, folder: Path, images: Images, state: NDArray[np.float32], instruction: str, seed: int = 0
+) -> None:
+    """Writes the golden input of the checkpoint in `folder`, which `policy` was loaded from in float32 on a CPU."""
+    shape = (policy.config.chunk_size, policy.config.max_action_dim)
+    noise = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
+    found = policy.predict(images, state, instruction, noise)
+    tensors = {f"images.{name}": torch.from_numpy(image.copy()) for name, image in images.items()}
+    arrays = {"state": state, "noise": noise, "normalised": found.normalised}
+    tensors |= {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+    save_file(tensors, folder / GOLDEN_FILE, metadata={"instruction": instruction})
+
+
+def replay_golden(policy: SmolVLAPolicy, folder: Path, dtype: str) -> float | None:
+    """The largest difference from the golden actions, normalised; None if the checkpoint has no golden input.
+
+    Raises:
+        CheckpointError: the policy gives other actions, or the file does not belong to it.
+    """
+    path = folder / GOLDEN_FILE
+    if not path.is_file():
+        return None
+    with open_safetensors(path) as tensors:
+        stored = {name: tensors.get_tensor(name).numpy().copy() for name in tensors.keys()}  # noqa: SIM118
+        instruction = (tensors.metadata() or {}).get("instruction", "")
+    images = {name.removeprefix("images."): stored[name] for name in stored if name.startswith("images.")}
+    try:
+        found = policy.predict(images, stored["state"], instruction, stored["noise"]).normalised
+        difference = float(np.abs(found - stored["normalised"]).max())
+    except (KeyError, ValueError) as error:
+        reason = str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"
+        raise CheckpointError(
+            f"{path} does not belong to this checkpoint ({reason}); delete it or copy both again"
+        ) from error
+    if not difference <= _TOLERANCE[dtype]:
+        raise CheckpointError(
+            f"{path}: the stored observation gives actions that differ by {difference:.3g} (normalised), expected at "
+            f"most {_TOLERANCE[dtype]:g}; weights, statistics or tokenizer were changed, or this device computes wrong"
+        )
+    return difference
