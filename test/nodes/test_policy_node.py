@@ -1,4 +1,4 @@
-"""The policy node as a process over DDS, on a small checkpoint: what it publishes, waits for, refuses, and how it ends."""
+"""The policy node as a process over DDS, on a small checkpoint: what it publishes, awaits, refuses, and how it ends."""
 
 import signal
 import subprocess
