@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 
 class Renderer:
-    """Draws the cameras of `model` at one size. To be used, and closed, in the thread that makes it."""
+    """Draws the cameras of `model` at one size. To be made, used and closed in one thread."""
 
     def __init__(self, model: mujoco.MjModel, height: int, width: int, shadows: bool = False):
         quality, screen = model.vis.quality, model.vis.global_
@@ -27,9 +27,12 @@ class Renderer:
         screen.offheight, screen.offwidth = height, width
         self._renderer = mujoco.Renderer(model, height, width)
 
-    def render(self, data: mujoco.MjData, camera: str) -> NDArray[np.uint8]:
-        """The picture of one camera: uint8 RGB [height, width, 3]."""
+    def capture(self, data: mujoco.MjData, camera: str) -> None:
+        """Takes down what the camera sees now; quick, and the only part that reads `data` and the model."""
         self._renderer.update_scene(data, camera)
+
+    def draw(self) -> NDArray[np.uint8]:
+        """The picture captured last: uint8 RGB [height, width, 3]."""
         return np.ascontiguousarray(self._renderer.render())
 
     def close(self) -> None:

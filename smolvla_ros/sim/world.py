@@ -1,7 +1,7 @@
 """The world: a SO-101 on a table with one cube of each colour, in MuJoCo.
 
 `World` has no clock and no thread of its own: `step(dt)` moves it on by `dt` seconds. Units are rad, m and s, and
-joints go in the order of `JOINTS`. One thread at a time; `snapshot` gives another thread a state of its own to draw.
+joints go in the order of `JOINTS`. One thread at a time.
 """
 
 from __future__ import annotations
@@ -142,11 +142,8 @@ class World:
         key = (*(size or self._picture_size), shadows)
         if key not in self._renderers:
             self._renderers[key] = Renderer(self.model, key[0], key[1], shadows)
-        return self._renderers[key].render(self.data, camera)
-
-    def snapshot(self, data: mujoco.MjData) -> None:
-        """Copies the present state into `data`, for a renderer in another thread."""
-        mujoco.mj_copyData(data, self.model, self.data)
+        self._renderers[key].capture(self.data, camera)
+        return self._renderers[key].draw()
 
     def close(self) -> None:
         """Frees the OpenGL contexts; in the thread that rendered."""

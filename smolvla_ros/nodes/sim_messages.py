@@ -1,0 +1,32 @@
+"""What the sim node publishes, as messages."""
+
+from __future__ import annotations
+
+import array
+from collections.abc import Sequence
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from numpy.typing import NDArray
+from sensor_msgs.msg import Image
+
+
+def image_message(picture: NDArray[np.uint8], stamp: Time, frame: str) -> Image:
+    """An rgb8 image of uint8 [H, W, 3]."""
+    message = Image(height=picture.shape[0], width=picture.shape[1], encoding="rgb8", step=3 * picture.shape[1])
+    message.header.stamp, message.header.frame_id = stamp, frame
+    message.data = array.array("B", picture.tobytes())  # an ndarray would be copied element by element
+    return message
+
+
+def diagnostics(name: str, accepted: int, refused: int, lost_s: float, failures: Sequence[str]) -> DiagnosticArray:
+    """One status: commands taken and refused, and the time by which the simulation fell behind and skipped."""
+    status = DiagnosticStatus(level=DiagnosticStatus.OK, name=f"{name}: simulation", message="running")
+    if lost_s > 0.0:
+        status.level, status.message = DiagnosticStatus.WARN, f"too slow: {lost_s:.1f} s skipped so far"
+    if failures:
+        status.level, status.message = DiagnosticStatus.ERROR, failures[0]
+    values = {"commands_accepted": accepted, "commands_refused": refused, "skipped_s": round(lost_s, 3)}
+    status.values = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
+    return DiagnosticArray(status=[status])

@@ -1,0 +1,265 @@
+"""The simulated SO-101: takes the commands that a real arm takes, publishes joint states and camera images.
+
+Threads: the executor's thread runs the callbacks, the physics thread moves the world on in real time and publishes
+joint states, touches and /clock, and one thread for the policy's cameras and one for the viewer render and publish
+images. All of them hold `_lock` while they touch the world, never while they draw. Touch topics are published under
+the lock too, so that a touch from before a reset cannot come after it.
+"""
+
+from __future__ import annotations
+
+import array
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.duration import Duration
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+from rclpy.time import Time
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import Bool, Float64MultiArray, String
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from smolvla_ros.parameters import sim
+from smolvla_ros.parameters.controller import COMMAND_TOPICS
+from smolvla_ros.parameters.table import Value
+from smolvla_ros.sim import CAMERAS, JOINTS, World
+from smolvla_ros.sim.cameras import Renderer
+from smolvla_ros.sim.commands import CommandError, Follower, Trajectory, check_positions
+from smolvla_ros.sim.pacing import Pace, PeriodicThread
+
+from .lifecycle import THREAD_PREFIX, ManagedNode
+from .lifecycle import main as run_node
+from .sim_messages import diagnostics, image_message
+
+_LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+_PHYSICS_PERIOD_S = 0.005
+_VIEWER = "viewer"
+
+
+class SimNode(ManagedNode):
+    """A simulated arm on a table; see `parameters.sim` for its parameters."""
+
+    TABLE = sim.PARAMETERS
+
+    def __init__(self) -> None:
+        super().__init__("sim_node")
+        self._lock = threading.Lock()
+        self._threads: list[PeriodicThread] = []
+        self._entities: list[tuple[Any, Any]] = []
+
+    # Lifecycle, in the executor's thread.
+
+    def configure(self, values: dict[str, Value]) -> None:
+        self._values = values
+        self._world = World(int(values["seed"]))
+        self._follower = Follower(self._world.targets())
+        self._pace = Pace(float(values["real_time_factor"]))
+        self._reset_ns = 0
+        self._accepted = self._refused = 0
+        self._told: tuple[str, bool] | None = None
+        publishers = self._create_publishers()
+        subscriptions = [
+            self.create_subscription(kind, COMMAND_TOPICS[name], callback, QoSProfile(depth=10))
+            for kind, name, callback in (
+                (JointTrajectory, "joint_trajectory", self._on_trajectory),
+                (Float64MultiArray, "position_array", self._on_position_array),
+                (JointState, "joint_state", self._on_joint_state),
+            )
+        ]
+        reset = self.create_service(Trigger, "~/reset", self._on_reset)
+        self._entities = [
+            *((self.destroy_publisher, publisher) for publisher in publishers),
+            *((self.destroy_subscription, subscription) for subscription in subscriptions),
+            (self.destroy_service, reset),
+        ]
+
+    def activate(self) -> None:
+        self._pace.start()
+        self._next_joint_state_s = 0.0
+        rate = {name: float(self._values[name]) for name in ("camera_rate_hz", "viewer_rate_hz")}
+        self._threads = [
+            PeriodicThread(f"{THREAD_PREFIX} physics", _PHYSICS_PERIOD_S, self._advance),
+            PeriodicThread(f"{THREAD_PREFIX} cameras", 1 / rate["camera_rate_hz"], *self._eye(CAMERAS, "image")),
+            PeriodicThread(f"{THREAD_PREFIX} viewer", 1 / rate["viewer_rate_hz"], *self._eye((_VIEWER,), _VIEWER)),
+        ]
+        for thread in self._threads:
+            thread.start()
+        self._timer = self.create_timer(1.0, self._publish_diagnostics)
+
+    def deactivate(self) -> None:
+        self.destroy_timer(self._timer)
+        for thread in self._threads:
+            thread.stop()
+        self._threads = []
+
+    def cleanup(self) -> None:
+        for destroy, entity in self._entities:
+            destroy(entity)
+        self._entities = []
+
+    def parameters_changed(self, names: set[str]) -> None:
+        with self._lock:
+            self._values.update({name: self.get_parameter(name).value for name in names})
+            if "target" in names:
+                self._world.forget_touch()
+                self._tell_touch()
+
+    def _create_publishers(self) -> list[Any]:
+        self._joint_states = self.create_publisher(JointState, "joint_states", QoSProfile(depth=10))
+        self._images = {
+            name: self.create_publisher(Image, f"{name}/image_raw", qos_profile_sensor_data)
+            for name in (*CAMERAS, _VIEWER)
+        }
+        self._success = self.create_publisher(Bool, "task_success", _LATCHED)
+        self._touched = self.create_publisher(String, "touched", _LATCHED)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        publishers = [self._joint_states, *self._images.values(), self._success, self._touched, self._diagnostics]
+        self._clock_topic = None
+        if self._values["publish_clock"]:
+            self._clock_topic = self.create_publisher(Clock, "/clock", QoSProfile(depth=1))
+            publishers.append(self._clock_topic)
+        return publishers
+
+    # The physics thread.
+
+    def _advance(self) -> None:
+        with self._lock:
+            elapsed_s = self._pace.elapsed_s()
+            self._world.set_targets(self._follower.targets(self._pace.now_s))
+            self._world.step(elapsed_s)
+            if self._told != (self._world.touched(), self._is_success()):
+                self._tell_touch()
+            stamp = self._now().to_msg()
+            positions, velocities = self._world.joint_positions(), self._world.joint_velocities()
+            efforts = self._world.joint_efforts()
+        if self._clock_topic is not None:
+            self._clock_topic.publish(Clock(clock=stamp))
+        if self._pace.now_s < self._next_joint_state_s:
+            return
+        self._next_joint_state_s = max(
+            self._next_joint_state_s + 1.0 / float(self._values["joint_states_rate_hz"]), self._pace.now_s
+        )
+        message = JointState(name=list(JOINTS))
+        message.header.stamp = stamp
+        message.position, message.velocity, message.effort = (_doubles(v) for v in (positions, velocities, efforts))
+        self._joint_states.publish(message)
+
+    def _is_success(self) -> bool:
+        return bool(self._world.touched() == self._values["target"])
+
+    def _tell_touch(self) -> None:
+        """Publishes what was touched and whether that was the task; the caller holds the lock."""
+        self._told = (self._world.touched(), self._is_success())
+        self._touched.publish(String(data=self._told[0]))
+        self._success.publish(Bool(data=self._told[1]))
+
+    def _now(self) -> Time:
+        """The time of the world's present state; simulated time goes on through resets."""
+        if self._clock_topic is not None:
+            return Time(nanoseconds=round(self._pace.now_s * 1e9))
+        return self.get_clock().now()
+
+    # The camera threads.
+
+    def _eye(self, cameras: Sequence[str], size: str) -> tuple[Any, Any, Any]:
+        """What a camera thread does in each period, at its start and at its end."""
+        height, width = int(self._values[f"{size}_height"]), int(self._values[f"{size}_width"])
+        shadows = size == _VIEWER and bool(self._values["viewer_shadows"])
+        renderers: dict[str, Renderer] = {}
+
+        def look() -> None:
+            wanted = [name for name in cameras if self._images[name].get_subscription_count()]
+            for name in wanted:
+                if name not in renderers:
+                    renderers[name] = Renderer(self._world.model, height, width, shadows)
+            with self._lock:
+                stamp = self._now().to_msg()
+                for name in wanted:
+                    renderers[name].capture(self._world.data, name)
+            for name in wanted:
+                self._images[name].publish(image_message(renderers[name].draw(), stamp, f"{name}_camera"))
+
+        def close() -> None:
+            for renderer in renderers.values():
+                renderer.close()
+
+        return look, close
+
+    # Callbacks in the executor's thread.
+
+    def _on_trajectory(self, message: JointTrajectory) -> None:
+        try:
+            times = [Duration.from_msg(point.time_from_start).nanoseconds * 1e-9 for point in message.points]
+            trajectory = Trajectory.checked(
+                message.joint_names,
+                times,
+                [point.positions for point in message.points],
+                [point.velocities for point in message.points],
+            )
+        except CommandError as error:
+            self._refuse("trajectory", error)
+            return
+        with self._lock:
+            start_s = self._pace.now_s
+            stamp = Time.from_msg(message.header.stamp)
+            if stamp.nanoseconds:
+                start_s += (stamp.nanoseconds - self._now().nanoseconds) * 1e-9
+            self._follower.follow(trajectory, start_s, self._pace.now_s)
+            self._accepted += 1
+
+    def _on_position_array(self, message: Float64MultiArray) -> None:
+        self._set_point("position array", (), message.data, 0)
+
+    def _on_joint_state(self, message: JointState) -> None:
+        if not message.name:
+            self._refuse("joint command", CommandError("it names no joints"))
+            return
+        stamp_ns = Time.from_msg(message.header.stamp).nanoseconds
+        self._set_point("joint command", message.name, message.position, stamp_ns)
+
+    def _set_point(self, kind: str, names: Sequence[str], positions: Sequence[float], stamp_ns: int) -> None:
+        try:
+            columns, values = check_positions(names, positions)
+        except CommandError as error:
+            self._refuse(kind, error)
+            return
+        with self._lock:
+            if stamp_ns and stamp_ns < self._reset_ns:
+                return  # meant for the arm before the reset
+            self._follower.set_positions(columns, values)
+            self._accepted += 1
+
+    def _refuse(self, kind: str, error: CommandError) -> None:
+        self._refused += 1
+        self.get_logger().warning(f"{kind} refused: {error}", throttle_duration_sec=2.0)
+
+    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        with self._lock:
+            seed = int(self._values["seed"])
+            self._world.reset(seed)
+            self._follower.hold(self._world.targets())
+            self._reset_ns = self._now().nanoseconds
+            self._tell_touch()
+        response.success, response.message = True, f"seed {seed}, target {self._values['target']}"
+        return response
+
+    def _publish_diagnostics(self) -> None:
+        message = diagnostics(
+            self.get_fully_qualified_name(), self._accepted, self._refused, self._pace.lost_s,
+            [thread.failure for thread in self._threads if thread.failure],
+        )  # fmt: skip
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(message)
+
+
+def _doubles(vector: np.ndarray) -> array.array[float]:
+    return array.array("d", vector.tobytes())
+
+
+def main() -> int:
+    return run_node(SimNode)
