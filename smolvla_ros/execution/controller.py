@@ -48,8 +48,9 @@ class Controller:
     """Turns chunks of actions into commands inside the limits. See the module for states, threads and time."""
 
     def __init__(self, settings: Settings):
-        # The next motion starts at the measured position instead of the one commanded last.
+        # The next motion starts at the measured position, which is `_start`, instead of the one commanded last.
         self._reseed = True
+        self._start = np.zeros(len(settings.limits.joints))
         self._lock = threading.Lock()
         self._settings = settings
         self._timeline = Timeline()
@@ -270,6 +271,9 @@ class Controller:
             self._admission.not_before_ns = self._now_ns
             self._hold(Reason.PERSISTENT_CLAMPING, clamp)
             return False
+        if self._reseed:
+            self._commander.seed(self._start)
+            self._reseed = False
         before = self._commander.last
         limited = self._commander.follow(desired)
         if limited is None or before is None:
@@ -302,9 +306,7 @@ class Controller:
             assert measured is not None, "a missing joint state is a fault"
             last = Motion.at_rest(measured)
         self._admission.check_plan(plan, last, now_ns)
-        if self._reseed:
-            self._commander.seed(last.position)
-            self._reseed = False
+        self._start = last.position
         seam_ns = min(max(self._now_ns, start_ns), now_ns)
         timeline.replace(chunk, plan.eased_from(last, seam_ns, settings.ease_in_rows * chunk.step_ns), now_ns)
         self._admission.merged(chunk)

@@ -90,7 +90,8 @@ def test_a_chunk_that_jumps_between_two_rows_is_refused_with_the_joint(value):
 
 
 def test_a_chunk_of_one_row_has_no_steps():
-    check_steps(Chunk.from_fields(JOINTS, **(GOOD | {"rows": 1, "positions": [0.0, 9.0, 0.0]})), JOINTS, np.full(3, 0.1))
+    chunk = Chunk.from_fields(JOINTS, **(GOOD | {"rows": 1, "positions": [0.0, 9.0, 0.0]}))
+    check_steps(chunk, JOINTS, np.full(3, 0.1))
 
 
 @given(

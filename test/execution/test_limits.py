@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smolvla_ros.execution.limits import JointLimits, LimitError, Limiter
+from smolvla_ros.execution.limits import JointLimits, Limiter, LimitError
 from smolvla_ros.execution.plan import Motion
 from smolvla_ros.execution.urdf import UrdfError, read_limits
 
