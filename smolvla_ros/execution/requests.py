@@ -30,7 +30,7 @@ class RequestPolicy:
     """
 
     rule: str = "threshold"
-    threshold: float = 0.7
+    threshold: float = 0.5
     every_n: int = 10
 
     def __post_init__(self) -> None:
@@ -170,7 +170,7 @@ class Requester:
             remaining_rows=remaining,
             chunk_rows=self._chunk_rows,
             # The counter of the controller starts again with its activation.
-            executed_since_request=executed - min(executed, self._executed),
+            executed_since_request=executed - self._executed if executed >= self._executed else executed,
             in_flight=self._in_flight.busy(steady_s),
             new_instruction=new_instruction,
         )

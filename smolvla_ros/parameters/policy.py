@@ -26,7 +26,7 @@ PARAMETERS = (
     Parameter("actions_per_chunk", 0, "Rows of a chunk that are published; 0: all that the policy predicts.",
               minimum=0, maximum=1000),
     Parameter("request_rule", "threshold", "When the next chunk is computed.", choices=RULES, live=True),
-    Parameter("request_threshold", 0.7, "Rule 'threshold': as soon as less than this part of a chunk is left.",
+    Parameter("request_threshold", 0.5, "Rule 'threshold': as soon as less than this part of a chunk is left.",
               minimum=0.0, maximum=1.0, live=True),
     Parameter("request_every_n", 10, "Rule 'every_n': after so many executed actions.",
               minimum=1, maximum=1000, live=True),

@@ -61,7 +61,7 @@ class Tick:
 
     Attributes:
         tick: its number, from 0.
-        remaining_before, remaining_after: rows left before anything happened, and at the end.
+        remaining_rows: what was left at the end.
         commands: [control steps, 6] in rad; without rows before the first command.
         sequence: number of the chunk being executed, or executed last; 0: none yet.
         observation_tick: when the observation behind that chunk was made; -1: none yet.
@@ -70,8 +70,7 @@ class Tick:
     """
 
     tick: int
-    remaining_before: int
-    remaining_after: int
+    remaining_rows: int
     commands: NDArray[np.float64]
     sequence: int
     observation_tick: int
@@ -128,7 +127,6 @@ class VirtualArm:
         """One action period under this instruction."""
         now_ns = _START_NS + self._tick * _STEP_NS
         self._controller.receive_joint_positions(self.world.joint_positions(), now_ns, now_ns)
-        remaining_before = self._controller.status().remaining_rows
         merged = self._deliver(now_ns)
         view = self._view(now_ns)
         state = self.world.joint_positions().astype(np.float32)
@@ -141,8 +139,7 @@ class VirtualArm:
         self._tick += 1
         return Tick(
             tick=self._tick - 1,
-            remaining_before=remaining_before,
-            remaining_after=after.remaining_rows,
+            remaining_rows=after.remaining_rows,
             commands=commands,
             sequence=after.sequence,
             observation_tick=self._observation_ticks[after.sequence],

@@ -1,76 +1,77 @@
-"""When a chunk is asked for."""
+"""When a chunk is asked for, and what cannot stop it for good."""
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from smolvla_ros.execution.requests import InFlight, RequestPolicy
+from smolvla_ros.execution.requests import RULES, ExecutionView, Requester, RequestPolicy
 
-
-def asks(policy, remaining, executed=0, in_flight=False):
-    return policy.should_request(
-        remaining_rows=remaining, chunk_rows=50, executed_since_request=executed, in_flight=in_flight
-    )
-
-
-@pytest.mark.parametrize("rule", ["synchronous", "threshold", "every_n", "continuous"])
-def test_an_empty_queue_asks_under_every_rule_unless_one_is_in_flight(rule):
-    assert asks(RequestPolicy(rule), 0)
-    assert not asks(RequestPolicy(rule), 0, in_flight=True)
+ROWS = 50
+SESSION = 7
+HERE = np.zeros(2, np.float32)
 
 
-def test_synchronous_waits_for_the_last_row():
-    assert not asks(RequestPolicy("synchronous"), 1, executed=49)
+def view(remaining=0, executed=0, sequence=0):
+    return ExecutionView(10**9, True, remaining > 0, SESSION, sequence, remaining, remaining * 0.1, executed)
 
 
-def test_the_threshold_asks_below_its_part_of_the_chunk():
-    policy = RequestPolicy("threshold", threshold=0.7)
-    assert not asks(policy, 35)
-    assert asks(policy, 34)
+@pytest.mark.parametrize("rule, remaining, executed, asks", [
+    ("synchronous", 1, 49, False),
+    ("synchronous", 0, 50, True),
+    ("threshold", 25, 25, False),
+    ("threshold", 24, 26, True),
+    ("every_n", 41, 9, False),
+    ("every_n", 40, 10, True),
+    ("continuous", 49, 1, True),
+])  # fmt: skip
+def test_every_rule_asks_at_its_own_time(rule, remaining, executed, asks):
+    requester = Requester(ROWS)
+    policy = RequestPolicy(rule, threshold=0.5, every_n=10)
+    requester.started(view(), 1, HERE)
+    requester.sent(SESSION, 1, steady_s=0.0)
+    assert requester.wants(policy, view(remaining, executed, sequence=1), 1, HERE, 0.1) == asks
 
 
-def test_threshold_zero_is_synchronous_and_one_asks_after_the_first_row():
-    assert not asks(RequestPolicy("threshold", threshold=0.0), 1)
-    assert asks(RequestPolicy("threshold", threshold=1.0), 49)
+@pytest.mark.parametrize("rule, threshold, every_n", [("often", 0.5, 1), ("threshold", 1.1, 1), ("every_n", 0.5, 0)])
+def test_a_rule_that_makes_no_sense_is_refused_with_its_value(rule, threshold, every_n):
+    with pytest.raises(ValueError, match="often|1.1|0"):
+        RequestPolicy(rule, threshold, every_n)
 
 
-def test_every_n_counts_executed_rows():
+def test_a_counter_that_started_again_with_the_controller_does_not_delay_the_next_chunk():
+    requester = Requester(ROWS)
     policy = RequestPolicy("every_n", every_n=10)
-    assert not asks(policy, 40, executed=9)
-    assert asks(policy, 40, executed=10)
+    requester.started(view(executed=1000), 1, HERE)
+    requester.sent(SESSION, 1, steady_s=0.0)
+    assert requester.wants(policy, view(remaining=40, executed=10, sequence=1), 1, HERE, 0.1)
 
 
-def test_continuous_always_asks():
-    assert asks(RequestPolicy("continuous"), 50)
+def test_nothing_is_asked_for_while_a_chunk_is_under_way_or_unanswered():
+    requester = Requester(ROWS, timeout_s=0.5)
+    policy = RequestPolicy("continuous")
+    requester.started(view(), 1, HERE)
+    assert not requester.wants(policy, view(), 1, HERE, 100.0)
+    requester.sent(SESSION, 1, steady_s=100.0)
+    assert not requester.wants(policy, view(), 1, HERE, 100.4)
+    assert requester.wants(policy, view(remaining=50, sequence=1), 1, HERE, 100.4)
 
 
-@pytest.mark.parametrize("wrong", [{"rule": "sometimes"}, {"threshold": 1.1}, {"threshold": -0.1}, {"every_n": 0}])
-def test_settings_out_of_range_are_refused(wrong):
-    with pytest.raises(ValueError, match="request"):
-        RequestPolicy(**wrong)
-
-
-def test_a_sent_chunk_counts_as_in_flight_until_the_status_knows_it():
-    flight = InFlight(timeout_s=0.5)
-    assert not flight.busy(0.0)
-    flight.start()
-    assert flight.busy(10.0)
-    flight.sent(7, 3, 10.0)
-    flight.answered(7, 2)
-    flight.answered(6, 9)
-    assert flight.busy(10.4)
-    flight.answered(7, 3)
-    assert not flight.busy(10.4)
-
-
-def test_a_lost_chunk_or_answer_does_not_block_for_good():
-    flight = InFlight(timeout_s=0.5)
-    flight.start()
-    flight.sent(7, 3, 10.0)
-    assert not flight.busy(10.5)
-
-
-def test_a_failed_inference_frees_the_way():
-    flight = InFlight()
-    flight.start()
-    flight.failed()
-    assert not flight.busy(0.0)
-
+@given(
+    rule=st.sampled_from(RULES),
+    threshold=st.floats(0, 1),
+    every_n=st.integers(1, 100),
+    min_change=st.floats(0, 10),
+    outcome=st.sampled_from(["answered", "refused", "failed"]),
+)
+def test_an_empty_queue_is_answered_whatever_the_rule_the_filter_and_the_fate_of_the_last_chunk(
+    rule, threshold, every_n, min_change, outcome
+):
+    requester = Requester(ROWS, min_change, timeout_s=0.5)
+    requester.started(view(), 1, HERE)
+    if outcome == "failed":
+        requester.failed()
+    else:
+        requester.sent(SESSION, 1, steady_s=0.0)
+    report = view(sequence=1 if outcome == "answered" else 0)
+    assert requester.wants(RequestPolicy(rule, threshold, every_n), report, 1, HERE, 0.5)

@@ -1,0 +1,125 @@
+"""What an arm in virtual time is asked to do: one task, tasks for a minute, and a task whose cube is moved.
+
+Everything follows from a seed: layout, colours, words and noise are the same for every way of execution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .expert import STEP_S
+from .layout import ANGLE_RAD, PAN_AXIS_XY, RADIUS_M, SPACING_M
+from .task import COLOURS, draw_instruction
+from .virtual_time import Instruction, Tick, VirtualArm
+from .world import World
+
+# Far from the seeds of training, which count from 0.
+FIRST_SEED = 2_000_000_000
+
+_LEAD_IN_S = 5.0
+_TIME_LIMIT_S = 8.0
+# When the cube is moved: some time after the first motion, while the arm is still on its way.
+_MOVED_AFTER_S = (0.1, 0.8)
+
+MakeArm = Callable[[World, int], VirtualArm]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a task went: the cube asked for, the one touched ('' = none), the time [s], and every tick of the run."""
+
+    target: str
+    touched: str
+    time_s: float
+    ticks: list[Tick] = field(repr=False)
+
+    @property
+    def success(self) -> bool:
+        return self.touched == self.target
+
+
+def task(world: World, make_arm: MakeArm, seed: int, from_rest: bool = False) -> Outcome:
+    """One task for an arm at work: it has just touched another cube, its instruction changes now.
+
+    Args:
+        world: is reset.
+        make_arm: gives an arm in the world; its second argument seeds noise and delays.
+        seed: decides the rest.
+        from_rest: leave out the first cube: the arm stands at home, switched on just now.
+    """
+    arm, rng = _start(world, make_arm, seed)
+    first, target = rng.permutation(COLOURS)[:2]
+    words = [Instruction(draw_instruction(colour, rng), number) for number, colour in enumerate((first, target), 1)]
+    ticks = []
+    if not from_rest:
+        ticks += _until_touch(arm, words[0], _LEAD_IN_S)
+        world.forget_touch()
+    counted = _until_touch(arm, words[1], _TIME_LIMIT_S)
+    return Outcome(str(target), world.touched(), len(counted) * STEP_S, ticks + counted)
+
+
+def tasks_for(world: World, make_arm: MakeArm, seed: int, duration_s: float) -> list[Outcome]:
+    """One task after the other, each given when the one before is done or failed, until the time is over.
+
+    The cube asked for is put back where it lay at first, or in the course of a minute it would be out of reach.
+    """
+    arm, rng = _start(world, make_arm, seed)
+    outcomes: list[Outcome] = []
+    left_s, target = duration_s, ""
+    while left_s > STEP_S / 2:
+        target = str(rng.choice([colour for colour in COLOURS if colour != target]))
+        instruction = Instruction(draw_instruction(target, rng), len(outcomes) + 1)
+        world.move_cube(target, world.layout.cube(target).xy)
+        world.forget_touch()
+        ticks = _until_touch(arm, instruction, min(left_s, _TIME_LIMIT_S))
+        outcomes.append(Outcome(target, world.touched(), len(ticks) * STEP_S, ticks))
+        left_s -= len(ticks) * STEP_S
+    return outcomes
+
+
+def reaction_s(world: World, make_arm: MakeArm, seed: int) -> float:
+    """Time from the moment a cube is moved, in the middle of the motion, to the first command that knows of it."""
+    arm, rng = _start(world, make_arm, seed)
+    target = str(rng.choice(COLOURS))
+    instruction = Instruction(draw_instruction(target, rng), 1)
+    moved_tick = -1
+    to_go = round(rng.uniform(*_MOVED_AFTER_S) / STEP_S)
+    for _ in range(round(_TIME_LIMIT_S / STEP_S)):
+        if to_go == 0:
+            world.move_cube(target, _free_place(world, target, rng))
+        tick = arm.step(instruction)
+        if to_go == 0:
+            moved_tick = tick.tick
+        if 0 <= moved_tick <= tick.observation_tick and not tick.idle:
+            return (tick.tick - moved_tick) * STEP_S
+        to_go -= tick.sequence > 0
+    raise RuntimeError(f"no command knew of the moved cube within {_TIME_LIMIT_S} s")
+
+
+def _start(world: World, make_arm: MakeArm, seed: int) -> tuple[VirtualArm, np.random.Generator]:
+    world.reset(FIRST_SEED + seed)
+    return make_arm(world, seed), np.random.default_rng(seed)
+
+
+def _until_touch(arm: VirtualArm, instruction: Instruction, limit_s: float) -> list[Tick]:
+    return list(_steps(arm, instruction, round(limit_s / STEP_S)))
+
+
+def _steps(arm: VirtualArm, instruction: Instruction, limit: int) -> Iterator[Tick]:
+    for _ in range(limit):
+        yield arm.step(instruction)
+        if arm.world.touched():
+            return
+
+
+def _free_place(world: World, moved: str, rng: np.random.Generator) -> tuple[float, float]:
+    """Somewhere within reach, clear of the other cubes."""
+    others = [world.cube_position(colour)[:2] for colour in COLOURS if colour != moved]
+    while True:
+        angle = rng.uniform(*ANGLE_RAD)
+        place = PAN_AXIS_XY + rng.uniform(*RADIUS_M) * np.array([np.cos(angle), np.sin(angle)])
+        if all(np.linalg.norm(place - other) >= SPACING_M for other in others):
+            return float(place[0]), float(place[1])
