@@ -70,10 +70,11 @@ class Controller:
             for part in (self._admission, self._supervision, self._commander):
                 part.apply(settings)
 
-    def activate(self, now_ns: int) -> None:
+    def activate(self, now_ns: int, steady_ns: int) -> None:
         """Starts holding: waits for a joint state and for a chunk that were both made after this instant."""
         with self._lock:
             self._reset(now_ns)
+            self._supervision.clock.start(now_ns, steady_ns)
             self._enter(State.HOLDING, Reason.WAITING_FOR_JOINT_STATES, "no joint state since activation")
 
     def halt(self) -> None:

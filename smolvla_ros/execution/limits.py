@@ -152,8 +152,8 @@ class Limiter:
 class _Braking:
     """Distances and speeds of a joint that slows down by a T in each period of length T.
 
-    Travelling v T now and a T less in each following period covers D(v) = v T + D(v - a T), a polygon with corners at the
-    multiples of a T. The continuous v^2 / (2 a) is a little shorter, and a joint that relied on it would overrun.
+    Travelling v T now and a T less in each following period covers D(v) = v T + D(v - a T), a polygon with corners at
+    the multiples of a T. The continuous v^2 / (2 a) is a little shorter, and a joint that relied on it would overrun.
     """
 
     def __init__(self, acceleration: Vector, period_s: float):

@@ -32,12 +32,13 @@ class Supervision:
 
     def __init__(self, settings: Settings):
         self.joint_states = JointStateWatch()
+        self.clock = ClockWatch(round(settings.clock_jump_s * 1e9))
         self.apply(settings)
         self.reset()
 
     def apply(self, settings: Settings) -> None:
         self._settings = settings
-        self.clock = ClockWatch(round(settings.clock_jump_s * 1e9))
+        self.clock.forward_ns = round(settings.clock_jump_s * 1e9)
         self._tracking = Persistence(settings.tracking_timeout_s)
         self._clamping = Persistence(settings.clamping_timeout_s)
 
@@ -47,7 +48,6 @@ class Supervision:
         self._sessions_until_ns = 0
         self._tracking_detail = ""
         self.joint_states.reset()
-        self.clock.reset()
         self._tracking.reset()
         self._clamping.reset()
 

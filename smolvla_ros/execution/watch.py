@@ -24,17 +24,16 @@ class ClockWatch:
     """Notices a ROS clock that was set back, or forward by more than `forward_ns` beyond the time that passed."""
 
     def __init__(self, forward_ns: int):
-        self._forward_ns = forward_ns
-        self._last: tuple[int, int] | None = None
+        self.forward_ns = forward_ns
+        self.start(0, 0)
 
-    def reset(self) -> None:
-        self._last = None
+    def start(self, now_ns: int, steady_ns: int) -> None:
+        """Watches from these instants on."""
+        self._last = (now_ns, steady_ns)
 
     def jump_s(self, now_ns: int, steady_ns: int) -> float:
         """The jump [s] since the last call, 0.0 for none."""
         last, self._last = self._last, (now_ns, steady_ns)
-        if last is None:
-            return 0.0
         advanced_ns = now_ns - last[0]
         if advanced_ns == 0:
             self._last = last  # paused, or between two /clock messages: time that passes now is owed by the next one
@@ -42,7 +41,7 @@ class ClockWatch:
             if advanced_ns < -_BACKWARD_TOLERANCE_NS:
                 return advanced_ns * _S
             self._last = last
-        elif advanced_ns - (steady_ns - last[1]) > self._forward_ns:
+        elif advanced_ns - (steady_ns - last[1]) > self.forward_ns:
             return (advanced_ns - (steady_ns - last[1])) * _S
         return 0.0
 

@@ -90,7 +90,7 @@ class ControllerNode(ManagedNode):
 
     def activate(self) -> None:
         values = self._values
-        self._controller.activate(self.get_clock().now().nanoseconds)
+        self._controller.activate(self.get_clock().now().nanoseconds, time.monotonic_ns())
         self._thread = ControlThread(
             1.0 / float(values["control_rate_hz"]),
             self._tick,

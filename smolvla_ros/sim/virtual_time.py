@@ -116,7 +116,7 @@ class VirtualArm:
         self._delay = delay
         self._control_steps = round(STEP_S / settings.period_s)
         self._controller = Controller(settings)
-        self._controller.activate(_START_NS)
+        self._controller.activate(_START_NS, _START_NS)
         self._requester = Requester(chunk_rows)
         self._sent = None if delay_percentile is None else SentChunks(STEP_S, delay_percentile)
         self._under_way: _UnderWay | None = None

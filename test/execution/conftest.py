@@ -62,7 +62,7 @@ class Rig:
         self.activate()
 
     def activate(self):
-        self.controller.activate(self.now_ns)
+        self.controller.activate(self.now_ns, self.steady_ns)
         self.previous = self.before = None
         self.reseeded = True
         self.last_transition = None
