@@ -1,0 +1,18 @@
+from collections.abc import Iterator
+
+import pytest
+
+from smolvla_ros.sim.expert import Expert
+from smolvla_ros.sim.world import World
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    world = World(seed=7)
+    yield world
+    world.close()
+
+
+@pytest.fixture(scope="session")
+def expert() -> Expert:
+    return Expert()
