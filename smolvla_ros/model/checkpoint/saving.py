@@ -47,7 +47,10 @@ class Training:
 
 
 def save_checkpoint(folder: Path, network: SmolVLANetwork, tokenizer: Tokenizer, training: Training) -> None:
-    """Writes the checkpoint folder: policy, processors, statistics, backbone configuration and tokenizer."""
+    """Writes the checkpoint folder: policy, processors, statistics, backbone configuration and tokenizer.
+
+    Weights are stored in the types that the network holds them in.
+    """
     config = network.config
     (folder / "vlm").mkdir(parents=True, exist_ok=True)
     policy = _policy_config(config, training)
@@ -64,10 +67,11 @@ def save_checkpoint(folder: Path, network: SmolVLANetwork, tokenizer: Tokenizer,
 
 
 def _save_weights(path: Path, network: SmolVLANetwork) -> None:
+    dtype = network.language.embed_tokens.weight.dtype
     tensors = {name: view.detach().contiguous().cpu() for name, view in checkpoint_views(network).items()}
     for name, shape in unused_shapes(network.config).items():
         # Never read by any action: norms start at one, the rest at zero.
-        tensors[name] = torch.full(shape, 1.0 if len(shape) == 1 else 0.0)
+        tensors[name] = torch.full(shape, 1.0 if len(shape) == 1 else 0.0, dtype=dtype)
     save_file(tensors, path, metadata={"format": "pt"})
 
 
@@ -152,7 +156,7 @@ def _save_processors(folder: Path, config: SmolVLAConfig, policy: JsonObject, tr
     ]
     after = [_step("unnormalizer_processor", {**normaliser, "features": outputs}), device]
     tensors = {
-        f"{feature}.{name}": values.float().contiguous()
+        f"{feature}.{name}": values.float().clone().contiguous()
         for feature, stats in training.statistics.items()
         for name, values in stats.items()
     }
