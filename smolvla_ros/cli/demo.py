@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         )
 
     tasks = [Task(2_000_000_000 + 100 * args.seed + i, colour, text) for i, (text, colour) in enumerate(INSTRUCTIONS)]
-    exit_code = run_tasks(ArmOptions(log_level="warn"), tasks, on_episode, console, watch=VIEWER_TOPIC)
+    exit_code = run_tasks(ArmOptions(log_level="error"), tasks, on_episode, console, watch=VIEWER_TOPIC)
     if len(episodes) < len(tasks):
         return exit_code or 1
     args.output.mkdir(parents=True, exist_ok=True)

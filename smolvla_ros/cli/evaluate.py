@@ -32,14 +32,14 @@ def run(args: argparse.Namespace) -> int:
 
     console = Console()
     episodes: list[Episode] = []
-    options = ArmOptions(
-        robot=args.robot, checkpoint=args.checkpoint, namespace=args.namespace, log_level="warn"
-    )
+    options = ArmOptions(robot=args.robot, checkpoint=args.checkpoint, namespace=args.namespace, log_level="error")
     tasks = draw_tasks(args.episodes, args.seed)
     exit_code = run_tasks(options, tasks, lambda operator, episode: episodes.append(episode), console)
     if len(episodes) < len(tasks):
         return exit_code or 1
-    console.print(table([episode for episode in episodes if not episode.success] or episodes[:5]))
+    failures = [episode for episode in episodes if not episode.success]
+    if failures:
+        console.print(table(failures))
     figures = summary(episodes)
     console.print_json(data=figures)
     if args.json:

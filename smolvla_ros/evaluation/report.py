@@ -24,8 +24,8 @@ def with_progress(episodes: Iterable[Episode], tasks: Sequence[Task], console: C
 
 
 def table(episodes: Sequence[Episode]) -> Table:
-    """One row for each episode."""
-    result = Table("instruction", "success", "touched", "time", "inference", "image to chunk", "idle")
+    """One row for each episode; inference is the network's part of the latency from image to chunk."""
+    result = Table("instruction", "success", "touched", "time", "inference", "latency", "idle")
     for episode in episodes:
         result.add_row(
             episode.task.instruction,

@@ -1,0 +1,90 @@
+"""`smolvla-ros arm` and `smolvla-ros say`: the arm does what is said, and everything ends in order."""
+
+import os
+import signal
+import subprocess
+
+import pytest
+from arms import SMOLVLA_ROS, node_processes, wait_for
+
+from smolvla_ros.evaluation.operator import OperatorError
+from smolvla_ros.msg import ExecutionStatus
+
+
+def say(*arguments):
+    return subprocess.run([SMOLVLA_ROS, "say", *arguments], capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("colour", ["red", "blue"])
+def test_the_arm_touches_the_cube_that_is_named(start, operator, colour):
+    start("arm")
+    operator.wait_until_active("policy_node", 60)
+    operator.reset_simulation(1_000_000_001, colour)
+    said = say(f"go to the {colour} cube")
+    assert said.returncode == 0, said.stderr
+    assert operator.wait_for_touch(15) == colour
+    assert operator.succeeded
+
+
+def test_without_an_instruction_nothing_moves(start, operator):
+    start("arm")
+    operator.wait_until_active("policy_node", 60)
+    wait_for(lambda: operator.status is not None, 10)
+    assert operator.wait_for_touch(2) == ""
+    assert operator.status.state == ExecutionStatus.HOLDING
+    assert operator.status.rows_executed == 0
+
+
+def test_an_instruction_said_before_the_policy_is_up_is_received(start, operator):
+    waiting = start("say", "touch the green cube", "--timeout", "60")
+    arm = start("arm")
+    assert waiting.process.wait(timeout=70) == 0, waiting.output
+    assert operator.wait_for_touch(20), arm.output
+
+
+def test_saying_something_to_nobody_fails_and_tells_what_to_do():
+    said = say("touch the red cube", "--timeout", "0.5")
+    assert said.returncode == 1
+    assert "no policy node listens on /instruction" in said.stderr
+    assert "smolvla-ros arm" in said.stderr
+
+
+def test_a_dry_run_reports_motion_and_sends_no_command(start, operator):
+    start("arm", "--dry-run", "--instruction", "touch the red cube")
+    wait_for(lambda: operator.status is not None and operator.status.rows_executed > 20, 60)
+    assert operator.status.dry_run
+    assert operator.wait_for_touch(2) == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("moment", ["while starting", "while moving"])
+def test_a_signal_ends_every_process_with_exit_code_0_within_3_s(start, operator, ros_domain, number, moment):
+    arm = start("arm", "--instruction", "touch the red cube")
+    if moment == "while starting":
+        wait_for(lambda: len(node_processes(ros_domain)) == 3, 20)
+    else:
+        wait_for(lambda: operator.status is not None and operator.status.state == ExecutionStatus.FOLLOWING, 60)
+    exit_code, seconds = arm.end(number)
+    assert exit_code == 0, arm.output
+    assert seconds < 3.0
+    assert node_processes(ros_domain) == {}
+    assert "Traceback" not in arm.output
+
+
+def test_a_node_that_dies_ends_the_arm_and_is_named(start, operator, ros_domain):
+    arm = start("arm")
+    operator.wait_until_active("controller_node", 60)
+    (controller,) = (pid for pid, name in node_processes(ros_domain).items() if name == "controller_node")
+    os.kill(controller, signal.SIGKILL)
+    assert arm.process.wait(timeout=10) == 1
+    assert "controller_node ended with exit code -9" in arm.output
+    assert node_processes(ros_domain) == {}
+
+
+def test_an_arm_in_a_namespace_is_not_met_outside_of_it(start, operator):
+    arm = start("arm", "--namespace", "left")
+    arm.wait_for_output("waiting: no instruction")
+    assert say("touch the red cube", "--timeout", "0.5").returncode == 1
+    assert say("touch the red cube", "--namespace", "left").returncode == 0
+    with pytest.raises(OperatorError, match="policy_node did not start"):
+        operator.wait_until_active("policy_node", 0.5)
