@@ -96,6 +96,7 @@ class Timeline:
         past = max(0, min(plan.index_at(now_ns), chunk.rows))
         self.plan, self.chunk = plan, chunk
         self._next_row = past
+        self.row = min(past, chunk.rows - 1)
         self.received += chunk.rows
         self.discarded += past
         self.clock.run(now_ns)

@@ -1,0 +1,142 @@
+"""What the controller does when a process around it, or it itself, is killed, paused or joined by another one."""
+
+import signal
+import time
+
+import numpy as np
+from rclpy.duration import Duration
+from sensor_msgs.msg import JointState
+
+from smolvla_ros.msg import ActionChunk
+from smolvla_ros.msg import ExecutionStatus as Status
+
+# Time of a chunk of the fake policy.
+CHUNK_S = 1.0
+STATE_TIMEOUT_S = 0.25
+# What two busy cores add to a measured time.
+SLACK_S = 0.5
+
+
+def in_motion(world, **parameters):
+    """Arm, controller and policy, following."""
+    processes = world.arm(), world.controller(**parameters), world.policy()
+    world.monitor.wait_for(Status.FOLLOWING)
+    world.monitor.wait_until(lambda: world.monitor.status.chunks_merged >= 4, "four chunks")
+    return processes
+
+
+def test_chunks_move_the_arm_without_idling(world):
+    in_motion(world)
+    before = world.monitor.status
+    time.sleep(2.0)
+    after = world.monitor.status
+    assert after.chunks_merged > before.chunks_merged
+    idle = after.idle_fraction * after.ticks - before.idle_fraction * before.ticks
+    assert idle < 0.05 * (after.ticks - before.ticks)
+    positions = np.array([position for _, position in world.monitor.commands])
+    assert np.ptp(positions, axis=0).min() > 0.1
+
+
+def test_a_killed_policy_leaves_one_chunk_of_motion_then_a_hold_and_its_successor_takes_over(world):
+    _, _, policy = in_motion(world)
+    session = world.monitor.status.session
+    policy.signal(signal.SIGKILL)
+    held_after_s = world.monitor.wait_for(Status.HOLDING, Status.CHUNK_EXHAUSTED)
+    assert held_after_s < CHUNK_S + SLACK_S
+    world.monitor.wait_until(lambda: world.monitor.speed() == 0.0, "at rest", 1.0)
+    world.policy()
+    world.monitor.wait_for(Status.FOLLOWING)
+    assert world.monitor.status.session > session
+
+
+def test_a_policy_that_hangs_leads_to_a_hold_and_goes_on_when_it_wakes(world):
+    _, _, policy = in_motion(world)
+    policy.signal(signal.SIGSTOP)
+    assert world.monitor.wait_for(Status.HOLDING, Status.CHUNK_EXHAUSTED) < CHUNK_S + SLACK_S
+    policy.signal(signal.SIGCONT)
+    world.monitor.wait_for(Status.FOLLOWING)
+
+
+def test_joint_states_that_stop_in_motion_hold_the_arm_within_their_timeout(world):
+    arm, _, _ = in_motion(world)
+    arm.signal(signal.SIGSTOP)
+    held_after_s = world.monitor.wait_for(Status.HOLDING, Status.JOINT_STATES_STALE)
+    assert held_after_s < STATE_TIMEOUT_S + SLACK_S
+    world.monitor.wait_until(lambda: world.monitor.speed() == 0.0, "at rest", 1.0)
+    held = world.monitor.commands[-1][1]
+    time.sleep(0.5)
+    np.testing.assert_array_equal(world.monitor.commands[-1][1], held)
+    arm.signal(signal.SIGCONT)
+    world.monitor.wait_for(Status.FOLLOWING)
+
+
+def test_a_controller_that_was_suspended_continues_without_a_jump(world):
+    _, controller, _ = in_motion(world)
+    executed = world.monitor.status.rows_executed
+    controller.signal(signal.SIGSTOP)
+    time.sleep(1.5)
+    controller.signal(signal.SIGCONT)
+    world.monitor.wait_until(lambda: world.monitor.status.missed_ticks > 100, "missed ticks counted")
+    world.monitor.wait_until(lambda: world.monitor.status.rows_executed > executed + 10, "following again")
+
+
+def test_a_killed_controller_starts_again_where_the_arm_is_and_not_before_a_fresh_chunk(world):
+    _, controller, policy = in_motion(world)
+    policy.signal(signal.SIGSTOP)
+    controller.signal(signal.SIGKILL)
+    controller.wait(5)
+    world.monitor.forget_command()
+    sent = len(world.monitor.commands)
+    world.controller()
+    world.monitor.wait_for(Status.HOLDING, Status.WAITING_FOR_CHUNK)
+    time.sleep(0.5)
+    assert len(world.monitor.commands) == sent
+    policy.signal(signal.SIGCONT)
+    world.monitor.wait_for(Status.FOLLOWING)  # I8 is checked by the monitor
+
+
+def test_stop_holds_until_resume(world):
+    in_motion(world)
+    assert world.monitor.call("stop").success
+    world.monitor.wait_for(Status.STOPPED, Status.STOP_REQUESTED)
+    time.sleep(1.0)
+    assert world.monitor.status.state == Status.STOPPED
+    assert world.monitor.speed() == 0.0
+    assert world.monitor.call("resume").success
+    world.monitor.wait_for(Status.FOLLOWING)
+
+
+def test_malformed_chunks_on_the_wire_are_refused_and_the_motion_goes_on(world):
+    _, controller, _ = in_motion(world)
+    rejected = world.monitor.status.chunks_rejected
+    for positions in ([float("nan")] * 4, [0.0] * 3, []):
+        message = ActionChunk(session=2**62, sequence=1, joint_names=["shoulder", "elbow"], rows=2, positions=positions)
+        message.step = Duration(seconds=0.05).to_msg()
+        message.header.stamp = world.monitor.get_clock().now().to_msg()
+        world.monitor.chunks.publish(message)
+        time.sleep(0.1)
+    world.monitor.wait_until(lambda: world.monitor.status.chunks_rejected >= rejected + 3, "three refusals")
+    assert world.monitor.status.state == Status.FOLLOWING
+    assert "not_finite" in controller.log
+
+
+def test_a_second_controller_holds_both_and_the_first_goes_on_when_it_is_gone(world):
+    in_motion(world)
+    second = world.controller()
+    world.monitor.wait_for(Status.HOLDING, Status.CONFLICTING_PUBLISHER)
+    second.signal(signal.SIGINT)
+    second.wait(10)
+    world.monitor.wait_for(Status.FOLLOWING)
+
+
+def test_another_node_on_the_command_topic_brakes_the_arm_and_silences_the_controller(world):
+    in_motion(world)
+    other = world.monitor.create_publisher(JointState, "joint_command", 1)
+    world.monitor.wait_for(Status.HOLDING, Status.CONFLICTING_PUBLISHER)
+    assert "/monitor also publishes on /joint_command" in world.monitor.status.detail
+    time.sleep(0.5)
+    sent = len(world.monitor.commands)
+    time.sleep(0.3)
+    assert len(world.monitor.commands) == sent
+    world.monitor.destroy_publisher(other)
+    world.monitor.wait_for(Status.FOLLOWING)
