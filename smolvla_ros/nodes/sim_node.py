@@ -28,7 +28,7 @@ from smolvla_ros.parameters import sim
 from smolvla_ros.parameters.controller import COMMAND_TOPICS
 from smolvla_ros.parameters.table import Value
 from smolvla_ros.sim import CAMERAS, JOINTS, World
-from smolvla_ros.sim.cameras import Renderer
+from smolvla_ros.sim.cameras import VIEWER, Renderer
 from smolvla_ros.sim.commands import CommandError, Follower, Trajectory, check_positions
 from smolvla_ros.sim.pacing import Pace, PeriodicThread
 
@@ -38,7 +38,6 @@ from .sim_messages import diagnostics, image_message
 
 _LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _PHYSICS_PERIOD_S = 0.005
-_VIEWER = "viewer"
 
 
 class SimNode(ManagedNode):
@@ -85,7 +84,7 @@ class SimNode(ManagedNode):
         self._threads = [
             PeriodicThread(f"{THREAD_PREFIX} physics", _PHYSICS_PERIOD_S, self._advance),
             PeriodicThread(f"{THREAD_PREFIX} cameras", 1 / rate["camera_rate_hz"], *self._eye(CAMERAS, "image")),
-            PeriodicThread(f"{THREAD_PREFIX} viewer", 1 / rate["viewer_rate_hz"], *self._eye((_VIEWER,), _VIEWER)),
+            PeriodicThread(f"{THREAD_PREFIX} viewer", 1 / rate["viewer_rate_hz"], *self._eye((VIEWER,), VIEWER)),
         ]
         for thread in self._threads:
             thread.start()
@@ -113,7 +112,7 @@ class SimNode(ManagedNode):
         self._joint_states = self.create_publisher(JointState, "joint_states", QoSProfile(depth=10))
         self._images = {
             name: self.create_publisher(Image, f"{name}/image_raw", qos_profile_sensor_data)
-            for name in (*CAMERAS, _VIEWER)
+            for name in (*CAMERAS, VIEWER)
         }
         self._success = self.create_publisher(Bool, "task_success", _LATCHED)
         self._touched = self.create_publisher(String, "touched", _LATCHED)
@@ -169,7 +168,7 @@ class SimNode(ManagedNode):
     def _eye(self, cameras: Sequence[str], size: str) -> tuple[Any, Any, Any]:
         """What a camera thread does in each period, at its start and at its end."""
         height, width = int(self._values[f"{size}_height"]), int(self._values[f"{size}_width"])
-        shadows = size == _VIEWER and bool(self._values["viewer_shadows"])
+        shadows = size == VIEWER and bool(self._values["viewer_shadows"])
         renderers: dict[str, Renderer] = {}
 
         def look() -> None:

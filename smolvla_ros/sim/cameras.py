@@ -15,6 +15,10 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+# The camera for people.
+VIEWER = "viewer"
+_SHADE_GROUP = 3
+
 
 class Renderer:
     """Draws the cameras of `model` at one size. To be made, used and closed in one thread."""
@@ -26,10 +30,12 @@ class Renderer:
         quality.numslices, quality.numstacks = (28, 16) if shadows else (10, 4)
         screen.offheight, screen.offwidth = height, width
         self._renderer = mujoco.Renderer(model, height, width)
+        self._shaded = mujoco.MjvOption()
+        self._shaded.geomgroup[_SHADE_GROUP] = not shadows
 
     def capture(self, data: mujoco.MjData, camera: str) -> None:
         """Takes down what the camera sees now; quick, and the only part that reads `data` and the model."""
-        self._renderer.update_scene(data, camera)
+        self._renderer.update_scene(data, camera, self._shaded if camera == VIEWER else None)
 
     def draw(self) -> NDArray[np.uint8]:
         """The picture captured last: uint8 RGB [height, width, 3]."""

@@ -165,6 +165,7 @@ class World:
         for cube in layout.cubes:
             model.geom(cube.colour).size[:] = cube.half_size_m
             model.geom(cube.colour).rgba[:3] = cube.rgb
+            model.geom(f"{cube.colour}_shade").pos[2] = 0.0006 - cube.half_size_m
         model.light_diffuse[:] = pristine.light_diffuse * layout.light_scale
         model.light_pos[0, :2] = pristine.light_pos[0, :2] + layout.light_shift_m
         table = model.mat("table")
