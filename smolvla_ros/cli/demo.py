@@ -18,6 +18,7 @@ INSTRUCTIONS = (
     ("Move the gripper to the red block.", "red"),
 )
 VIEWER_TOPIC = "viewer/image_raw"
+LINGER_S = 0.5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
         )
 
     tasks = [Task(2_000_000_000 + 100 * args.seed + i, colour, text) for i, (text, colour) in enumerate(INSTRUCTIONS)]
-    exit_code = run_tasks(ArmOptions(log_level="error"), tasks, on_episode, console, watch=VIEWER_TOPIC)
+    options = ArmOptions(log_level="error")
+    exit_code = run_tasks(options, tasks, on_episode, console, watch=VIEWER_TOPIC, linger_s=LINGER_S)
     if len(episodes) < len(tasks):
         return exit_code or 1
     args.output.mkdir(parents=True, exist_ok=True)

@@ -51,8 +51,8 @@ def draw_tasks(count: int, seed: int) -> list[Task]:
     return tasks
 
 
-def run_episodes(operator: Operator, tasks: Sequence[Task]) -> Iterator[Episode]:
-    """Waits for the nodes, then does one task after the other.
+def run_episodes(operator: Operator, tasks: Sequence[Task], linger_s: float = 0.0) -> Iterator[Episode]:
+    """Waits for the nodes, then does one task after the other; each goes on for `linger_s` after it is decided.
 
     Raises:
         OperatorError: a node did not come up or stopped answering.
@@ -61,21 +61,20 @@ def run_episodes(operator: Operator, tasks: Sequence[Task]) -> Iterator[Episode]
     for node_name in ("sim_node", "controller_node", "policy_node"):
         operator.wait_until_active(node_name, START_TIMEOUT_S)
     for task in tasks:
-        yield _run_episode(operator, task)
+        yield _run_episode(operator, task, linger_s)
 
 
-def _run_episode(operator: Operator, task: Task) -> Episode:
+def _run_episode(operator: Operator, task: Task, linger_s: float) -> Episode:
     operator.set_active("controller_node", False)
     operator.reset_simulation(task.seed, task.target)
-    operator.chunks.clear()
-    operator.frames.clear()
     operator.set_active("controller_node", True)
+    operator.start_collecting()
     start = time.monotonic()
     operator.say(task.instruction)
     touched = operator.wait_for_touch(EPISODE_TIMEOUT_S)
     time_s = time.monotonic() - start
-    chunks = list(operator.chunks)
-    status = operator.status
+    chunks, status = list(operator.chunks), operator.status
+    operator.pause(linger_s)
     operator.say("")
     return Episode(
         task=task,

@@ -22,6 +22,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from rclpy.signals import SignalHandlerOptions
+from rclpy.time import Time
 from sensor_msgs.msg import Image
 from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
@@ -51,6 +52,7 @@ class Operator:
     def __init__(self, namespace: str, stop: threading.Event):
         self._namespace = namespace
         self._stop = stop
+        self._since_ns = 0
         self.chunks: list[ActionChunk] = []
         self.frames: list[Image] = []
         self.status: ExecutionStatus | None = None
@@ -61,7 +63,7 @@ class Operator:
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         self._node = node = rclpy.create_node("operator", namespace=self._namespace)
         self._instruction = node.create_publisher(String, "instruction", LATCHED)
-        node.create_subscription(ActionChunk, "action_chunk", self.chunks.append, 10)
+        node.create_subscription(ActionChunk, "action_chunk", lambda m: self._collect(self.chunks, m), 10)
         node.create_subscription(ExecutionStatus, "execution_status", lambda m: setattr(self, "status", m), 1)
         node.create_subscription(Bool, "task_success", lambda m: setattr(self, "_succeeded", m.data), LATCHED)
         node.create_subscription(String, "touched", lambda m: setattr(self, "_touched", m.data), LATCHED)
@@ -86,8 +88,13 @@ class Operator:
         self._instruction.publish(String(data=instruction))
 
     def watch(self, topic: str) -> None:
-        """Keeps every image of `topic` in `frames`."""
-        self._node.create_subscription(Image, topic, self.frames.append, qos_profile_sensor_data)
+        """Collects the images of `topic` in `frames`."""
+        self._node.create_subscription(Image, topic, lambda m: self._collect(self.frames, m), qos_profile_sensor_data)
+
+    def start_collecting(self) -> None:
+        """Empties `chunks` and `frames`; from now on they hold what was observed after this moment."""
+        self._since_ns = self._node.get_clock().now().nanoseconds
+        self.chunks, self.frames = [], []
 
     def wait_until_active(self, node_name: str, timeout_s: float) -> None:
         """Waits for a node to come up.
@@ -134,29 +141,34 @@ class Operator:
         """Waits until a cube was touched and the simulation has judged it; its colour, or '' if none was in time."""
         deadline = time.monotonic() + timeout_s
         while not self._touched and time.monotonic() < deadline:
-            self._pause()
+            self.pause(_POLL_S)
         judged = time.monotonic() + _VERDICT_S
         while self._touched and not self._succeeded and time.monotonic() < judged:
-            self._pause()
+            self.pause(_POLL_S)
         return self._touched or ""
+
+    def pause(self, duration_s: float) -> None:
+        """Lets time pass."""
+        if self._stop.wait(duration_s):
+            raise Interrupted
 
     @property
     def succeeded(self) -> bool:
         """What the simulation says of the task since the reset."""
         return bool(self._succeeded)
 
-    # Waiting.
+    def _collect(self, messages: list[Any], message: Any) -> None:
+        if Time.from_msg(message.header.stamp).nanoseconds >= self._since_ns:
+            messages.append(message)
 
-    def _pause(self) -> None:
-        if self._stop.wait(_POLL_S):
-            raise Interrupted
+    # Waiting.
 
     def _wait_for(self, condition: Callable[[], bool], timeout_s: float, problem: str) -> None:
         deadline = time.monotonic() + timeout_s
         while not condition():
             if time.monotonic() > deadline:
                 raise OperatorError(problem)
-            self._pause()
+            self.pause(_POLL_S)
 
     def _call(self, client: Any, request: Any, timeout_s: float = _SERVICE_TIMEOUT_S) -> Any:
         future = client.call_async(request)

@@ -22,12 +22,14 @@ def run(
     on_episode: Callable[[Operator, Episode], None],
     console: Console,
     watch: str = "",
+    linger_s: float = 0.0,
 ) -> int:
     """Does every task on an arm brought up by `options`, and takes the arm down again.
 
     Args:
         on_episode: called after each episode, while what the operator collected of it is still there.
-        watch: image topic whose frames the operator keeps.
+        watch: image topic whose frames the operator collects.
+        linger_s: how long an episode goes on after it is decided, for the pictures.
 
     Returns:
         The exit code: 0 if every task was done, whatever came of it; 1 if a node failed.
@@ -38,7 +40,7 @@ def run(
             if watch:
                 operator.watch(watch)
             try:
-                for episode in with_progress(run_episodes(operator, tasks), tasks, console):
+                for episode in with_progress(run_episodes(operator, tasks, linger_s), tasks, console):
                     on_episode(operator, episode)
             except OperatorError as error:
                 print(f"error: {error}", file=sys.stderr)
