@@ -13,6 +13,8 @@ from collections import deque
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from rclpy.time import Time
 from rclpy.wait_for_message import wait_for_message
@@ -45,6 +47,7 @@ _FOREIGN_STATUS_S = 1.0
 # The control thread counts as dead when it missed all ticks of this time.
 _SILENCE_S = 1.0
 _HALT_TIMEOUT_S = 1.0
+_LAST_WORD_TIMEOUT = Duration(seconds=0.2)
 # A callback that computes must not keep the control thread waiting for the interpreter [s]; Python's default is 5 ms.
 _SWITCH_INTERVAL_S = 0.0005
 
@@ -98,10 +101,14 @@ class ControllerNode(ManagedNode):
             cores=[core for core in values["cpu_affinity"] if core >= 0],
             warn=self.get_logger().warning,
         )
+        steady = Clock(clock_type=ClockType.STEADY_TIME)  # a paused simulation must not silence the node
         self._timers_active = [
-            self.create_timer(1.0 / float(values["status_rate_hz"]), self._publish_status),
-            self.create_timer(_SUPERVISION_PERIOD_S, self._supervise),
-            self.create_timer(1.0, self._publish_diagnostics),
+            self.create_timer(period_s, callback, clock=steady)
+            for period_s, callback in (
+                (1.0 / float(values["status_rate_hz"]), self._publish_status),
+                (_SUPERVISION_PERIOD_S, self._supervise),
+                (1.0, self._publish_diagnostics),
+            )
         ]
         self._thread.start()
 
@@ -120,6 +127,7 @@ class ControllerNode(ManagedNode):
         self._controller.deactivate()
         self._log_transitions()
         self._status.publish(execution_status(self._controller.status(), 0, self._dry_run))
+        self._status.wait_for_all_acked(_LAST_WORD_TIMEOUT)
 
     def cleanup(self) -> None:
         for destroy, entity in self._entities:

@@ -132,7 +132,8 @@ class Monitor(Node):
         self._expect(np.isfinite(position).all(), f"I1: command {position}")
         self._expect(((position >= LOWER) & (position <= UPPER)).all(), f"I1: command {position} outside its limits")
         if self._last_command is None:
-            measured = np.array(self.states[-1].position)
+            # Before the first joint state reached this process there is nothing to compare with: the arm began at 0.
+            measured = np.array(self.states[-1].position if self.states else [0.0, 0.0])
             self._expect(np.abs(position - measured).max() < 0.05, f"I8: first command {position}, arm at {measured}")
         else:
             last_s, last = self._last_command

@@ -63,8 +63,9 @@ def test_limits_come_from_the_robot_description(world, description):
 def test_a_robot_description_that_cannot_be_used_fails_configure_with_its_reason(world, description, text, complaint):
     if text is not None:
         description.publish(String(data=text))
-    controller = world.controller(**FROM_URDF, robot_description_timeout_s=2.0)
-    world.monitor.wait_until(lambda: "cannot configure" in controller.log, "refused")
+    patience_s = 2.0 if text is None else 20.0
+    controller = world.controller(**FROM_URDF, robot_description_timeout_s=patience_s)
+    world.monitor.wait_until(lambda: "cannot configure" in controller.log, "refused", patience_s + 10.0)
     assert complaint in controller.log
     assert controller.child.poll() is None
     controller.signal(signal.SIGINT)
