@@ -14,14 +14,20 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `train-demo`."""
-    parser.add_argument("--output", type=Path, default=Path("demo_policy"), metavar="DIR",
-                        help="folder of the checkpoint (default: demo_policy)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("demo_policy"),
+        metavar="DIR",
+        help="folder of the checkpoint (default: demo_policy)",
+    )
     parser.add_argument("--samples", type=int, default=32_000, help="pictures to train on (default: 32000)")
     parser.add_argument("--steps", type=int, help="of training; the default is that of the shipped policy")
     parser.add_argument("--seed", type=int, default=1, help="of samples, weights and batches (default: 1)")
     parser.add_argument("--workers", type=int, default=2, help="processes that render (default: 2)")
-    parser.add_argument("--threads", type=int, default=1,
-                        help="of torch; more than there are free cores makes it slower (default: 1)")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="of torch; more than there are free cores makes it slower (default: 1)"
+    )
     parser.add_argument("--episodes", type=int, default=200, help="of the evaluation at the end (default: 200)")
 
 

@@ -20,13 +20,13 @@ def image_message(picture: NDArray[np.uint8], stamp: Time, frame: str) -> Image:
     return message
 
 
-def diagnostics(name: str, accepted: int, refused: int, lost_s: float, failures: Sequence[str]) -> DiagnosticArray:
-    """One status: commands taken and refused, and the time by which the simulation fell behind and skipped."""
+def diagnostics(name: str, accepted: int, refused: int, lost_s: float, died: Sequence[str]) -> DiagnosticArray:
+    """One status: commands taken and refused, time skipped because the simulation fell behind, threads that died."""
     status = DiagnosticStatus(level=DiagnosticStatus.OK, name=f"{name}: simulation", message="running")
     if lost_s > 0.0:
         status.level, status.message = DiagnosticStatus.WARN, f"too slow: {lost_s:.1f} s skipped so far"
-    if failures:
-        status.level, status.message = DiagnosticStatus.ERROR, failures[0]
+    if died:
+        status.level, status.message = DiagnosticStatus.ERROR, f"ended by an error, see the log: {', '.join(died)}"
     values = {"commands_accepted": accepted, "commands_refused": refused, "skipped_s": round(lost_s, 3)}
     status.values = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
     return DiagnosticArray(status=[status])

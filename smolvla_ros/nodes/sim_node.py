@@ -250,7 +250,7 @@ class SimNode(ManagedNode):
     def _publish_diagnostics(self) -> None:
         message = diagnostics(
             self.get_fully_qualified_name(), self._accepted, self._refused, self._pace.lost_s,
-            [thread.failure for thread in self._threads if thread.failure],
+            [thread.name for thread in self._threads if thread.died],
         )  # fmt: skip
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)

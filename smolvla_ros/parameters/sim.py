@@ -17,7 +17,7 @@ PARAMETERS = (
               "subscribes.", "Hz", 0.5, 60.0),
     Parameter("viewer_width", 480, "Width of the viewer's images.", "px", 16, 1920),
     Parameter("viewer_height", 360, "Height of the viewer's images.", "px", 16, 1080),
-    Parameter("viewer_shadows", False, "Shadows and smooth edges for the viewer; without a GPU about ten times slower."),
+    Parameter("viewer_shadows", False, "Shadows and smooth edges for the viewer; without a GPU thirty times slower."),
     Parameter("publish_clock", False, "Publish /clock, and stamp everything with that time; for nodes with "
               "use_sim_time."),
     Parameter("real_time_factor", 1.0, "Simulated seconds per second. Other than 1 only makes sense with "

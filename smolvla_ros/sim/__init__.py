@@ -1,4 +1,4 @@
-"""The simulated SO-101: scene and physics, cameras, the task, scripted demonstrations and the training of the demo policy.
+"""The simulated SO-101: scene and physics, cameras, the task, scripted demonstrations, training of the demo policy.
 
 Knows MuJoCo and no ROS. Nothing but `pacing` reads a clock: a `World` is stepped by whoever owns it.
 """

@@ -33,7 +33,10 @@ class Trajectory:
 
     @classmethod
     def checked(
-        cls, names: Sequence[str], times_s: ArrayLike, positions: Sequence[Sequence[float]],
+        cls,
+        names: Sequence[str],
+        times_s: ArrayLike,
+        positions: Sequence[Sequence[float]],
         velocities: Sequence[Sequence[float]],
     ) -> Trajectory:
         """A trajectory out of a message's fields.
@@ -41,7 +44,7 @@ class Trajectory:
         Raises:
             CommandError: unknown or repeated joints, no points, times that do not rise, wrong sizes, values that
                 are not finite.
-        """  # fmt: skip
+        """
         columns = _columns(names)
         times = np.asarray(times_s, float)
         if not len(times) or (np.diff(times) <= 0).any() or times[0] < 0 or not np.isfinite(times).all():
@@ -117,7 +120,9 @@ class Follower:
 def _columns(names: Sequence[str]) -> tuple[int, ...]:
     unknown = [name for name in names if name not in JOINTS]
     if unknown or not names or len(set(names)) != len(names):
-        raise CommandError(f"the joints are {', '.join(names) or 'none'}, expected each at most once of {', '.join(JOINTS)}")
+        raise CommandError(
+            f"the joints are {', '.join(names) or 'none'}, expected each at most once of {', '.join(JOINTS)}"
+        )
     return tuple(JOINTS.index(name) for name in names)
 
 

@@ -1,4 +1,4 @@
-"""Sizes, tokenizer and statistics of the demo policy: a SmolVLA small enough to train and run on two processor cores."""
+"""Sizes, tokenizer and statistics of the demo policy: a SmolVLA small enough to train and run on two cores."""
 
 from __future__ import annotations
 

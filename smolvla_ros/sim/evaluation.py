@@ -1,4 +1,4 @@
-"""How well a checkpoint does in closed loop, in virtual time: seeded episodes with layouts, words and latency at random.
+"""How well a checkpoint does in closed loop, in virtual time: seeded episodes, layouts, words and latency at random.
 
 The controller and the request rule are those of the nodes; `smolvla-ros evaluate` measures the same over ROS.
 """

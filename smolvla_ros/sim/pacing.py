@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-import traceback
 from collections.abc import Callable
 
 # What the simulation is behind by more than this is skipped: catching up would make it fall behind further.
@@ -38,14 +37,18 @@ class Pace:
 class PeriodicThread(threading.Thread):
     """Calls `work` once per period, at absolute deadlines, then `close`; all in this thread.
 
-    An exception ends it and stays in `failure`.
+    An exception ends it, with its traceback on stderr; `died` tells.
     """
 
     def __init__(self, name: str, period_s: float, work: Callable[[], None], close: Callable[[], None] = lambda: None):
         super().__init__(name=name, daemon=True)
-        self.failure = ""
         self._period_s, self._work, self._close = period_s, work, close
         self._stop_requested = threading.Event()
+
+    @property
+    def died(self) -> bool:
+        """It has ended without having been told to."""
+        return self.ident is not None and not self.is_alive() and not self._stop_requested.is_set()
 
     def run(self) -> None:
         try:
@@ -54,9 +57,6 @@ class PeriodicThread(threading.Thread):
                 self._work()
                 # Missed periods are left out.
                 deadline_s = max(deadline_s + self._period_s, time.monotonic())
-        except Exception as error:  # noqa: BLE001  whoever watches the thread reports it
-            self.failure = f"{self.name} thread ended: {error!r}"
-            traceback.print_exc()
         finally:
             self._close()
 

@@ -112,7 +112,13 @@ class DemoTraining:
         run = asdict(self.settings) | {"samples": len(self.samples), "step": self.step}
         shapes = dict.fromkeys(IMAGE_FEATURES, (3, *PICTURE_SIZE))
         training = Training(
-            self.statistics, shapes, VALUE_NAMES, VALUE_NAMES, round(1 / STEP_S), run, model_card(len(self.samples), self.step)
+            statistics=self.statistics,
+            image_shapes=shapes,
+            state_names=VALUE_NAMES,
+            action_names=VALUE_NAMES,
+            fps=round(1 / STEP_S),
+            run=run,
+            card=model_card(len(self.samples), self.step),
         )
         save_checkpoint(folder, self.network, self.tokenizer, training)
         save_file(self._all_tensors(), resume_path(folder), metadata={"step": str(self.step)})

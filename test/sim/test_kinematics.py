@@ -6,7 +6,7 @@ from scipy.spatial.transform import Rotation
 
 from smolvla_ros.sim.kinematics import TOLERANCE_M, Kinematics, UnreachableError
 from smolvla_ros.sim.layout import PAN_AXIS_XY
-from smolvla_ros.sim.world import JOINTS, load_model
+from smolvla_ros.sim.world import JOINTS, World, load_model
 
 # Position and quaternion (w x y z) of each joint's frame in the one before; every joint turns about z.
 FRAMES = (
@@ -41,7 +41,7 @@ def test_the_tool_point_is_where_the_real_arm_has_it(kinematics: Kinematics) -> 
     assert np.abs(kinematics.tool(joints) - expected).max() < 1e-5
 
 
-def test_the_tool_point_agrees_with_the_simulator(kinematics: Kinematics, world) -> None:  # noqa: ANN001
+def test_the_tool_point_agrees_with_the_simulator(kinematics: Kinematics, world: World) -> None:
     world.place_arm([0.3, -0.2, 0.5, 0.9, 0.4, 0.2])
     assert np.allclose(world.data.site("tool").xpos, kinematics.tool(world.joint_positions()), atol=1e-9)
 
