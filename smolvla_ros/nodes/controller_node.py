@@ -58,8 +58,8 @@ class ControllerNode(ManagedNode):
     TABLE = (*robot.PARAMETERS, *controller.PARAMETERS)
     USER_ERRORS = (*ManagedNode.USER_ERRORS, UrdfError)
 
-    def __init__(self) -> None:
-        super().__init__("controller_node")
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__("controller_node", **kwargs)
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         self._entities: list[tuple[Any, Any]] = []
         self._timers_active: list[Any] = []
