@@ -19,6 +19,7 @@ _STRIP_COLUMNS = 5
 _STRIP_WIDTH_PX = 300
 _GIF_COLOURS = 96
 _LAST_FRAME_MS = 900
+_MOTION = 0.5  # mean difference of two frames in grey levels
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Scene:
 
 
 def save_strip(file: Path, scenes: Sequence[Scene]) -> None:
-    """Writes a picture with one row for each scene, its frames evenly spaced in time."""
+    """Writes a picture with one row for each scene: frames evenly spaced in time, from the first motion on."""
     rows = [_row(scene) for scene in scenes if scene.frames]
     strip = Image.new("RGB", (rows[0].width, sum(row.height for row in rows)), _PAPER)
     top = 0
@@ -57,7 +58,7 @@ def save_animation(file: Path, scenes: Sequence[Scene]) -> None:
 
 
 def _row(scene: Scene) -> Image.Image:
-    places = np.linspace(0, len(scene.frames) - 1, _STRIP_COLUMNS).round().astype(int)
+    places = np.linspace(_first_motion(scene.frames), len(scene.frames) - 1, _STRIP_COLUMNS).round().astype(int)
     pictures = [Image.fromarray(scene.frames[place]) for place in places]
     height = round(_STRIP_WIDTH_PX * pictures[0].height / pictures[0].width)
     row = Image.new("RGB", (_STRIP_COLUMNS * _STRIP_WIDTH_PX, height + _CAPTION_PX), _PAPER)
@@ -66,6 +67,13 @@ def _row(scene: Scene) -> Image.Image:
         resized = picture.resize((_STRIP_WIDTH_PX, height), Image.Resampling.LANCZOS)
         row.paste(resized, (column * _STRIP_WIDTH_PX, _CAPTION_PX))
     return row
+
+
+def _first_motion(frames: Sequence[NDArray[np.uint8]]) -> int:
+    """Index of the last frame that looks like the first one; the arm stands still until the first chunk is there."""
+    still = frames[0].astype(int)
+    moved = [i for i, frame in enumerate(frames) if np.abs(frame - still).mean() > _MOTION]
+    return max(0, moved[0] - 1) if moved else 0
 
 
 def _captioned(picture: Image.Image, scene: Scene, last: bool) -> Image.Image:
