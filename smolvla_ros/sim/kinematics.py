@@ -1,6 +1,6 @@
 """Forward and inverse kinematics of the arm's tool point, from the frames of the MuJoCo model.
 
-Inverse kinematics is damped least squares (Wampler 1986) on the first four joints, position only: the fifth degree of
+Inverse kinematics is damped least squares (Wampler 1986) on the first four joints, position only: the remaining degree of
 freedom is left where the start posture has it, gripper pointing down.
 """
 
