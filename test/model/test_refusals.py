@@ -107,12 +107,15 @@ REFUSED: dict[str, tuple[Mutation, str]] = {
     "config is a list": (write("config.json", b"[]"), "holds a list, expected a JSON object"),
     "another policy": (setting(type="act"), "'type' is 'act', expected 'smolvla'"),
     "no type": (edit_json("config.json", lambda c: c.pop("type")), "'type' is None"),
-    "text for a number": (setting(chunk_size="10"), "'chunk_size' is '10', expected a int"),
-    "no steps": (setting(num_steps=0), "num_steps"),
-    "negative chunk": (setting(chunk_size=-1, n_action_steps=-1), "chunk_size"),
-    "n_action_steps": (setting(n_action_steps=11), "n_action_steps <= chunk_size"),
-    "unknown attention": (setting(attention_mode="both"), "attention_mode 'cross_attn' or 'self_attn'"),
-    "odd expert": (setting(expert_width_multiplier=0.01), "even, positive expert width"),
+    "text for a number": (setting(chunk_size="10"), "'chunk_size' is '10', expected a whole number"),
+    "no steps": (setting(num_steps=0), "'num_steps' is 0, expected at least 1"),
+    "negative chunk": (setting(chunk_size=-1, n_action_steps=-1), "'chunk_size' is -1, expected at least 1"),
+    "n_action_steps": (setting(n_action_steps=11), "'n_action_steps' is 11, expected 1 to chunk_size, which is 10"),
+    "unknown attention": (
+        setting(attention_mode="both"),
+        "'attention_mode' is 'both', expected 'cross_attn' or 'self_attn'",
+    ),
+    "odd expert": (setting(expert_width_multiplier=0.01), "an even width, not 0"),
     "delta joint actions": (setting(use_delta_joint_actions_aloha=True), "use_delta_joint_actions_aloha"),
     "expert layers": (setting(num_expert_layers=3), "a divisor of the 4 language layers"),
     "skipped self layers": (setting(num_expert_layers=2), "cannot run"),
@@ -126,13 +129,19 @@ REFUSED: dict[str, tuple[Mutation, str]] = {
     "aloha needs 14": (setting(adapt_to_pi_aloha=True), "an ALOHA pair has 14"),
     "other language sizes": (setting(num_vlm_layers=3), "unexpected|shape"),
     # the backbone
-    "no backbone sizes": (remove("vlm/config.json"), "shape|missing"),
+    "no backbone sizes": (
+        remove("vlm/config.json"),
+        "missing.*the backbone 'vlm' is not here: .*put its config.json into",
+    ),
     "other backbone": (edit_json("vlm/config.json", lambda c: c.update(model_type="llava")), "expected 'smolvlm'"),
     "biased attention": (
         edit_json("vlm/config.json", lambda c: c["text_config"].update(attention_bias=True)),
         "'attention_bias' is True, expected false",
     ),
-    "no heads": (edit_json("vlm/config.json", lambda c: c["text_config"].update(num_attention_heads=0)), "positive"),
+    "no heads": (
+        edit_json("vlm/config.json", lambda c: c["text_config"].update(num_attention_heads=0)),
+        "num_heads is 0",
+    ),
     # the tokenizer
     "no tokenizer": (remove("vlm/tokenizer.json"), "put tokenizer.json and tokenizer_config.json of it into"),
     "broken tokenizer": (write("vlm/tokenizer.json", b"{}"), "is not a tokenizer"),

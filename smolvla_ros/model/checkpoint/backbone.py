@@ -43,15 +43,15 @@ class Backbone:
         self.name = name or DEFAULT_BACKBONE
         self.download = download
 
-    def config(self) -> tuple[JsonObject, Path]:
-        """The backbone's `config.json` and where it came from."""
+    def config(self) -> tuple[JsonObject, Path | None]:
+        """The backbone's `config.json` and its path, None where the usual backbone's sizes had to be assumed."""
         path = self._find("config.json", self.name)
         if path is None:
             if self.name != DEFAULT_BACKBONE:
                 _log.warning(
                     "the backbone %r is not here; its sizes are taken to be those of %s", self.name, DEFAULT_BACKBONE
                 )
-            return _DEFAULT_SIZES, Path(DEFAULT_BACKBONE)
+            return _DEFAULT_SIZES, None
         found = read_json(path)
         if found.get("model_type") != "smolvlm":
             raise CheckpointError(f"{path}: 'model_type' is {found.get('model_type')!r}, expected 'smolvlm'")

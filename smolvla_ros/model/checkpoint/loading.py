@@ -11,7 +11,7 @@ import torch
 from smolvla_ros.model.aloha import ALOHA_DIM
 from smolvla_ros.model.checkpoint.adapters import CONFIG as ADAPTER_CONFIG
 from smolvla_ros.model.checkpoint.adapters import Adapter
-from smolvla_ros.model.checkpoint.backbone import Backbone, cut_side, special_token_ids
+from smolvla_ros.model.checkpoint.backbone import DEFAULT_BACKBONE, Backbone, cut_side, special_token_ids
 from smolvla_ros.model.checkpoint.files import JsonObject, read_json
 from smolvla_ros.model.checkpoint.hub import Location, locate
 from smolvla_ros.model.checkpoint.names import Names, read_names
@@ -31,7 +31,8 @@ DTYPES = ("float32", "bfloat16")
 class Plan:
     """All of a checkpoint but its weights, checked.
 
-    `images` holds a normaliser only for the cameras that have one.
+    `images` holds a normaliser only for the cameras that have one. `assumed_backbone` names the backbone whose
+    sizes were not found and were taken to be SmolVLM2-500M's; '' if they were found.
     """
 
     location: Location
@@ -43,6 +44,7 @@ class Plan:
     images: Mapping[str, Normaliser]
     reader: InstructionReader
     names: Names
+    assumed_backbone: str
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -64,7 +66,7 @@ def read_plan(
     raw = read_json(folder / "config.json")
     backbone = Backbone(folder, str(raw.get("vlm_model_name") or ""), location.from_hub)
     sizes, sizes_path = backbone.config()
-    config = policy_config(raw, sizes, folder / "config.json", sizes_path)
+    config = policy_config(raw, sizes, folder / "config.json", sizes_path or Path(backbone.name))
     processing = read_processing(folder, raw, _checked_choices(choices or {}))
     config, state, action = _normalisers(config, processing)
     tokenizer, tokenizer_settings = backbone.tokenizer(processing.tokenizer_name)
@@ -87,11 +89,24 @@ def read_plan(
         images={name: normaliser for name, normaliser in images.items() if normaliser},
         reader=InstructionReader(tokenizer, replace(processing.text, cut_side=cut_side(tokenizer_settings)), overlong),
         names=read_names(folder, config.state_dim, config.action_dim),
+        assumed_backbone="" if sizes_path or backbone.name == DEFAULT_BACKBONE else backbone.name,
     )
 
 
 def load_weights(plan: Plan, device: torch.device, dtype: str) -> SmolVLANetwork:
     """The plan's network on the device, with an adapter merged in if the checkpoint is one."""
+    try:
+        return _load_weights(plan, device, dtype)
+    except CheckpointError as error:
+        if not plan.assumed_backbone:
+            raise
+        raise CheckpointError(
+            f"{error}. The sizes of {DEFAULT_BACKBONE} were assumed, for the backbone {plan.assumed_backbone!r} is not "
+            f"here: if it is another one, put its config.json into {plan.location.folder / 'vlm'}"
+        ) from error
+
+
+def _load_weights(plan: Plan, device: torch.device, dtype: str) -> SmolVLANetwork:
     folder = plan.location.folder
     if not (folder / ADAPTER_CONFIG).is_file():
         return load_network(folder / "model.safetensors", plan.config, dtype, device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,9 @@ _COPIED = frozenset((
 ))  # fmt: skip
 
 
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", dict: "an object"}
+
+
 class Settings:
     """Typed access to one JSON object; a wrong type names file, key, value and what was expected."""
 
@@ -47,7 +51,7 @@ class Settings:
             value = float(value)
         if type(value) is not type(default) or (isinstance(value, float) and not math.isfinite(value)):
             raise CheckpointError(
-                f"{self.path}: {key!r} is {value!r}, expected a {type(default).__name__} such as {default!r}"
+                f"{self.path}: {key!r} is {value!r}, expected {_KINDS[type(default)]} such as {default!r}"
             )
         return value
 
@@ -69,12 +73,12 @@ def policy_config(raw: JsonObject, backbone: JsonObject, path: Path, backbone_pa
     if unknown:
         _log.warning("%s: ignored unknown settings: %s", path, ", ".join(unknown))
     default = SmolVLAConfig()
-    features, text = _image_features(settings), _text_config(Settings(backbone, backbone_path).section("text_config"))
+    sizes = Settings(backbone, backbone_path)
     config = SmolVLAConfig(
-        vision=_vision_config(Settings(backbone, backbone_path).section("vision_config")),
-        text=text,
-        scale_factor=Settings(backbone, backbone_path).get("scale_factor", 2),
-        image_features=features,
+        vision=_vision_config(sizes.section("vision_config")),
+        text=_text_config(sizes.section("text_config")),
+        scale_factor=max(sizes.get("scale_factor", 2), 1),
+        image_features=_image_features(settings),
         state_dim=feature_size(settings, "input_features", "observation.state"),
         action_dim=feature_size(settings, "output_features", "action"),
         image_size_wh=_image_size(settings),
@@ -116,7 +120,7 @@ def _vision_config(settings: Settings) -> VisionConfig:
     if settings.get("hidden_act", "gelu_pytorch_tanh") != "gelu_pytorch_tanh":
         raise settings.refuse("hidden_act", "'gelu_pytorch_tanh'")
     # Absent keys have the defaults of transformers' SmolVLMVisionConfig.
-    return VisionConfig(
+    config = VisionConfig(
         hidden_size=settings.get("hidden_size", 1152),
         intermediate_size=settings.get("intermediate_size", 3072),
         num_layers=settings.get("num_hidden_layers", 12),
@@ -125,6 +129,12 @@ def _vision_config(settings: Settings) -> VisionConfig:
         patch_size=settings.get("patch_size", 32),
         layer_norm_eps=settings.get("layer_norm_eps", 1e-6),
     )
+    _refuse_below_one(config, settings)
+    if config.image_size < config.patch_size or config.hidden_size % config.num_heads:
+        raise settings.refuse(
+            "num_attention_heads", f"heads that divide {config.hidden_size}, and a whole patch an image"
+        )
+    return config
 
 
 def _text_config(settings: Settings) -> TextConfig:
@@ -137,7 +147,7 @@ def _text_config(settings: Settings) -> TextConfig:
             raise settings.refuse(key, "false")
     # Absent keys have the defaults of transformers' LlamaConfig.
     hidden_size, heads = settings.get("hidden_size", 4096), settings.get("num_attention_heads", 32)
-    return TextConfig(
+    config = TextConfig(
         hidden_size=hidden_size,
         intermediate_size=settings.get("intermediate_size", 11008),
         num_layers=settings.get("num_hidden_layers", 32),
@@ -147,33 +157,33 @@ def _text_config(settings: Settings) -> TextConfig:
         vocab_size=settings.get("vocab_size", 32000),
         rms_norm_eps=settings.get("rms_norm_eps", 1e-6),
     )
+    _refuse_below_one(config, settings)
+    if config.num_heads % config.num_kv_heads or config.head_dim % 2:
+        raise settings.refuse("num_key_value_heads", f"a divisor of {config.num_heads} heads, and an even head_dim")
+    return config
+
+
+def _refuse_below_one(config: VisionConfig | TextConfig, settings: Settings) -> None:
+    for name, value in asdict(config).items():
+        if isinstance(value, int) and value < 1:
+            raise CheckpointError(f"{settings.path}: {name} is {value}, expected at least 1")
 
 
 def _check(config: SmolVLAConfig, settings: Settings) -> None:
-    """Refuses sizes that contradict each other, before any of them becomes a tensor."""
-    vision, text = config.vision, config.text
-    rules = {
-        "positive sizes in the backbone's config.json": min(
-            vision.hidden_size, vision.intermediate_size, vision.num_layers, vision.num_heads, vision.patch_size,
-            vision.grid, text.hidden_size, text.intermediate_size, text.num_layers, text.num_kv_heads, text.num_heads,
-            text.head_dim, text.vocab_size, config.scale_factor,
-        ) > 0,
-        "vision heads that divide the vision width": vision.hidden_size % max(vision.num_heads, 1) == 0,
-        "key/value heads that divide the heads": text.num_heads % max(text.num_kv_heads, 1) == 0,
-        "an even head_dim": text.head_dim % 2 == 0,
-        "chunk_size, num_steps, max_state_dim, max_action_dim, tokenizer_max_length of at least 1": min(
-            config.chunk_size, config.num_steps, config.max_state_dim, config.max_action_dim,
-            config.tokenizer_max_length,
-        ) > 0,
-        "1 <= n_action_steps <= chunk_size": 0 < config.n_action_steps <= config.chunk_size,
-        "empty_cameras >= 0": config.empty_cameras >= 0,
-        "attention_mode 'cross_attn' or 'self_attn'": config.attention_mode in ("cross_attn", "self_attn"),
-        "an even, positive expert width": config.expert_width > 0 and config.expert_width % 2 == 0,
-        "0 < min_period < max_period": 0.0 < config.min_period < config.max_period,
-    }  # fmt: skip
-    broken = [rule for rule, holds in rules.items() if not holds]
-    if broken:
-        raise CheckpointError(f"{settings.path}: expected {'; '.join(broken)}")
+    """Refuses what contradicts itself, before any of it becomes a tensor."""
+    for key in ("chunk_size", "num_steps", "max_state_dim", "max_action_dim", "tokenizer_max_length"):
+        if getattr(config, key) < 1:
+            raise settings.refuse(key, "at least 1")
+    if not 1 <= config.n_action_steps <= config.chunk_size:
+        raise settings.refuse("n_action_steps", f"1 to chunk_size, which is {config.chunk_size}")
+    if config.empty_cameras < 0:
+        raise settings.refuse("empty_cameras", "0 or more")
+    if config.attention_mode not in ("cross_attn", "self_attn"):
+        raise settings.refuse("attention_mode", "'cross_attn' or 'self_attn'")
+    if config.expert_width < 2 or config.expert_width % 2:
+        raise settings.refuse("expert_width_multiplier", f"an even width, not {config.expert_width}")
+    if not 0.0 < config.min_period < config.max_period:
+        raise settings.refuse("min_period", f"a value between 0 and max_period, which is {config.max_period}")
     _check_sizes(config, settings)
     _check_expert(config, settings)
 

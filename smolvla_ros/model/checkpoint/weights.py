@@ -151,5 +151,5 @@ def _listed(what: str, names: Iterable[str]) -> str:
     names = list(names)
     if not names:
         return ""
-    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     return f"{len(names)} {what} ({shown}); "
