@@ -85,6 +85,7 @@ class ControllerNode(ManagedNode):
             (self.destroy_subscription, subscribe(ActionChunk, "action_chunk", self._on_chunk, QoSProfile(depth=1))),
             (self.destroy_subscription,
              subscribe(JointState, "joint_states", self._on_joint_state, qos_profile_sensor_data)),
+            (self.destroy_subscription, subscribe(String, "instruction", self._on_instruction, _LATCHED)),
             (self.destroy_subscription,
              subscribe(ExecutionStatus, "execution_status", self._on_status, QoSProfile(depth=10))),
             (self.destroy_service, self.create_service(Trigger, "~/stop", self._on_stop)),
@@ -189,6 +190,11 @@ class ControllerNode(ManagedNode):
             self._controller.reject_chunk(error.reason)
             raise
 
+    def _on_instruction(self, message: String) -> None:
+        """No instruction, no motion: rows that were planned for the last one are not executed either."""
+        if not message.data.strip():
+            self._controller.withdraw()
+
     def _on_joint_state(self, message: JointState) -> None:
         try:
             positions = positions_by_name(self._joints, message.name, message.position)
@@ -224,6 +230,7 @@ class ControllerNode(ManagedNode):
         foreign = Time.from_msg(message.header.stamp).nanoseconds not in self._own_stamps
         if foreign and message.state != ExecutionStatus.INACTIVE:
             self._foreign_status_s = time.monotonic()
+            self._controller.conflict(self._conflict())
 
     # Timers.
 

@@ -76,6 +76,10 @@ class Monitor(Node):
         super().__init__("monitor")
         self.commands, self.statuses, self.states, self.problems = [], [], [], []
         self._last_command = None
+        # Two controllers give two interleaved sequences of rows.
+        self.several_controllers = False
+        # Commands that may have been lost on the way here without a trace in the stamps, as those of a paused clock.
+        self.lost_commands = 0
         self.create_subscription(JointState, "joint_command", self._on_command, 100)
         self.create_subscription(ExecutionStatus, "execution_status", self._on_status, 100)
         self.create_subscription(JointState, "joint_states", self.states.append, qos_profile_sensor_data)
@@ -138,7 +142,8 @@ class Monitor(Node):
         else:
             last_s, last = self._last_command
             # A command that was lost on the way here widens the gap, never the speed.
-            allowed = MAX_VELOCITY * max(stamp_s - last_s, PERIOD_S) * 1.01 + 1e-6
+            elapsed_s = max(stamp_s - last_s, PERIOD_S * (1 + self.lost_commands))
+            allowed = MAX_VELOCITY * elapsed_s * 1.01 + 1e-6
             moved = np.abs(position - last).max()
             self._expect(moved <= allowed, f"I1: moved by {moved} in {stamp_s - last_s} s")
         self._last_command = (stamp_s, position)
@@ -153,7 +158,7 @@ class Monitor(Node):
         if status.state == ExecutionStatus.FOLLOWING:
             self._expect(status.remaining_s > 0.0, "I5: following without a row")
             self._expect(status.action_age_s <= 5.0, f"I3: action of {status.action_age_s} s")
-        if self.statuses and self.status.session and status.session:
+        if self.status.session and status.session and not self.several_controllers:
             last = self.status
             self._expect(
                 (status.session, status.sequence, status.row) >= (last.session, last.sequence, last.row)

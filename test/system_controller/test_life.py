@@ -90,6 +90,7 @@ def test_a_parameter_that_cannot_be_used_fails_configure_and_is_named(world, par
 
 def test_a_simulated_clock_that_is_paused_or_set_back_causes_neither_a_jump_nor_a_flood_of_holds(world):
     """The arm and the policy run in real time; only the controller lives by /clock, which starts at the real time."""
+    world.monitor.lost_commands = 5
     clock = world.monitor.create_publisher(Clock, "/clock", 1)
     offset_s = 0.0
     paused_at_s = None
