@@ -88,6 +88,13 @@ class Controller:
             self._timeline.flush(self._now_ns)
             self._enter(State.INACTIVE, Reason.NONE, "")
 
+    def withdraw(self) -> None:
+        """No instruction is in force any more: brakes, and needs a chunk whose observation is later than this."""
+        with self._lock:
+            self._admission.not_before_ns = max(self._admission.not_before_ns, self._now_ns + 1)
+            if self._state == State.FOLLOWING:
+                self._hold(Reason.WAITING_FOR_CHUNK, "the instruction was withdrawn")
+
     def stop(self) -> None:
         """Holds until `resume`, whatever else happens."""
         with self._lock:

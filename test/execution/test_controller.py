@@ -185,6 +185,21 @@ def test_a_hold_in_full_motion_brakes_under_the_acceleration_limit_and_does_not_
     assert travelled == pytest.approx(speed**2 / (2 * 20.0), rel=0.2)
 
 
+def test_a_withdrawn_instruction_brakes_at_once_and_needs_a_later_observation(rig):
+    rig.follow(to=1.0)
+    planned = rig.chunk(to=1.2)
+    rig.controller.withdraw()
+    rig.tick()
+    assert (rig.state, rig.reason) == (State.HOLDING, Reason.WAITING_FOR_CHUNK)
+    assert rig.deliver(planned) == Rejection.BEFORE_HOLD
+    rig.tick(100)
+    held = rig.commands[-1][1]
+    assert held.max() < 0.9
+    rig.deliver(rig.chunk(to=held.max() + 0.1))
+    rig.tick()
+    assert rig.state == State.FOLLOWING
+
+
 def test_stop_is_latched_and_resume_needs_a_fresh_chunk(rig):
     rig.follow(rows=200, to=1.0)
     rig.tick(20)
