@@ -41,6 +41,7 @@ def tokenizer_config() -> JsonObject:
         "additional_special_tokens": list(_LAST[1:]),
         "bos_token": _FIRST[1],
         "clean_up_tokenization_spaces": False,
+        "end_of_utterance_token": _LAST[3],
         "eos_token": _LAST[3],
         "extra_special_tokens": {
             "end_of_utterance_token": _LAST[3],
