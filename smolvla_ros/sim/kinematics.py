@@ -1,7 +1,7 @@
 """Forward and inverse kinematics of the arm's tool point, from the frames of the MuJoCo model.
 
-Inverse kinematics is damped least squares (Wampler 1986) on the first four joints, position only: the remaining degree of
-freedom is left where the start posture has it, gripper pointing down.
+Inverse kinematics is damped least squares (Wampler 1986) on the first four joints, position only: the degree of freedom
+that remains is left where the start posture has it, gripper pointing down.
 """
 
 from __future__ import annotations
