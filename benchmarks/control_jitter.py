@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import rclpy
 from domain_coordinator import domain_id
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.parameter import Parameter
 
 from smolvla_ros.execution import metrics
@@ -62,7 +62,7 @@ class RecordingNode(ControllerNode):
 
 def measure(rate_hz: float, fifo: bool, seconds: float) -> dict[str, float]:
     """Runs the node for so long, following chunks, and returns one row of the table."""
-    node, executor, end = RecordingNode(rate_hz, fifo), SingleThreadedExecutor(), threading.Event()
+    node, executor, end = RecordingNode(rate_hz, fifo), EventsExecutor(), threading.Event()
     executor.add_node(node)
     node.trigger_configure()
     node.trigger_activate()
@@ -79,12 +79,12 @@ def measure(rate_hz: float, fifo: bool, seconds: float) -> dict[str, float]:
     timer.start()
     spin_until(end.is_set, _WARM_UP_S + 30.0)
     first, cpu_s, start_s = len(node.ticks_ns), time.process_time(), time.monotonic()
-    missed = node._thread.periodicity().missed
+    missed = node._thread.missed
     end.clear()
     threading.Timer(seconds, end.set).start()
     spin_until(end.is_set, seconds + 30.0)
     cpu = (time.process_time() - cpu_s) / (time.monotonic() - start_s)
-    missed = node._thread.periodicity().missed - missed
+    missed = node._thread.missed - missed
     times_s = np.array(node.ticks_ns[first:], dtype=np.float64) * 1e-9
     node.bring_down()
     executor.shutdown()

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from copy import deepcopy
 
 import numpy as np
 from numpy.typing import NDArray
@@ -213,7 +212,7 @@ class Controller:
                 rows_executed=timeline.executed,
                 rows_discarded=timeline.discarded,
                 rows_queued=timeline.queued,
-                counters=deepcopy(counters),
+                counters=counters.copy(),
             )
 
     # Below here the lock is held.

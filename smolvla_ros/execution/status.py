@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -44,6 +45,11 @@ class ClampCounter:
         self.ticks = 0
         self.by_joint = [0] * joints
 
+    def copy(self) -> ClampCounter:
+        twin = ClampCounter(0)
+        twin.ticks, twin.by_joint = self.ticks, self.by_joint.copy()
+        return twin
+
     def count(self, hit: NDArray[np.bool_]) -> None:
         """Args: hit: [joints] whose command was changed."""
         if hit.any():
@@ -62,6 +68,14 @@ class Counters:
         self.position = ClampCounter(joints)
         self.velocity = ClampCounter(joints)
         self.acceleration = ClampCounter(joints)
+
+    def copy(self) -> Counters:
+        """A snapshot; `copy.deepcopy` takes as long as a control step."""
+        twin = copy(self)
+        twin.rejected = self.rejected.copy()
+        twin.position, twin.velocity = self.position.copy(), self.velocity.copy()
+        twin.acceleration = self.acceleration.copy()
+        return twin
 
     @property
     def chunks_rejected(self) -> int:

@@ -80,6 +80,12 @@ class ControlThread:
         """Time since the last tick began."""
         return (time.monotonic_ns() - self._heartbeat_ns) * 1e-9
 
+    @property
+    def missed(self) -> int:
+        """Ticks skipped since the start."""
+        with self._lock:
+            return self._missed
+
     def periodicity(self) -> Periodicity:
         with self._lock:
             starts = np.array(self._starts_ns, dtype=np.float64)
@@ -121,10 +127,20 @@ class ControlThread:
             except OSError as error:
                 self._warn(f"cores {list(self._cores)} refused for the control thread ({error}): it runs on any")
         if self._fifo_priority:
-            try:
-                os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(self._fifo_priority))
-            except PermissionError:
-                self._warn(
-                    f"SCHED_FIFO priority {self._fifo_priority} is not allowed here: the control thread runs with "
-                    "ordinary scheduling. Allow it with an rtprio limit in /etc/security/limits.conf or CAP_SYS_NICE"
-                )
+            set_fifo(thread, self._fifo_priority, self._warn)
+
+
+def set_fifo(thread: int, priority: int, warn: Callable[[str], None]) -> None:
+    """Gives a thread (native id) a real-time priority, or warns why not."""
+    try:
+        os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(priority))
+    except PermissionError:
+        warn(
+            f"SCHED_FIFO priority {priority} is not allowed here: ordinary scheduling. "
+            "Allow it with an rtprio limit in /etc/security/limits.conf or CAP_SYS_NICE"
+        )
+
+
+def set_ordinary(thread: int) -> None:
+    """Gives a thread (native id) ordinary scheduling again."""
+    os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))

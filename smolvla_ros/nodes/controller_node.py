@@ -7,19 +7,21 @@ while it runs. No torch in this process.
 
 from __future__ import annotations
 
+import secrets
 import sys
+import threading
 import time
-from collections import deque
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
+from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from rclpy.time import Time
 from rclpy.wait_for_message import wait_for_message
 from sensor_msgs.msg import JointState
-from std_msgs.msg import String
+from std_msgs.msg import String, UInt64
 from std_srvs.srv import Trigger
 
 from smolvla_ros.execution.chunk import Chunk, ChunkError
@@ -33,7 +35,7 @@ from smolvla_ros.robot import RobotConfig
 from smolvla_ros.robot.config import RobotConfigError, positions_by_name
 
 from .command_output import CommandOutput, outputs_from
-from .control_thread import ControlThread
+from .control_thread import ControlThread, set_fifo, set_ordinary
 from .controller_messages import diagnostics, execution_status
 from .controller_settings import limits_from, settings_from
 from .lifecycle import ManagedNode
@@ -41,15 +43,15 @@ from .lifecycle import main as run_node
 
 _LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _SUPERVISION_PERIOD_S = 0.2
-# Two controllers of one name cannot be told apart in the graph, where a killed one lingers for many seconds; but
-# one that lives is heard on execution_status.
-_FOREIGN_STATUS_S = 1.0
+# Two controllers of one name cannot be told apart in the graph, where a killed one lingers for many seconds. So each
+# tells a random number of its own on ~/instance while it is active, and whoever hears another one knows.
+_OTHER_HEARD_S = 1.0
 # The control thread counts as dead when it missed all ticks of this time.
 _SILENCE_S = 1.0
 _HALT_TIMEOUT_S = 1.0
 _LAST_WORD_TIMEOUT = Duration(seconds=0.2)
 # A callback that computes must not keep the control thread waiting for the interpreter [s]; Python's default is 5 ms.
-_SWITCH_INTERVAL_S = 0.0005
+_SWITCH_INTERVAL_S = 0.0001
 
 
 class ControllerNode(ManagedNode):
@@ -76,18 +78,19 @@ class ControllerNode(ManagedNode):
         self._outputs = outputs_from(self, values, self._joints, self._controller, self._limits.acceleration)
         self._status = self.create_publisher(ExecutionStatus, "execution_status", QoSProfile(depth=1))
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self._own_stamps: deque[int] = deque(maxlen=50)
-        self._foreign_status_s = -_FOREIGN_STATUS_S
+        self._instances = self.create_publisher(UInt64, "~/instance", QoSProfile(depth=1))
+        self._instance = UInt64(data=secrets.randbits(64))
+        self._other_heard_s = -_OTHER_HEARD_S
         subscribe = self.create_subscription
         self._entities = [
             (self.destroy_publisher, self._status),
             (self.destroy_publisher, self._diagnostics),
+            (self.destroy_publisher, self._instances),
             (self.destroy_subscription, subscribe(ActionChunk, "action_chunk", self._on_chunk, QoSProfile(depth=1))),
             (self.destroy_subscription,
              subscribe(JointState, "joint_states", self._on_joint_state, qos_profile_sensor_data)),
             (self.destroy_subscription, subscribe(String, "instruction", self._on_instruction, _LATCHED)),
-            (self.destroy_subscription,
-             subscribe(ExecutionStatus, "execution_status", self._on_status, QoSProfile(depth=10))),
+            (self.destroy_subscription, subscribe(UInt64, "~/instance", self._on_instance, QoSProfile(depth=10))),
             (self.destroy_service, self.create_service(Trigger, "~/stop", self._on_stop)),
             (self.destroy_service, self.create_service(Trigger, "~/resume", self._on_resume)),
         ]  # fmt: skip
@@ -95,10 +98,14 @@ class ControllerNode(ManagedNode):
     def activate(self) -> None:
         values = self._values
         self._controller.activate(self.get_clock().now().nanoseconds, time.monotonic_ns())
+        priority = int(values["fifo_priority"])
+        if priority:
+            # A thread that waits for the interpreter waits for its holder: that one must not be kept from running.
+            set_fifo(threading.get_native_id(), max(1, priority - 1), self.get_logger().warning)
         self._thread = ControlThread(
             1.0 / float(values["control_rate_hz"]),
             self._tick,
-            fifo_priority=int(values["fifo_priority"]),
+            fifo_priority=priority,
             cores=[core for core in values["cpu_affinity"] if core >= 0],
             warn=self.get_logger().warning,
         )
@@ -125,6 +132,7 @@ class ControllerNode(ManagedNode):
             time.sleep(1.0 / float(self._values["control_rate_hz"]))
         self._thread.stop(_HALT_TIMEOUT_S)
         self._thread = None
+        set_ordinary(threading.get_native_id())
         self._controller.deactivate()
         self._log_transitions()
         self._status.publish(execution_status(self._controller.status(), 0, self._dry_run))
@@ -226,22 +234,20 @@ class ControllerNode(ManagedNode):
         response.success, response.message = self._thread is not None, "waiting for a fresh chunk"
         return response
 
-    def _on_status(self, message: ExecutionStatus) -> None:
-        foreign = Time.from_msg(message.header.stamp).nanoseconds not in self._own_stamps
-        if foreign and message.state != ExecutionStatus.INACTIVE:
-            self._foreign_status_s = time.monotonic()
+    def _on_instance(self, message: UInt64) -> None:
+        if message.data != self._instance.data:
+            self._other_heard_s = time.monotonic()
             self._controller.conflict(self._conflict())
 
     # Timers.
 
     def _publish_status(self) -> None:
-        missed = self._thread.periodicity().missed if self._thread else 0
-        message = execution_status(self._controller.status(), missed, self._dry_run)
-        self._own_stamps.append(Time.from_msg(message.header.stamp).nanoseconds)
-        self._status.publish(message)
+        missed = self._thread.missed if self._thread else 0
+        self._status.publish(execution_status(self._controller.status(), missed, self._dry_run))
         self._log_transitions()
 
     def _supervise(self) -> None:
+        self._instances.publish(self._instance)
         self._controller.conflict(self._conflict())
         thread = self._thread
         if thread is not None and (thread.failure or thread.silent_s() > _SILENCE_S):
@@ -251,7 +257,7 @@ class ControllerNode(ManagedNode):
 
     def _conflict(self) -> str:
         """Who else commands the arm; empty if nobody does."""
-        if time.monotonic() - self._foreign_status_s < _FOREIGN_STATUS_S:
+        if time.monotonic() - self._other_heard_s < _OTHER_HEARD_S:
             return "another controller_node is active in this namespace"
         for output in self._outputs:
             for publisher in output.publishers:
@@ -303,4 +309,5 @@ class ControllerNode(ManagedNode):
 
 
 def main() -> int:
-    return run_node(ControllerNode)
+    # The default executor builds a new wait set for every message: at 100 Hz that alone takes a tenth of a core.
+    return run_node(ControllerNode, executor_class=EventsExecutor)

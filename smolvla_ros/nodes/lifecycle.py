@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 import rclpy
 from lifecycle_msgs.srv import ChangeState
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 
@@ -152,7 +152,11 @@ class ManagedNode(LifecycleNode):
         self._service_change_state.callback = guarded
 
 
-def main(node_class: type[ManagedNode], args: list[str] | None = None) -> int:
+def main(
+    node_class: type[ManagedNode],
+    args: list[str] | None = None,
+    executor_class: type[Executor] = SingleThreadedExecutor,
+) -> int:
     """Runs a node until SIGINT or SIGTERM; the exit code (0 after either signal)."""
     stop = threading.Event()
 
@@ -167,7 +171,7 @@ def main(node_class: type[ManagedNode], args: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, request_stop)
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     node = node_class()
-    executor = SingleThreadedExecutor()
+    executor = executor_class()
     executor.add_node(node)
     try:
         interruptible = True
