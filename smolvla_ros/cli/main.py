@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from smolvla_ros.bringup.environment import find_ros_in_virtual_environment
 from smolvla_ros.bringup.options import BringUpError
 
-from . import arm, demo, evaluate, say, train_demo
+from . import arm, check, demo, evaluate, say, train_demo
 
 COMMANDS = {
     "arm": arm,
     "say": say,
     "demo": demo,
     "evaluate": evaluate,
+    "check": check,
     "train-demo": train_demo,
 }
 

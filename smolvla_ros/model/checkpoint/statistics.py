@@ -62,6 +62,11 @@ class Source:
             low, high = low.reshape(-1, 1, 1), high.reshape(-1, 1, 1)
         return Normaliser(mode, low, high, self.eps, self.always_add_eps)
 
+    def found(self, feature: str) -> Mapping[str, Tensor]:
+        """All statistics of `feature`, chosen or stored; empty if there are none."""
+        choice = self.choices.get(feature, "")
+        return {} if choice == NONE else self._chosen(feature, choice) or {}
+
     def _chosen(self, feature: str, choice: str) -> dict[str, Tensor] | None:
         if not choice:
             return self.sets.get(feature)

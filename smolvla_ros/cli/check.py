@@ -1,0 +1,167 @@
+"""Look at a checkpoint before it moves anything: what it is, what it needs, whether it would be refused.
+
+Loads it as the policy node does, weights included. Exit code 0 if it can be used (and fits the robot), else 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from smolvla_ros.model import SmolVLAPolicy
+    from smolvla_ros.model.checkpoint.loading import Plan
+    from smolvla_ros.robot import RobotConfig
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `check`."""
+    parser.add_argument("checkpoint", help="folder of a LeRobot SmolVLA checkpoint, or a hub id 'org/name'")
+    parser.add_argument("--revision", default="", help="commit, tag or branch of a hub id")
+    parser.add_argument("--robot", default="", help="robot config to hold it against: a shipped one or a YAML file")
+    parser.add_argument("--state-statistics", default="", metavar="CHOICE",
+                        help="for a checkpoint without them: a set in it, a file, or 'none'")
+    parser.add_argument("--action-statistics", default="", metavar="CHOICE", help="the same for the action")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the page; 0 if the checkpoint can be used."""
+    import logging
+
+    from rich.console import Console
+
+    from smolvla_ros.model import CheckpointError, SmolVLAPolicy
+    from smolvla_ros.model.checkpoint.loading import read_plan
+
+    logging.basicConfig(format="note: %(message)s")
+    console = Console(highlight=False, soft_wrap=True)
+    chosen = {"observation.state": args.state_statistics, "action": args.action_statistics}
+    statistics = {feature: choice for feature, choice in chosen.items() if choice}
+    robot = _robot(args.robot) if args.robot else None
+    try:
+        plan = read_plan(args.checkpoint, args.revision, choices=statistics)
+        _show_plan(console, plan)
+        policy = SmolVLAPolicy.from_checkpoint(args.checkpoint, revision=args.revision, statistics=statistics)
+    except CheckpointError as error:
+        console.print(f"\n[bold red]refused[/]: {_plain(error)}")
+        return 1
+    _show_proofs(console, policy)
+    return _show_fit(console, policy, plan, robot) if robot else 0
+
+
+def _show_plan(console: Console, plan: Plan) -> None:
+    config = plan.config
+    width_height = "as they come" if config.image_size_wh is None else "{} x {}".format(*config.image_size_wh)
+    facts = {
+        "checkpoint": plan.location.folder,
+        "backbone": f"{config.kept_layers} of {config.text.num_layers} language layers of width "
+        f"{config.text.hidden_size}, vision {config.vision.num_layers} layers of width {config.vision.hidden_size}",
+        "expert": f"{config.expert_layers} layers of width {config.expert_width}, {config.attention_mode}",
+        "chunk": f"{config.chunk_size} actions in {config.num_steps} steps" + _seconds(plan),
+        "images": f"fitted to {width_height}",
+        "cameras": ", ".join(_sources(plan)),
+        "instruction": f"up to {plan.reader.settings.max_length} tokens",
+    }
+    for name, value in facts.items():
+        console.print(f"{name:12} {_plain(value)}")
+    for feature, source, names, size in (
+        ("observation.state", plan.processing.state, plan.names.state, config.state_dim),
+        ("action", plan.processing.action, plan.names.action, config.action_dim),
+    ):
+        mode = source.modes.get("STATE" if feature == "observation.state" else "ACTION", "IDENTITY")
+        _show_feature(console, feature, mode, source.found(feature), names or tuple(map(str, range(size))))
+
+
+def _show_feature(console: Console, feature: str, mode: str, found: Mapping[str, Any], names: tuple[str, ...]) -> None:
+    from rich.table import Table
+
+    from smolvla_ros.model.checkpoint.units import guess_units
+
+    guess = guess_units(found)
+    console.print(f"\n[bold]{feature}[/], {mode}; probably {guess.units}: {guess.reason}")
+    columns = [name for name in ("mean", "std", "min", "max", "q01", "q99") if name in found]
+    table = Table(box=None, pad_edge=False)
+    table.add_column("value")
+    for column in columns:
+        table.add_column(column, justify="right")
+    for place, name in enumerate(names):
+        table.add_row(name, *(f"{float(found[column][place]):.4g}" for column in columns))
+    console.print(table)
+
+
+def _show_proofs(console: Console, policy: SmolVLAPolicy) -> None:
+    parameters = sum(parameter.numel() for parameter in policy.network.parameters())
+    console.print(f"\n{'weights':12} {parameters:,} parameters in use, all finite")
+    console.print(f"{'probe':12} the normalisation acts on state and action")
+    golden = policy.golden_difference
+    console.print(f"{'golden input':12} " + ("none stored" if golden is None else f"replayed, differs by {golden:.1e}"))
+
+
+def _show_fit(console: Console, policy: SmolVLAPolicy, plan: Plan, robot: RobotConfig) -> int:
+    from smolvla_ros.robot.fit import fit_problems
+
+    problems = fit_problems(
+        robot,
+        cameras=policy.cameras,
+        state_dim=policy.state_dim,
+        action_dim=policy.action_dim,
+        state_names=policy.state_names,
+        action_names=policy.action_names,
+    )
+    console.print(f"\n[bold]robot[/]: {', '.join(robot.joint_names)}")
+    for problem in problems:
+        console.print(f"[bold red]does not fit[/]: {_plain(problem)}")
+    if not problems:
+        console.print("fits: cameras, joints and names; in the robot's units the mean action is")
+        mean = plan.action.unnormalise(0 * plan.action.low).double().numpy()
+        for name, position in zip(robot.joint_names, robot.to_ros_units(mean), strict=True):
+            console.print(f"  {_plain(name):20} {position:9.3f} rad or m")
+    return 1 if problems else 0
+
+
+def _robot(name: str) -> RobotConfig:
+    """The robot of a shipped config's name or a YAML file of ROS parameters."""
+    import yaml
+
+    from smolvla_ros.bringup.options import ArmOptions, BringUpError
+    from smolvla_ros.parameters.robot import PARAMETERS
+    from smolvla_ros.parameters.table import TEMPLATES, ParameterError, check_values
+    from smolvla_ros.robot import RobotConfig, RobotConfigError
+
+    file = ArmOptions(robot=name).robot_file
+    try:
+        sections = yaml.safe_load(file.read_text(encoding="utf-8"))
+        values = _flat(sections["/**"]["ros__parameters"])
+        roots = {parameter.name.partition(".")[0] for parameter in PARAMETERS} | set(TEMPLATES.values())
+        known = {key: value for key, value in values.items() if key.partition(".")[0] in roots}
+        return RobotConfig.from_parameters(check_values(PARAMETERS, known))
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise BringUpError(f"{file} is not a file of ROS parameters with a section '/**:' ({error})") from error
+    except (ParameterError, RobotConfigError) as error:
+        raise BringUpError(f"{file}: {error}") from error
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested parameters with dots in their names, as ROS reads them."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
+
+
+def _sources(plan: Plan) -> tuple[str, ...]:
+    renamed = {new: f"{old} (renamed to {new})" for old, new in plan.processing.rename_map.items()}
+    return tuple(renamed.get(name, name) for name in plan.cameras)
+
+
+def _seconds(plan: Plan) -> str:
+    return f", {plan.config.chunk_size / plan.names.fps:.2f} s at {plan.names.fps} per second" if plan.names.fps else ""
+
+
+def _plain(text: object) -> str:
+    from rich.markup import escape
+
+    return escape(str(text))
