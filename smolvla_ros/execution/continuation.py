@@ -2,7 +2,8 @@
 
 Real-time chunking (arXiv 2506.07339) draws a new chunk towards them. The place on the old chunk comes from the
 controller's report, not from a clock of the policy's own; the number of rows that pass meanwhile comes from a window of
-measured latencies, so one slow call is forgotten. One thread owns an object.
+measured latencies, so one slow call is forgotten. A chunk for a new instruction continues nothing: held to the motion
+for the old one, the arm keeps to the old goal (docs/decisions.md). One thread owns an object.
 """
 
 from __future__ import annotations
@@ -20,6 +21,12 @@ from .requests import ExecutionView
 _KEPT_CHUNKS = 8
 _WINDOW = 50
 _S = 1e-9
+
+
+class _Sent(NamedTuple):
+    sequence: int
+    instruction_id: int
+    rows: NDArray[np.float32]
 
 
 class Continuation(NamedTuple):
@@ -41,21 +48,24 @@ class SentChunks:
         self._step_s = step_s
         self._percentile = percentile
         self._latencies = LatencyWindow(_WINDOW)
-        self._chunks: deque[tuple[int, NDArray[np.float32]]] = deque(maxlen=_KEPT_CHUNKS)
+        self._chunks: deque[_Sent] = deque(maxlen=_KEPT_CHUNKS)
 
-    def add(self, sequence: int, normalised: NDArray[np.float32], latency_s: float) -> None:
+    def add(self, sequence: int, instruction_id: int, normalised: NDArray[np.float32], latency_s: float) -> None:
         """A chunk [rows, joints] was sent; `latency_s` from its observation to now."""
-        self._chunks.append((sequence, normalised))
+        self._chunks.append(_Sent(sequence, instruction_id, normalised))
         self._latencies.add(latency_s)
 
-    def continuation(self, view: ExecutionView, session: int, stamp_ns: int) -> Continuation | None:
-        """What a chunk from an observation at `stamp_ns` continues; None if the arm executes nothing of ours.
+    def continuation(
+        self, view: ExecutionView, session: int, stamp_ns: int, instruction_id: int
+    ) -> Continuation | None:
+        """What a chunk from an observation at `stamp_ns` continues; None if the arm executes nothing for it.
 
         The instants of the new rows fall between those of the old ones: rows are interpolated linearly.
         """
-        chunk = next((rows for sequence, rows in self._chunks if sequence == view.sequence), None)
-        if chunk is None or not view.following or view.session != session:
+        sent = next((sent for sent in self._chunks if sent.sequence == view.sequence), None)
+        if sent is None or sent.instruction_id != instruction_id or not view.following or view.session != session:
             return None
+        chunk = sent.rows
         executed = len(chunk) - view.remaining_s / self._step_s + (stamp_ns - view.stamp_ns) * _S / self._step_s
         places = np.arange(max(executed, 0.0), len(chunk) - 1 + 1e-6)
         if len(places) == 0:

@@ -253,7 +253,7 @@ class InferenceLoop:
         session = self._settings.session
         continuation = None
         if self._sent is not None and status is not None:
-            continuation = self._sent.continuation(status, session, observation.stamp_ns)
+            continuation = self._sent.continuation(status, session, observation.stamp_ns, instruction.id)
         try:
             predicted = self._predictor.predict(observation, instruction.text, continuation)
         except Exception as error:  # whatever it was: reported, retried later, never turned into a chunk
@@ -271,7 +271,7 @@ class InferenceLoop:
         self._requester.sent(session, self._sequence, self._steady_s())
         self._envelope.add(latency_s)
         if self._sent is not None:
-            self._sent.add(self._sequence, predicted.normalised, latency_s)
+            self._sent.add(self._sequence, instruction.id, predicted.normalised, latency_s)
         self._measure(observation, predicted.stage_s, now_ns, latency_s)
 
     def _chunk(

@@ -19,8 +19,8 @@ from .world import World
 # Far from the seeds of training, which count from 0.
 FIRST_SEED = 2_000_000_000
 
-_LEAD_IN_S = 5.0
-_TIME_LIMIT_S = 8.0
+LEAD_IN_S = 5.0
+TIME_LIMIT_S = 8.0
 # When the cube is moved: some time after the first motion, while the arm is still on its way.
 _MOVED_AFTER_S = (0.1, 0.8)
 
@@ -41,6 +41,26 @@ class Outcome:
         return self.touched == self.target
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What is asked for: seed of the world, colour that counts, words."""
+
+    world_seed: int
+    target: str
+    words: str
+
+
+def draw_task(seed: int) -> tuple[Asked, Asked]:
+    """What the arm is doing when a task comes, and the task."""
+    rng = np.random.default_rng(seed)
+    first, second = (str(colour) for colour in rng.permutation(COLOURS)[:2])
+    world_seed = FIRST_SEED + seed
+    return (
+        Asked(world_seed, first, draw_instruction(first, rng)),
+        Asked(world_seed, second, draw_instruction(second, rng)),
+    )
+
+
 def task(world: World, make_arm: MakeArm, seed: int, from_rest: bool = False) -> Outcome:
     """One task for an arm at work: it has just touched another cube, its instruction changes now.
 
@@ -50,15 +70,15 @@ def task(world: World, make_arm: MakeArm, seed: int, from_rest: bool = False) ->
         seed: decides the rest.
         from_rest: leave out the first cube: the arm stands at home, switched on just now.
     """
-    arm, rng = _start(world, make_arm, seed)
-    first, target = rng.permutation(COLOURS)[:2]
-    words = [Instruction(draw_instruction(colour, rng), number) for number, colour in enumerate((first, target), 1)]
+    first, second = draw_task(seed)
+    world.reset(first.world_seed)
+    arm = make_arm(world, seed)
     ticks = []
     if not from_rest:
-        ticks += _until_touch(arm, words[0], _LEAD_IN_S)
+        ticks += _until_touch(arm, Instruction(first.words, 1), LEAD_IN_S)
         world.forget_touch()
-    counted = _until_touch(arm, words[1], _TIME_LIMIT_S)
-    return Outcome(str(target), world.touched(), len(counted) * STEP_S, ticks + counted)
+    counted = _until_touch(arm, Instruction(second.words, 2), TIME_LIMIT_S)
+    return Outcome(second.target, world.touched(), len(counted) * STEP_S, ticks + counted)
 
 
 def tasks_for(world: World, make_arm: MakeArm, seed: int, duration_s: float) -> list[Outcome]:
@@ -74,7 +94,7 @@ def tasks_for(world: World, make_arm: MakeArm, seed: int, duration_s: float) -> 
         instruction = Instruction(draw_instruction(target, rng), len(outcomes) + 1)
         world.move_cube(target, world.layout.cube(target).xy)
         world.forget_touch()
-        ticks = _until_touch(arm, instruction, min(left_s, _TIME_LIMIT_S))
+        ticks = _until_touch(arm, instruction, min(left_s, TIME_LIMIT_S))
         outcomes.append(Outcome(target, world.touched(), len(ticks) * STEP_S, ticks))
         left_s -= len(ticks) * STEP_S
     return outcomes
@@ -87,7 +107,7 @@ def reaction_s(world: World, make_arm: MakeArm, seed: int) -> float:
     instruction = Instruction(draw_instruction(target, rng), 1)
     moved_tick = -1
     to_go = round(rng.uniform(*_MOVED_AFTER_S) / STEP_S)
-    for _ in range(round(_TIME_LIMIT_S / STEP_S)):
+    for _ in range(round(TIME_LIMIT_S / STEP_S)):
         if to_go == 0:
             world.move_cube(target, _free_place(world, target, rng))
         tick = arm.step(instruction)
@@ -96,7 +116,7 @@ def reaction_s(world: World, make_arm: MakeArm, seed: int) -> float:
         if 0 <= moved_tick <= tick.observation_tick and not tick.idle:
             return (tick.tick - moved_tick) * STEP_S
         to_go -= tick.sequence > 0
-    raise RuntimeError(f"no command knew of the moved cube within {_TIME_LIMIT_S} s")
+    raise RuntimeError(f"no command knew of the moved cube within {TIME_LIMIT_S} s")
 
 
 def _start(world: World, make_arm: MakeArm, seed: int) -> tuple[VirtualArm, np.random.Generator]:

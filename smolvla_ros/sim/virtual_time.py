@@ -82,6 +82,7 @@ class Tick:
 class _UnderWay:
     due: int
     chunk: Chunk
+    instruction_id: int
     normalised: NDArray[np.float32]
 
 
@@ -163,12 +164,12 @@ class VirtualArm:
         )
 
     def _infer(self, instruction: Instruction, view: ExecutionView, now_ns: int) -> None:
-        continuation = self._sent.continuation(view, _SESSION, now_ns) if self._sent else None
+        continuation = self._sent.continuation(view, _SESSION, now_ns, instruction.id) if self._sent else None
         prediction = self._policy(self.world, instruction.text, continuation)
         sequence = len(self._observation_ticks)
         self._observation_ticks.append(self._tick)
         chunk = Chunk(_SESSION, sequence, now_ns, _STEP_NS, prediction.positions)
-        self._under_way = _UnderWay(self._tick + self._delay(), chunk, prediction.normalised)
+        self._under_way = _UnderWay(self._tick + self._delay(), chunk, instruction.id, prediction.normalised)
 
     def _deliver(self, now_ns: int) -> bool:
         arriving = self._under_way
@@ -178,7 +179,7 @@ class VirtualArm:
         self._requester.sent(_SESSION, arriving.chunk.sequence, now_ns * 1e-9)
         if self._sent is not None:
             latency_s = (now_ns - arriving.chunk.stamp_ns) * 1e-9
-            self._sent.add(arriving.chunk.sequence, arriving.normalised, latency_s)
+            self._sent.add(arriving.chunk.sequence, arriving.instruction_id, arriving.normalised, latency_s)
         try:
             self._controller.receive_chunk(arriving.chunk, now_ns, now_ns)
         except ChunkError:

@@ -1,0 +1,38 @@
+"""From parameters to real-time chunking as the model understands it."""
+
+import numpy as np
+import pytest
+
+from smolvla_ros.execution.continuation import Continuation
+from smolvla_ros.model.rtc import FORMS, SCHEDULES
+from smolvla_ros.nodes import policy_setup
+from smolvla_ros.parameters import check_values, policy
+
+LEFT = Continuation(np.ones((30, 6), np.float32), delay=8)
+
+
+def values(**changes):
+    return check_values(policy.PARAMETERS, {"checkpoint": "somewhere", **changes})
+
+
+def test_chunks_continue_nothing_by_default():
+    assert policy_setup.guide(values()) is None
+    assert policy_setup.loop_settings(values(), session=1).delay_percentile is None
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_form_and_schedule_of_the_model_can_be_chosen(form, schedule):
+    guidance = policy_setup.guide(values(rtc=form, rtc_schedule=schedule, rtc_max_guidance_weight=5.0))(LEFT)
+    assert (guidance.form, guidance.schedule, guidance.max_weight, guidance.delay) == (form, schedule, 5.0, 8)
+    np.testing.assert_array_equal(guidance.leftover.numpy(), LEFT.rows)
+
+
+@pytest.mark.parametrize("horizon, expected", [(0, 30), (12, 12)])
+def test_the_horizon_is_all_that_is_left_unless_it_is_given(horizon, expected):
+    assert policy_setup.guide(values(rtc="lerobot", rtc_horizon=horizon))(LEFT).horizon == expected
+
+
+@pytest.mark.parametrize("rule, needed", [("threshold", True), ("continuous", False)])
+def test_only_the_continuous_rule_does_without_a_controller(rule, needed):
+    assert policy_setup.loop_settings(values(request_rule=rule), session=1).needs_status == needed
