@@ -80,7 +80,7 @@ def test_the_wrist_camera_sees_the_cube_that_the_gripper_comes_down_on(world: Wo
         world.reset(seed)
         cube = world.layout.cubes[seed % 4]
         world.place_arm(expert.goal(cube.xy, cube.top_m).hover)
-        assert is_colour(world.render("wrist"), cube.colour).sum() >= 60, f"seed {seed}"
+        assert is_colour(world.render("wrist"), cube.colour).sum() >= 40, f"seed {seed}"
 
 
 def test_pictures_have_the_size_asked_for(world: World) -> None:
