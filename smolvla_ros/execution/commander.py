@@ -35,14 +35,16 @@ class Commander:
 
     def apply(self, settings: Settings) -> None:
         self._limits = settings.limits
+        self._period_s = settings.period_s
         self._limiter = Limiter(settings.limits, settings.period_s)
 
     def reset(self) -> None:
         """Nothing was commanded yet."""
         # As finite differences of what was sent, which is what the limits are about.
         self._last: Motion | None = None
-        # With the derivatives of the plan where the limits left it alone, which is what the next seam continues.
+        # With the derivatives at the end of the period, which are what the next seam continues.
         self._smooth: Motion | None = None
+        self._on_plan = True
 
     @property
     def last(self) -> Motion | None:
@@ -56,6 +58,7 @@ class Commander:
     def seed(self, positions: Vector) -> None:
         """Motion starts from here, at rest."""
         self._last = self._smooth = Motion.at_rest(positions)
+        self._on_plan = True
 
     def follow(self, desired: Motion) -> Limited | None:
         """Commands the motion nearest to `desired`; None, and no change, if that would not be finite."""
@@ -63,15 +66,20 @@ class Commander:
         limited = self._limiter.step(self._last, desired)
         if not np.isfinite(limited.motion.position).all():
             return None
-        self._last = limited.motion
-        cut = Motion(self._last.position, self._last.velocity, np.zeros_like(self._last.velocity))
-        self._smooth = cut if limited.hits else desired
+        was_on_plan, self._on_plan, self._last = self._on_plan, limited.hits is None, limited.motion
+        if was_on_plan and self._on_plan:
+            self._smooth = desired
+        else:  # the plan's own derivatives say nothing about a joint that lags behind it or has just caught up
+            position, mean_velocity, acceleration = self._last
+            velocity = mean_velocity + 0.5 * self._period_s * acceleration
+            self._smooth = Motion(position, velocity, np.zeros_like(velocity))
         return limited
 
     def brake(self) -> None:
         """Commands the next motion on the way to standing still; nothing before the first motion."""
         if self._last is not None:
             self._last = self._smooth = self._limiter.brake(self._last)
+            self._on_plan = True
 
     def command(self) -> Command | None:
         """What to send now."""

@@ -26,7 +26,7 @@ from .commander import Command, Commander
 from .plan import Motion
 from .settings import Settings
 from .status import Counters, Reason, State, Status, Transition
-from .supervision import Supervision
+from .supervision import STOPPED, Supervision
 from .timeline import Timeline
 
 _S = 1e-9
@@ -97,7 +97,10 @@ class Controller:
     def stop(self) -> None:
         """Holds until `resume`, whatever else happens."""
         with self._lock:
-            self._supervision.stopped = self._state != State.INACTIVE
+            if self._state != State.INACTIVE:
+                self._supervision.stopped = True
+                self._admission.not_before_ns = self._now_ns
+                self._hold(Reason.STOP_REQUESTED, STOPPED)
 
     def resume(self) -> None:
         """Leaves the stop; motion needs a fresh chunk and starts at the measured position."""

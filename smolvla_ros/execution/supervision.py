@@ -16,6 +16,7 @@ from .watch import ClockWatch, JointStateWatch, Persistence
 Vector = NDArray[np.float64]
 Fault = tuple[Reason, str]
 
+STOPPED = "stopped by service; call ~/resume to go on"
 # Two policies are taken to be running for so long after a chunk of the older one.
 _SESSIONS_NS = 5_000_000_000
 
@@ -66,7 +67,7 @@ class Supervision:
         if self.failure:
             return Reason.INTERNAL_ERROR, self.failure
         if self.stopped:
-            return Reason.STOP_REQUESTED, "stopped by service; call ~/resume to go on"
+            return Reason.STOP_REQUESTED, STOPPED
         if self.halting:
             return Reason.WAITING_FOR_CHUNK, "being deactivated"
         if self.conflict:

@@ -219,6 +219,16 @@ def test_stop_is_latched_and_resume_needs_a_fresh_chunk(rig):
     assert rig.state == State.FOLLOWING
 
 
+def test_stop_and_resume_between_two_periods_still_stops(rig):
+    rig.follow(rows=50, to=1.5)
+    rig.tick(40)
+    rig.controller.stop()
+    rig.resume()
+    rig.tick(100)
+    assert rig.reason == Reason.WAITING_FOR_CHUNK
+    assert rig.controller.at_rest
+
+
 def test_resume_starts_at_the_measured_position_when_the_arm_was_moved(rig):
     rig.follow(rows=20, to=0.4)
     rig.tick(100)
