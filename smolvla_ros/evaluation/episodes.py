@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from smolvla_ros.execution.metrics import wilson_interval
+from smolvla_ros.msg import ExecutionStatus
 from smolvla_ros.sim.task import COLOURS, draw_instruction
 
 from .operator import Operator
@@ -73,7 +74,7 @@ def _run_episode(operator: Operator, task: Task, linger_s: float) -> Episode:
     operator.say(task.instruction)
     touched = operator.wait_for_touch(EPISODE_TIMEOUT_S)
     time_s = time.monotonic() - start
-    chunks, status = list(operator.chunks), operator.status
+    chunks, statuses = list(operator.chunks), list(operator.statuses)
     operator.pause(linger_s)
     operator.say("")
     return Episode(
@@ -83,8 +84,18 @@ def _run_episode(operator: Operator, task: Task, linger_s: float) -> Episode:
         time_s=time_s,
         latency_s=_median([chunk.latency_s for chunk in chunks]),
         inference_s=_median([chunk.inference_s for chunk in chunks]),
-        idle_fraction=status.idle_fraction if status else None,
+        idle_fraction=idle_since_motion(statuses),
     )
+
+
+def idle_since_motion(statuses: Sequence[ExecutionStatus]) -> float | None:
+    """Part of the control periods without an action, counted from the first motion on; None if there was none."""
+    first = next((status for status in statuses if status.state == ExecutionStatus.FOLLOWING), None)
+    if first is None or statuses[-1].ticks == first.ticks:
+        return None
+    last = statuses[-1]
+    idle_ticks = round(last.idle_fraction * last.ticks) - round(first.idle_fraction * first.ticks)
+    return idle_ticks / (last.ticks - first.ticks)
 
 
 def summary(episodes: Sequence[Episode]) -> dict[str, float | int | None]:

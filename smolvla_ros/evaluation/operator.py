@@ -55,6 +55,7 @@ class Operator:
         self._since_ns = 0
         self.chunks: list[ActionChunk] = []
         self.frames: list[Image] = []
+        self.statuses: list[ExecutionStatus] = []
         self.status: ExecutionStatus | None = None
         self._succeeded: bool | None = None
         self._touched: str | None = None
@@ -64,7 +65,7 @@ class Operator:
         self._node = node = rclpy.create_node("operator", namespace=self._namespace)
         self._instruction = node.create_publisher(String, "instruction", LATCHED)
         node.create_subscription(ActionChunk, "action_chunk", lambda m: self._collect(self.chunks, m), 10)
-        node.create_subscription(ExecutionStatus, "execution_status", lambda m: setattr(self, "status", m), 1)
+        node.create_subscription(ExecutionStatus, "execution_status", self._on_status, 10)
         node.create_subscription(Bool, "task_success", lambda m: setattr(self, "_succeeded", m.data), LATCHED)
         node.create_subscription(String, "touched", lambda m: setattr(self, "_touched", m.data), LATCHED)
         self._executor = SingleThreadedExecutor()
@@ -92,9 +93,9 @@ class Operator:
         self._node.create_subscription(Image, topic, lambda m: self._collect(self.frames, m), qos_profile_sensor_data)
 
     def start_collecting(self) -> None:
-        """Empties `chunks` and `frames`; from now on they hold what was observed after this moment."""
+        """Empties `chunks`, `frames` and `statuses`; from now on they hold what was observed after this moment."""
         self._since_ns = self._node.get_clock().now().nanoseconds
-        self.chunks, self.frames = [], []
+        self.chunks, self.frames, self.statuses = [], [], []
 
     def wait_until_active(self, node_name: str, timeout_s: float) -> None:
         """Waits for a node to come up.
@@ -156,6 +157,10 @@ class Operator:
     def succeeded(self) -> bool:
         """What the simulation says of the task since the reset."""
         return bool(self._succeeded)
+
+    def _on_status(self, message: ExecutionStatus) -> None:
+        self.status = message
+        self._collect(self.statuses, message)
 
     def _collect(self, messages: list[Any], message: Any) -> None:
         if Time.from_msg(message.header.stamp).nanoseconds >= self._since_ns:
