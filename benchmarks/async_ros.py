@@ -29,6 +29,7 @@ from rich.console import Console
 from rich.progress import track
 
 from smolvla_ros.bringup import ArmOptions, arm_processes
+from smolvla_ros.bringup.environment import find_ros_in_virtual_environment
 from smolvla_ros.bringup.processes import NodeProcess
 from smolvla_ros.bringup.supervisor import supervise
 from smolvla_ros.evaluation.operator import Interrupted, Operator, OperatorError
@@ -186,6 +187,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there")
     parser.add_argument("--no-docs", action="store_true", help="leave the table in docs/ as it is")
     args = parser.parse_args()
+    find_ros_in_virtual_environment()
     console = Console(stderr=True)
     rows = []
     for method in args.methods:
