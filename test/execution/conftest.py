@@ -117,6 +117,11 @@ class Rig:
             command = self.step()
         return command
 
+    def set_clock(self, by_ns):
+        """The ROS clock is set; what counted as fresh before cannot lie in the future."""
+        self.now_ns += by_ns
+        self.fresh_ns = min(self.fresh_ns, self.now_ns)
+
     def step(self):
         """One control step at the present instants, with all checks."""
         if not self.silent:

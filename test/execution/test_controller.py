@@ -317,7 +317,7 @@ def test_a_gripper_that_rests_on_its_limit_is_not_a_lasting_clamp(rig):
 def test_a_clock_set_back_drops_everything_and_recovers_with_a_fresh_chunk(rig):
     rig.follow(rows=200, to=1.0)
     rig.tick(20)
-    rig.now_ns -= 10_000 * MS
+    rig.set_clock(-10_000 * MS)
     rig.tick()
     assert rig.reason == Reason.CLOCK_JUMP
     assert rig.status.rows_queued == 0
@@ -331,7 +331,7 @@ def test_a_clock_set_back_drops_everything_and_recovers_with_a_fresh_chunk(rig):
 def test_a_clock_set_forward_executes_nothing_of_the_time_skipped(rig):
     rig.follow(rows=500, to=1.0)
     executed = rig.status.rows_executed
-    rig.now_ns += 10_000 * MS
+    rig.set_clock(10_000 * MS)
     rig.tick()
     assert rig.reason == Reason.CLOCK_JUMP
     assert rig.status.rows_executed == executed

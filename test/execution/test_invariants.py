@@ -82,8 +82,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(jump_ms=st.integers(-20_000, 20_000))
     def the_clock_is_set(self, jump_ms):
-        self.rig.now_ns += jump_ms * MS
-        self.rig.fresh_ns = min(self.rig.fresh_ns, self.rig.now_ns)
+        self.rig.set_clock(jump_ms * MS)
 
     @rule(periods=st.integers(1, 100))
     def the_clock_is_paused(self, periods):
