@@ -1,6 +1,6 @@
 """Make the demo policy anew: render samples, train, evaluate in virtual time.
 
-Takes about an hour on two idle cores, 3 GB of memory and 2 GB of disk; no GPU. An interrupted run goes on where it last
+Takes about 45 minutes on two cores, 3 GB of memory and 2 GB of disk; no GPU. An interrupted run goes on where it last
 saved when started again with the same options. Writes the checkpoint to --output, and beside it <output>.log,
 <output>.resume and <output>.samples.
 """
