@@ -12,7 +12,7 @@ from torch import Tensor
 from smolvla_ros.model.checkpoint.files import open_safetensors
 from smolvla_ros.model.config import SmolVLAConfig
 from smolvla_ros.model.errors import CheckpointError
-from smolvla_ros.model.layers import FusedLinear
+from smolvla_ros.model.layers import FusedLinear, lay_out_for_few_rows
 from smolvla_ros.model.network import SmolVLANetwork
 
 _VLM = "vlm_with_expert.vlm.model."
@@ -80,6 +80,8 @@ def load_network(
     shapes = {name: tuple(view.shape) for name, view in checkpoint_views(network).items()}
     stored = match_names(path, config, shapes)
     network = network.to_empty(device=device).requires_grad_(False).eval()
+    if device.type == "cpu" and dtype == "float32":
+        lay_out_for_few_rows(network.expert)
     views = checkpoint_views(network)
     for name, stored_name in stored.items():
         with open_safetensors(path) as tensors:  # opened for each tensor: closing it gives its pages back
