@@ -17,14 +17,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 from async_execution import METHODS, ROOT, Cell, Options, measure
 from async_report import write_agreement
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSProfile
 from rich.console import Console
 from rich.progress import track
 
@@ -32,10 +30,10 @@ from smolvla_ros.bringup import ArmOptions, arm_processes
 from smolvla_ros.bringup.environment import find_ros_in_virtual_environment
 from smolvla_ros.bringup.processes import NodeProcess
 from smolvla_ros.bringup.supervisor import supervise
+from smolvla_ros.evaluation.episodes import idle_since_motion
 from smolvla_ros.evaluation.operator import Interrupted, Operator, OperatorError
 from smolvla_ros.execution import metrics
 from smolvla_ros.execution.envelope import latency_rows
-from smolvla_ros.msg import ExecutionStatus
 from smolvla_ros.sim import scenarios
 from smolvla_ros.sim.expert import STEP_S
 
@@ -51,14 +49,8 @@ class DelayedPolicyProcess(NodeProcess):
         return [python, str(ROOT / "benchmarks" / "delayed_policy_node.py"), *arguments]
 
 
-class Timekeeper(Operator):
-    """An operator who writes down every status."""
-
-    def __enter__(self) -> Self:
-        super().__enter__()
-        self.statuses: list[ExecutionStatus] = []
-        self._node.create_subscription(ExecutionStatus, "execution_status", self.statuses.append, QoSProfile(depth=50))
-        return self
+class TwoTaskOperator(Operator):
+    """An operator who has a second task for the same world."""
 
     def change_target(self, target: str) -> None:
         """The next task in the same world."""
@@ -70,7 +62,7 @@ class Timekeeper(Operator):
 
 @dataclass(frozen=True)
 class Episode:
-    """How a task went, and what the arm did from its first command on."""
+    """How a task went. The rest is of the arm from its first command on, the cube before included."""
 
     success: bool
     time_s: float
@@ -79,14 +71,13 @@ class Episode:
     latencies_s: list[float]
 
 
-def run_task(operator: Timekeeper, seed: int) -> Episode:
+def run_task(operator: TwoTaskOperator, seed: int) -> Episode:
     """The task of `scenarios.task`, by topics and services."""
     first, second = scenarios.draw_task(seed)
     operator.set_active("controller_node", False)
     operator.reset_simulation(first.world_seed, first.target)
-    operator.statuses.clear()
-    operator.chunks.clear()
     operator.set_active("controller_node", True)
+    operator.start_collecting()
     operator.say(first.words)
     operator.wait_for_touch(scenarios.LEAD_IN_S)
     operator.change_target(second.target)
@@ -94,18 +85,14 @@ def run_task(operator: Timekeeper, seed: int) -> Episode:
     operator.say(second.words)
     touched = operator.wait_for_touch(scenarios.TIME_LIMIT_S)
     time_s = time.monotonic() - start
-    operator.say("")
     statuses, chunks = list(operator.statuses), list(operator.chunks)
-    moving = [status for status in statuses if status.state == ExecutionStatus.FOLLOWING]
-    if not moving:
-        return Episode(False, time_s, math.nan, [], [chunk.latency_s for chunk in chunks])
-    first_moving, last = moving[0], statuses[-1]
-    idle_ticks = last.idle_fraction * last.ticks - first_moving.idle_fraction * first_moving.ticks
-    seams = {status.sequence: status.seam_jump for status in moving if status.seam_jump >= 0}
+    operator.say("")
+    idle = idle_since_motion(statuses)
+    seams = {status.sequence: status.seam_jump for status in statuses if status.seam_jump >= 0}
     return Episode(
         success=touched == second.target,
         time_s=time_s,
-        idle=max(0.0, idle_ticks / max(1, last.ticks - first_moving.ticks)),
+        idle=math.nan if idle is None else idle,
         seams=list(seams.values())[1:],
         latencies_s=[chunk.latency_s for chunk in chunks],
     )
@@ -116,7 +103,7 @@ def run_method(method: str, args: argparse.Namespace, console: Console) -> list[
     episodes: list[Episode] = []
 
     def work(stop: threading.Event) -> int:
-        with Timekeeper("", stop) as operator:
+        with TwoTaskOperator("", stop) as operator:
             try:
                 for name in ("sim_node", "controller_node", "policy_node"):
                     operator.wait_until_active(name, _START_TIMEOUT_S)
