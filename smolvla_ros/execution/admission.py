@@ -70,8 +70,8 @@ class Admission:
             raise ChunkError(Rejection.EXPIRED, f"all {len(plan.rows)} rows lie in the past")
         limits = self._settings.limits
         jump = np.abs(plan.sample(now_ns).position - last.position)
-        joint = int(np.argmax(jump / limits.jump))
-        if not jump[joint] <= limits.jump[joint]:
+        if not (jump <= limits.jump).all():
+            joint = int(np.argmax(jump / limits.jump))
             raise ChunkError(
                 Rejection.JUMP_TOO_LARGE,
                 f"{limits.joints[joint]} would start {jump[joint]:.3g} from where it is, "

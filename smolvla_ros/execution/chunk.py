@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 MAX_ROWS = 1000
 MAX_STEP_NS = 1_000_000_000
+# Beyond this a position is no position, and arithmetic with it could overflow [rad or m].
+MAX_POSITION = 1e6
 
 
 class Rejection(StrEnum):
@@ -127,13 +129,14 @@ def check_steps(chunk: Chunk, joints: Sequence[str], max_step: NDArray[np.float6
     """
     if chunk.rows < 2:
         return
-    with np.errstate(over="ignore"):  # an overflow gives inf, which is too large as well
-        steps = np.abs(np.diff(chunk.positions, axis=0)).max(axis=0)
-    worst = int(np.argmax(steps / max_step))
-    if steps[worst] > max_step[worst]:
+    steps = chunk.positions[1:] - chunk.positions[:-1]
+    np.abs(steps, out=steps)
+    if (steps > max_step).any():
+        largest = steps.max(axis=0)
+        worst = int(np.argmax(largest / max_step))
         raise ChunkError(
             Rejection.STEP_TOO_LARGE,
-            f"{joints[worst]} moves by {steps[worst]:.3g} between two rows, allowed {max_step[worst]:.3g}",
+            f"{joints[worst]} moves by {largest[worst]:.3g} between two rows, allowed {max_step[worst]:.3g}",
         )
 
 
@@ -157,9 +160,10 @@ def _columns(joints: Sequence[str], names: Sequence[str]) -> list[int]:
 
 
 def _check_finite(table: NDArray[np.float64], joints: Sequence[str]) -> None:
-    finite = np.isfinite(table)
-    if not finite.all():
-        row, column = np.argwhere(~finite)[0]
+    usable = np.abs(table) <= MAX_POSITION  # false for NaN
+    if not usable.all():
+        row, column = np.argwhere(~usable)[0]
         raise ChunkError(
-            Rejection.NOT_FINITE, f"row {row} of {joints[column]} is {table[row, column]}, expected a finite number"
+            Rejection.NOT_FINITE,
+            f"row {row} of {joints[column]} is {table[row, column]}, expected a finite number below {MAX_POSITION:g}",
         )

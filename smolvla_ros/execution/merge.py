@@ -19,8 +19,8 @@ MERGE_RULES = ("latest_only", "weighted_average", "average", "conservative", "te
 _WEIGHT_OF_NEW = {"latest_only": 1.0, "weighted_average": 0.7, "average": 0.5, "conservative": 0.3}
 
 
-def weight_of_new(rule: str, averaged: NDArray[np.int64], decay: float) -> NDArray[np.float64]:
-    """The weight in [0, 1] of a new chunk's rows against what stands there already.
+def weight_of_new(rule: str, averaged: NDArray[np.int64], decay: float) -> NDArray[np.float64] | float:
+    """The weight in [0, 1] of a new chunk's rows against what stands there already: one for all, or [rows, 1].
 
     Args:
         rule: one of `MERGE_RULES`.
@@ -28,8 +28,8 @@ def weight_of_new(rule: str, averaged: NDArray[np.int64], decay: float) -> NDArr
         decay: m of temporal ensembling; 0 weighs all chunks alike. Used by that rule only.
     """
     if rule != "temporal_ensemble":
-        return np.full(len(averaged), _WEIGHT_OF_NEW[rule])
-    before = averaged.astype(np.float64)
+        return _WEIGHT_OF_NEW[rule]
+    before = averaged.astype(np.float64)[:, None]
     if decay == 0.0:
         return 1.0 / (before + 1.0)
     # exp(-m k) / sum_{i=0..k} exp(-m i), the geometric series summed.

@@ -60,7 +60,7 @@ class Plan:
         eased = object.__new__(Plan)
         eased.__dict__.update(self.__dict__)
         eased._ease_start_ns, eased._ease_ns = at_ns, duration_ns
-        eased._ease = decay_to_zero(np.array(motion) - np.array(self.sample(at_ns)), duration_ns * _S)
+        eased._ease = decay_to_zero(np.array(motion) - self._sample(at_ns), duration_ns * _S)
         return eased
 
     @property
@@ -74,6 +74,9 @@ class Plan:
 
     def sample(self, now_ns: int) -> Motion:
         """The motion at `now_ns`; before the first row and after the last one, those rows at rest."""
+        return Motion(*self._sample(now_ns))
+
+    def _sample(self, now_ns: int) -> NDArray[np.float64]:
         index = min(max(self.index_at(now_ns), 0), len(self.rows) - 1)
         u = min(max(now_ns - self.start_ns - index * self.step_ns, 0), self.step_ns) * _S
         motion = evaluate_cubic(self._segments[index], u)
@@ -81,7 +84,7 @@ class Plan:
         if self._ease is not None and since_ease_ns < self._ease_ns:
             x = max(since_ease_ns, 0) / self._ease_ns
             motion += evaluate_quintic(self._ease, x, self._ease_ns * _S)
-        return Motion(*motion)
+        return motion
 
     def positions_at(self, times_ns: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Rows interpolated linearly at `times_ns`, without the ease-in, and how many chunks each is a mean of.
@@ -89,8 +92,8 @@ class Plan:
         The times must lie between the first row and `end_ns`.
         """
         place = (times_ns - self.start_ns) / self.step_ns
-        lower = np.minimum(place.astype(np.int64), len(self.rows) - 1)
+        lower = place.astype(np.int64)
         upper = np.minimum(lower + 1, len(self.rows) - 1)
-        fraction = (place - lower)[:, None]
-        rows = self.rows[lower] + fraction * (self.rows[upper] - self.rows[lower])
-        return rows, np.minimum(self.averaged[lower], self.averaged[upper])
+        before, fraction = self.rows[lower], (place - lower)[:, None]
+        rows = before + fraction * (self.rows[upper] - before)
+        return rows, self.averaged[lower]

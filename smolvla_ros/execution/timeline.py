@@ -128,14 +128,14 @@ def _mean(
     old: Plan, rows: NDArray[np.float64], start_ns: int, step_ns: int, settings: Settings
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """The rows of a new chunk averaged with an old plan where both cover the instant, and the chunks in each mean."""
-    times_ns = start_ns + step_ns * np.arange(len(rows), dtype=np.int64)
-    overlap = (times_ns >= old.start_ns) & (times_ns < old.end_ns)
+    first = max(0, -((start_ns - old.start_ns) // step_ns))
+    last = min(len(rows), -((start_ns - old.end_ns) // step_ns))
     averaged = np.ones(len(rows), dtype=np.int64)
-    if not overlap.any():
+    if first >= last:
         return rows, averaged
-    old_rows, old_averaged = old.positions_at(times_ns[overlap])
-    weight = weight_of_new(settings.merge_rule, old_averaged, settings.ensemble_decay)[:, None]
+    old_rows, old_averaged = old.positions_at(start_ns + step_ns * np.arange(first, last, dtype=np.int64))
+    weight = weight_of_new(settings.merge_rule, old_averaged, settings.ensemble_decay)
     merged = rows.copy()
-    merged[overlap] = old_rows + weight * (rows[overlap] - old_rows)
-    averaged[overlap] = old_averaged + 1
+    merged[first:last] = old_rows + weight * (rows[first:last] - old_rows)
+    averaged[first:last] = old_averaged + 1
     return merged, averaged

@@ -24,7 +24,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import String, UInt64
 from std_srvs.srv import Trigger
 
-from smolvla_ros.execution.chunk import Chunk, ChunkError
+from smolvla_ros.execution.chunk import Chunk, ChunkError, Rejection
 from smolvla_ros.execution.controller import Controller
 from smolvla_ros.execution.status import State
 from smolvla_ros.execution.urdf import UrdfError
@@ -49,6 +49,7 @@ _OTHER_HEARD_S = 1.0
 # The control thread counts as dead when it missed all ticks of this time.
 _SILENCE_S = 1.0
 _HALT_TIMEOUT_S = 1.0
+_REFUSAL_LOG_S = 5.0
 _LAST_WORD_TIMEOUT = Duration(seconds=0.2)
 # A callback that computes must not keep the control thread waiting for the interpreter [s]; Python's default is 5 ms.
 _SWITCH_INTERVAL_S = 0.0001
@@ -81,6 +82,7 @@ class ControllerNode(ManagedNode):
         self._instances = self.create_publisher(UInt64, "~/instance", QoSProfile(depth=1))
         self._instance = UInt64(data=secrets.randbits(64))
         self._other_heard_s = -_OTHER_HEARD_S
+        self._refusals_logged_s: dict[Rejection, float] = {}
         subscribe = self.create_subscription
         self._entities = [
             (self.destroy_publisher, self._status),
@@ -177,9 +179,7 @@ class ControllerNode(ManagedNode):
             chunk = self._checked(message)
             self._controller.receive_chunk(chunk, now_ns, steady_ns)
         except ChunkError as error:
-            self.get_logger().warning(
-                f"chunk {message.sequence} refused ({error.reason}): {error}", throttle_duration_sec=2.0
-            )
+            self._log_refusal(message.sequence, error)
 
     def _checked(self, message: ActionChunk) -> Chunk:
         try:
@@ -202,6 +202,12 @@ class ControllerNode(ManagedNode):
         """No instruction, no motion: rows that were planned for the last one are not executed either."""
         if not message.data.strip():
             self._controller.withdraw()
+
+    def _log_refusal(self, sequence: int, error: ChunkError) -> None:
+        """One line per reason and some seconds: a flood of one must not hide another."""
+        if time.monotonic() - self._refusals_logged_s.get(error.reason, -_REFUSAL_LOG_S) >= _REFUSAL_LOG_S:
+            self._refusals_logged_s[error.reason] = time.monotonic()
+            self.get_logger().warning(f"chunk {sequence} refused ({error.reason}): {error}")
 
     def _on_joint_state(self, message: JointState) -> None:
         try:

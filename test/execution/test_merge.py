@@ -42,7 +42,7 @@ def test_temporal_ensembling_is_the_weighted_mean_of_all_chunks(chunks, decay):
     values = np.random.default_rng(chunks).normal(size=chunks)
     mean = values[0]
     for count in range(1, chunks):
-        weight = weight_of_new("temporal_ensemble", np.array([count]), decay)[0]
+        weight = weight_of_new("temporal_ensemble", np.array([count]), decay)[0, 0]
         mean += weight * (values[count] - mean)
     weights = np.exp(-decay * np.arange(chunks))
     assert mean == pytest.approx((weights * values).sum() / weights.sum())

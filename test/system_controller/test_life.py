@@ -36,6 +36,7 @@ def test_a_signal_in_motion_brakes_the_arm_and_ends_with_code_0_within_3_s(world
     time.sleep(0.5)
     controller.signal(number, times)
     code, took_s = controller.wait(10)
+    print(f"signal {number} x {times}: ended after {took_s:.2f} s")
     assert code == 0, controller.log
     assert took_s < 3.0
     assert "Traceback" not in controller.log
