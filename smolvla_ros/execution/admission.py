@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .chunk import Chunk, ChunkError, Rejection, check_steps
-from .plan import Motion, Plan
 from .settings import Settings
 
 _S = 1e-9
@@ -60,16 +60,16 @@ class Admission:
             raise ChunkError(Rejection.BEFORE_HOLD, "the observation was made before the last hold or activation")
         check_steps(chunk, settings.limits.joints, settings.limits.step)
 
-    def check_plan(self, plan: Plan, last: Motion, now_ns: int) -> None:
-        """Refuses a plan that has nothing left, or whose first command is too far from the motion before it.
+    def check_seam(self, offset: NDArray[np.float64]) -> None:
+        """Refuses a plan that begins too far from where the arm is commanded to be.
+
+        Args:
+            offset: [joints] the distance between the two.
 
         Raises:
             ChunkError: typed.
         """
-        if plan.end_ns <= now_ns:
-            raise ChunkError(Rejection.EXPIRED, f"all {len(plan.rows)} rows lie in the past")
-        limits = self._settings.limits
-        jump = np.abs(plan.sample(now_ns).position - last.position)
+        limits, jump = self._settings.limits, np.abs(offset)
         if not (jump <= limits.jump).all():
             joint = int(np.argmax(jump / limits.jump))
             raise ChunkError(

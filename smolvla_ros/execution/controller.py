@@ -315,10 +315,14 @@ class Controller:
         if last is None or self._reseed:
             assert measured is not None, "a missing joint state is a fault"
             last = Motion.at_rest(measured)
-        self._admission.check_plan(plan, last, now_ns)
-        self._start = last.position
+        if plan.end_ns <= now_ns:
+            raise ChunkError(Rejection.EXPIRED, f"all {chunk.rows} rows lie in the past")
         seam_ns = min(max(self._now_ns, start_ns), now_ns)
-        timeline.replace(chunk, plan.eased_from(last, seam_ns, settings.ease_in_rows * chunk.step_ns), now_ns)
+        offset = plan.offset_of(last, seam_ns)
+        self._admission.check_seam(offset[0])
+        plan.ease_in(offset, seam_ns, settings.ease_in_rows * chunk.step_ns)
+        self._start = last.position
+        timeline.replace(chunk, plan, now_ns)
         self._admission.merged(chunk)
         self._counters.chunks_merged += 1
         self._seam_ahead, self._jump_detail = True, ""

@@ -31,7 +31,7 @@ class Motion(NamedTuple):
 
 
 class Plan:
-    """Rows at `start_ns + i * step_ns`, a polynomial between each two, and the ease-in. Immutable.
+    """Rows at `start_ns + i * step_ns`, a polynomial between each two, and the ease-in. Not changed once it is in use.
 
     Args:
         rows: [n, joints] in rad or m.
@@ -53,15 +53,15 @@ class Plan:
         self._ease_ns = 0
         self._ease: NDArray[np.float64] | None = None
 
-    def eased_from(self, motion: Motion, at_ns: int, duration_ns: int) -> Plan:
-        """This plan, made to continue `motion` at the instant `at_ns` and to be itself again `duration_ns` later."""
-        if duration_ns <= 0:
-            return self
-        eased = object.__new__(Plan)
-        eased.__dict__.update(self.__dict__)
-        eased._ease_start_ns, eased._ease_ns = at_ns, duration_ns
-        eased._ease = decay_to_zero(np.array(motion) - self._sample(at_ns), duration_ns * _S)
-        return eased
+    def offset_of(self, motion: Motion, at_ns: int) -> NDArray[np.float64]:
+        """How far `motion` is from this plan at `at_ns`: [3, joints], position, velocity and acceleration."""
+        return np.array(motion) - self._sample(at_ns)
+
+    def ease_in(self, offset: NDArray[np.float64], at_ns: int, duration_ns: int) -> None:
+        """Begins `offset` away at the instant `at_ns`, and is itself again `duration_ns` later; once, before use."""
+        if duration_ns > 0:
+            self._ease_start_ns, self._ease_ns = at_ns, duration_ns
+            self._ease = decay_to_zero(offset, duration_ns * _S)
 
     @property
     def end_ns(self) -> int:

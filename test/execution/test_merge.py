@@ -88,9 +88,10 @@ def test_one_row_is_a_constant():
 )
 def test_a_seam_continues_position_velocity_and_acceleration_and_ends_on_the_chunk(seed, kind, rows, at):
     random = np.random.default_rng(seed)
-    plan = plan_of(random.normal(size=(40, 2)), kind)
+    positions = random.normal(size=(40, 2))
+    plan, eased = plan_of(positions, kind), plan_of(positions, kind)
     before = Motion(*random.normal(size=(3, 2)))
-    eased = plan.eased_from(before, at, rows * STEP_NS)
+    eased.ease_in(plan.offset_of(before, at), at, rows * STEP_NS)
     np.testing.assert_allclose(np.array(eased.sample(at)), np.array(before), atol=1e-6)
     after = at + rows * STEP_NS
     for time_ns in (after, after + 123, after + STEP_NS):
@@ -99,7 +100,8 @@ def test_a_seam_continues_position_velocity_and_acceleration_and_ends_on_the_chu
 
 def test_without_ease_in_the_chunk_is_taken_as_it_is():
     plan = plan_of(np.zeros((5, 1)))
-    assert plan.eased_from(Motion.at_rest(np.ones(1)), 0, 0) is plan
+    plan.ease_in(plan.offset_of(Motion.at_rest(np.ones(1)), 0), 0, 0)
+    assert plan.sample(0).position[0] == 0.0
 
 
 @pytest.mark.parametrize("rule", MERGE_RULES)
