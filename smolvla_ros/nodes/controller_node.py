@@ -17,9 +17,8 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.experimental.events_executor import EventsExecutor
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from rclpy.time import Time
-from rclpy.wait_for_message import wait_for_message
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String, UInt64
 from std_srvs.srv import Trigger
@@ -29,7 +28,7 @@ from smolvla_ros.execution.controller import Controller
 from smolvla_ros.execution.status import State
 from smolvla_ros.execution.urdf import UrdfError
 from smolvla_ros.msg import ActionChunk, ExecutionStatus
-from smolvla_ros.parameters import ParameterError, controller, robot
+from smolvla_ros.parameters import controller, robot
 from smolvla_ros.parameters.table import Value
 from smolvla_ros.robot import RobotConfig
 from smolvla_ros.robot.config import RobotConfigError, positions_by_name
@@ -37,11 +36,10 @@ from smolvla_ros.robot.config import RobotConfigError, positions_by_name
 from .command_output import CommandOutput, outputs_from
 from .control_thread import ControlThread, set_fifo, set_ordinary
 from .controller_messages import diagnostics, execution_status
-from .controller_settings import limits_from, settings_from
+from .controller_settings import LATCHED, limits_from, robot_description, settings_from
 from .lifecycle import ManagedNode
 from .lifecycle import main as run_node
 
-_LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _SUPERVISION_PERIOD_S = 0.2
 # Two controllers of one name cannot be told apart in the graph, where a killed one lingers for many seconds. So each
 # tells a random number of its own on ~/instance while it is active, and whoever hears another one knows.
@@ -74,7 +72,7 @@ class ControllerNode(ManagedNode):
     def configure(self, values: dict[str, Value]) -> None:
         self._values = values
         self._joints = RobotConfig.from_parameters(values).joint_names
-        self._limits = limits_from(values, self._joints, self._robot_description())
+        self._limits = limits_from(values, self._joints, robot_description(self, values))
         self._controller = Controller(settings_from(values, self._limits))
         self._outputs = outputs_from(self, values, self._joints, self._controller, self._limits.acceleration)
         self._status = self.create_publisher(ExecutionStatus, "execution_status", QoSProfile(depth=1))
@@ -91,7 +89,7 @@ class ControllerNode(ManagedNode):
             (self.destroy_subscription, subscribe(ActionChunk, "action_chunk", self._on_chunk, QoSProfile(depth=1))),
             (self.destroy_subscription,
              subscribe(JointState, "joint_states", self._on_joint_state, qos_profile_sensor_data)),
-            (self.destroy_subscription, subscribe(String, "instruction", self._on_instruction, _LATCHED)),
+            (self.destroy_subscription, subscribe(String, "instruction", self._on_instruction, LATCHED)),
             (self.destroy_subscription, subscribe(UInt64, "~/instance", self._on_instance, QoSProfile(depth=10))),
             (self.destroy_service, self.create_service(Trigger, "~/stop", self._on_stop)),
             (self.destroy_service, self.create_service(Trigger, "~/resume", self._on_resume)),
@@ -296,22 +294,6 @@ class ControllerNode(ManagedNode):
                 self.get_logger().warning(f"holding ({transition.reason.name.lower()}): {transition.detail}")
             else:
                 self.get_logger().info(f"{transition.state.name.lower()} {transition.detail}".strip())
-
-    # What configure is made of.
-
-    def _robot_description(self) -> str | None:
-        if self._values["limits_from"] != "robot_description":
-            return None
-        timeout_s = float(self._values["robot_description_timeout_s"])
-        received, message = wait_for_message(
-            String, self, "robot_description", qos_profile=_LATCHED, time_to_wait=timeout_s
-        )
-        if not received:
-            raise ParameterError(
-                [f"parameter 'limits_from' is 'robot_description' but no URDF came within {timeout_s:g} s: "
-                 "start robot_state_publisher, or set the limits as parameters"]
-            )  # fmt: skip
-        return str(message.data)
 
 
 def main() -> int:

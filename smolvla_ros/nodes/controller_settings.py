@@ -7,12 +7,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.wait_for_message import wait_for_message
+from std_msgs.msg import String
 
 from smolvla_ros.execution.limits import JointLimits, LimitError
 from smolvla_ros.execution.settings import Settings
 from smolvla_ros.execution.urdf import UrdfLimits, read_limits
 from smolvla_ros.parameters import ParameterError
 from smolvla_ros.parameters.table import Value
+
+LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 # Parameters that are passed on under their own name.
 _SAME_NAME = (
@@ -30,6 +36,26 @@ _SAME_NAME = (
     "clock_jump_s",
     "dry_run",
 )
+
+
+def robot_description(node: Node, values: Mapping[str, Value]) -> str | None:
+    """The URDF if the limits are to come from it; waits for it without an executor.
+
+    Raises:
+        ParameterError: it did not come in time.
+    """
+    if values["limits_from"] != "robot_description":
+        return None
+    timeout_s = float(values["robot_description_timeout_s"])
+    received, message = wait_for_message(
+        String, node, "robot_description", qos_profile=LATCHED, time_to_wait=timeout_s
+    )
+    if not received:
+        raise ParameterError(
+            [f"parameter 'limits_from' is 'robot_description' but no URDF came within {timeout_s:g} s: "
+             "start robot_state_publisher, or set the limits as parameters"]
+        )  # fmt: skip
+    return str(message.data)
 
 
 def settings_from(values: Mapping[str, Value], limits: JointLimits) -> Settings:

@@ -14,6 +14,8 @@ import rclpy
 from ament_index_python.packages import get_package_prefix
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.parameter_client import AsyncParameterClient
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.time import Time
 from sensor_msgs.msg import JointState
@@ -123,6 +125,13 @@ class Monitor(Node):
         self.wait_until(future.done, f"answered {service}")
         self.destroy_client(client)
         return future.result()
+
+    def set_parameters(self, **values):
+        client = AsyncParameterClient(self, "controller_node")
+        assert client.wait_for_services(PATIENCE_S)
+        future = client.set_parameters([Parameter(name, value=value) for name, value in values.items()])
+        self.wait_until(future.done, "set parameters")
+        return future.result().results
 
     def speed(self):
         """Largest speed of the last two commands [rad/s]."""

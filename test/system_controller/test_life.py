@@ -44,6 +44,22 @@ def test_a_signal_in_motion_brakes_the_arm_and_ends_with_code_0_within_3_s(world
     assert world.monitor.speed() < 0.25  # one period of the acceleration limit, 20 rad/s^2
 
 
+def test_live_parameters_change_in_motion_and_others_are_refused(world):
+    world.arm()
+    world.controller()
+    world.policy()
+    world.monitor.wait_for(Status.FOLLOWING)
+    changed, refused, out_of_range = world.monitor.set_parameters(
+        merge_rule="average", control_rate_hz=50.0, ease_in_rows=101
+    )
+    assert changed.successful
+    assert "read at configure" in refused.reason
+    assert "0 to 100" in out_of_range.reason
+    merged = world.monitor.status.chunks_merged
+    world.monitor.wait_until(lambda: world.monitor.status.chunks_merged > merged + 2, "merged under the new rule")
+    assert world.monitor.status.state == Status.FOLLOWING
+
+
 def test_limits_come_from_the_robot_description(world, description):
     description.publish(String(data=URDF.format(upper="1.2")))
     world.arm()
