@@ -17,7 +17,7 @@ _GOOD, _BAD = (46, 125, 50), (183, 28, 28)
 _CAPTION_PX = 34
 _STRIP_COLUMNS = 5
 _STRIP_WIDTH_PX = 300
-_GIF_COLOURS = 96
+_GIF_COLOURS = 160
 _LAST_FRAME_MS = 900
 _MOTION = 0.5  # mean difference of two frames in grey levels
 
@@ -52,7 +52,9 @@ def save_animation(file: Path, scenes: Sequence[Scene]) -> None:
         if not captioned:
             continue
         captioned[-1] = _captioned(Image.fromarray(scene.frames[-1]), scene, last=True)
-        frames += [frame.quantize(_GIF_COLOURS, dither=Image.Dither.NONE) for frame in captioned]
+        # One palette for a scene does not flicker; k-means gives the small cubes colours of their own.
+        palette = captioned[-1].quantize(_GIF_COLOURS, kmeans=2)
+        frames += [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in captioned]
         durations_ms += [*(1000 * np.diff(scene.times_s)).round().astype(int).tolist(), _LAST_FRAME_MS]
     frames[0].save(file, save_all=True, append_images=frames[1:], duration=durations_ms, loop=0, optimize=True)
 
