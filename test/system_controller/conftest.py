@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import rclpy
 from ament_index_python.packages import get_package_prefix
+from lifecycle_msgs.srv import ChangeState
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -118,13 +119,18 @@ class Monitor(Node):
             lambda: self.status.state == state and reason in (None, self.status.reason), f"{state} {reason}", timeout_s
         )
 
-    def call(self, service):
-        client = self.create_client(Trigger, f"/controller_node/{service}")
+    def call(self, service, kind=Trigger, request=None):
+        client = self.create_client(kind, f"/controller_node/{service}")
         assert client.wait_for_service(PATIENCE_S)
-        future = client.call_async(Trigger.Request())
+        future = client.call_async(request or kind.Request())
         self.wait_until(future.done, f"answered {service}")
         self.destroy_client(client)
         return future.result()
+
+    def change_state(self, transition):
+        request = ChangeState.Request()
+        request.transition.id = transition
+        return self.call("change_state", ChangeState, request).success
 
     def set_parameters(self, **values):
         client = AsyncParameterClient(self, "controller_node")

@@ -5,6 +5,7 @@ import time
 
 import pytest
 from builtin_interfaces.msg import Time as TimeMessage
+from lifecycle_msgs.msg import Transition
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import String
@@ -54,10 +55,25 @@ def test_live_parameters_change_in_motion_and_others_are_refused(world):
     )
     assert changed.successful
     assert "read at configure" in refused.reason
-    assert "0 to 100" in out_of_range.reason
+    assert "out of range" in out_of_range.reason
     merged = world.monitor.status.chunks_merged
     world.monitor.wait_until(lambda: world.monitor.status.chunks_merged > merged + 2, "merged under the new rule")
     assert world.monitor.status.state == Status.FOLLOWING
+
+
+def test_a_lifecycle_manager_deactivates_in_motion_and_activates_again(world):
+    world.arm()
+    world.controller()
+    world.policy()
+    world.monitor.wait_for(Status.FOLLOWING)
+    assert world.monitor.change_state(Transition.TRANSITION_DEACTIVATE)
+    world.monitor.wait_for(Status.INACTIVE)
+    sent = len(world.monitor.commands)
+    time.sleep(0.5)
+    assert len(world.monitor.commands) == sent  # I2
+    world.monitor.forget_command()
+    assert world.monitor.change_state(Transition.TRANSITION_ACTIVATE)
+    world.monitor.wait_for(Status.FOLLOWING)  # I8 is checked by the monitor
 
 
 def test_limits_come_from_the_robot_description(world, description):
