@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from smolvla_ros.model.config import ROPE_BASE
 
-
 _SPARE_COLUMNS = 16
 
 

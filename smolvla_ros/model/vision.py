@@ -61,14 +61,21 @@ class VisionTower(nn.Module):
         self.layers = nn.ModuleList(VisionLayer(config) for _ in range(config.num_layers))
         self.post_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.grid = config.grid
+        self.patch_size = config.patch_size
 
     def forward(self, images: Tensor) -> Tensor:
-        patches = self.patch_embedding(images.to(self.patch_embedding.weight.dtype))
-        x = patches.flatten(2).transpose(1, 2)
-        x = x + self.position_embedding(self._positions(patches.shape[2], patches.shape[3], x.device))
+        rows, columns = (side // self.patch_size for side in images.shape[-2:])
+        x = self._embedded(images[..., : rows * self.patch_size, : columns * self.patch_size], rows, columns)
+        x = x + self.position_embedding(self._positions(rows, columns, x.device))
         for layer in self.layers:
             x = layer(x)
         return self.post_layernorm(x)  # type: ignore[no-any-return]
+
+    def _embedded(self, images: Tensor, rows: int, columns: int) -> Tensor:
+        """The patch convolution as a plain product, which torch does in full float32 on a GPU too."""
+        kernel, p = self.patch_embedding, self.patch_size
+        patches = images.to(kernel.weight.dtype).view(len(images), 3, rows, p, columns, p).permute(0, 2, 4, 1, 3, 5)
+        return F.linear(patches.flatten(3).flatten(1, 2), kernel.weight.flatten(1), kernel.bias)
 
     def _positions(self, rows: int, columns: int, device: torch.device) -> Tensor:
         """Row of the position table for each patch: 0, 1, 2, ... for a full image, spread evenly for any other.

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import torch
+from huggingface_hub import errors
 from safetensors.torch import load_file, save_file
 
 from smolvla_ros.model import CheckpointError, SmolVLAPolicy
@@ -180,6 +183,23 @@ REFUSED: dict[str, tuple[Mutation, str]] = {
         ),
         "expected one inside",
     ),
+    "state left out": (
+        edit_json(
+            "policy_preprocessor.json",
+            lambda c: step(c, "normalizer_processor")["config"].update(normalize_observation_keys=[]),
+        ),
+        "normalises nothing, but not 'observation.state'",
+    ),
+    "image statistics": (
+        edit_json(
+            "policy_preprocessor.json",
+            lambda c: step(c, "normalizer_processor")["config"]["norm_map"].update(VISUAL="MEAN_STD"),
+        ),
+        "no mean and std of 'observation.images.top'",
+    ),
+    "names of another arm": (write("smolvla_ros.json", b'{"state_names": ["a", "b"]}'), "expected 6 names"),
+    "too many empty cameras": (setting(empty_cameras=10**6), "expected 0 to 100"),
+    "uncountable": (setting(chunk_size=10**9), "expected a whole number such as 50"),
     # the statistics
     "no statistics file": (remove(NORMALISER), "normalizer_processor.safetensors is missing"),
     "no state statistics": (drop(NORMALISER, "observation.state.mean"), "no mean and std of 'observation.state'"),
@@ -295,3 +315,44 @@ def test_something_that_is_no_folder_is_refused(folder: str | Path, reason: str)
 def test_an_option_that_cannot_be_met_is_refused(options: dict, reason: str, good: Path) -> None:
     with pytest.raises(CheckpointError, match=reason):
         SmolVLAPolicy.from_checkpoint(good, **options)
+
+
+def test_image_tokens_that_the_tokenizer_does_not_name_are_refused(
+    checkpoint_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(checkpoint_of("special_tokens"), tmp_path / "special")
+    names = ("fake_image_token", "extra_special_tokens")
+    edit_json("vlm/tokenizer_config.json", lambda config: [config.pop(name) for name in names])(folder)
+    with pytest.raises(CheckpointError, match="names no fake_image_token"):
+        SmolVLAPolicy.from_checkpoint(folder)
+
+
+def response(status: int) -> httpx.Response:
+    return httpx.Response(status, request=httpx.Request("GET", "https://hub.invalid"))
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (errors.GatedRepoError("gated", response=response(403)), "someone/policy is gated on the hub; ask for access"),
+        (
+            errors.RepositoryNotFoundError("none", response=response(404)),
+            "no repository 'someone/policy' that you may read",
+        ),
+        (errors.RevisionNotFoundError("none", response=response(404)), "someone/policy has no revision ''"),
+        (errors.LocalEntryNotFoundError("offline"), "run once: hf download someone/policy"),
+        (errors.OfflineModeIsEnabled("offline"), "HF_HUB_OFFLINE is set"),
+        (errors.HfHubHTTPError("broken", response=response(500)), "could not be fetched from the hub"),
+        (OSError("disk full"), "could not be fetched from the hub: disk full"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_the_hub_answers_is_told_with_a_remedy(
+    error: Exception, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("smolvla_ros.model.checkpoint.hub.snapshot_download", refuse)
+    with pytest.raises(CheckpointError, match=reason):
+        SmolVLAPolicy.from_checkpoint("someone/policy")

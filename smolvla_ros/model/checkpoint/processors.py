@@ -55,9 +55,9 @@ def _from_pipelines(folder: Path, choices: Mapping[str, str]) -> Processing:
     before, after = _steps(folder / PREPROCESSOR), _steps(folder / POSTPROCESSOR)
     _refuse_unknown(folder / PREPROCESSOR, before, "normalizer_processor")
     _refuse_unknown(folder / POSTPROCESSOR, after, "unnormalizer_processor")
-    rename = before.get("rename_observations_processor", {}).get("config", {})
-    tokenizer = Settings(before["tokenizer_processor"].get("config", {}), folder / PREPROCESSOR)
-    artifacts = Settings(before["tokenizer_processor"], folder / PREPROCESSOR).section("artifacts")
+    rename = Settings(before.get("rename_observations_processor", {}), folder / PREPROCESSOR).section("config")
+    tokenizer_step = Settings(before["tokenizer_processor"], folder / PREPROCESSOR)
+    tokenizer, artifacts = tokenizer_step.section("config"), tokenizer_step.section("artifacts")
     return Processing(
         text=TextSettings(
             max_length=tokenizer.get("max_length", 512),
@@ -67,7 +67,7 @@ def _from_pipelines(folder: Path, choices: Mapping[str, str]) -> Processing:
         tokenizer_name=artifacts.get("tokenizer_name", "") or tokenizer.get("tokenizer_name", ""),
         state=_observation_source(folder / PREPROCESSOR, before["normalizer_processor"], choices),
         action=_source(folder / POSTPROCESSOR, after["unnormalizer_processor"], choices),
-        rename_map=_rename_map(Settings(rename, folder / PREPROCESSOR)),
+        rename_map=_rename_map(rename),
     )
 
 
@@ -79,10 +79,10 @@ def _steps(path: Path) -> dict[str, JsonObject]:
     steps: dict[str, JsonObject] = {}
     for step in found:
         class_name = str(step.get("class", "")).rpartition(".")[2]
-        name = step.get("registry_name") or _CLASSES.get(class_name, class_name)
+        name = str(step.get("registry_name") or _CLASSES.get(class_name, class_name))
         if name in steps:
             raise CheckpointError(f"{path}: the step {name!r} stands twice; expected each step once")
-        steps[str(name)] = step
+        steps[name] = step
     return steps
 
 
@@ -113,9 +113,8 @@ def _observation_source(path: Path, step: JsonObject, choices: Mapping[str, str]
     """Observations are normalised only where the step lists them, unlike actions."""
     config = Settings(step, path).section("config")
     features = frozenset(config.section("features").values)
-    selected = config.values.get("normalize_observation_keys")
-    if selected is not None:
-        features &= frozenset(map(str, selected))
+    if config.values.get("normalize_observation_keys") is not None:
+        features &= frozenset(map(str, config.get("normalize_observation_keys", [])))
     return replace(_source(path, step, choices), features=features)
 
 

@@ -32,7 +32,18 @@ _COPIED = frozenset((
 ))  # fmt: skip
 
 
-_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", dict: "an object"}
+_KINDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    dict: "an object",
+    list: "a list",
+}
+_MOST = 1_000_000  # of anything that is counted; more would fill the memory before it is found wrong
+
+
+_MOST_CAMERAS = 100
 
 
 class Settings:
@@ -49,7 +60,8 @@ class Settings:
             return default
         if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
-        if type(value) is not type(default) or (isinstance(value, float) and not math.isfinite(value)):
+        wrong = isinstance(value, float) and not math.isfinite(value) or isinstance(value, int) and value > _MOST
+        if type(value) is not type(default) or wrong:
             raise CheckpointError(
                 f"{self.path}: {key!r} is {value!r}, expected {_KINDS[type(default)]} such as {default!r}"
             )
@@ -100,6 +112,8 @@ def feature_size(settings: Settings, group: str, name: str) -> int:
 def _image_features(settings: Settings) -> tuple[str, ...]:
     features = settings.section("input_features").values
     images = [name for name, found in features.items() if isinstance(found, dict) and found.get("type") == "VISUAL"]
+    if not 0 <= settings.get("empty_cameras", 0) <= _MOST_CAMERAS:
+        raise settings.refuse("empty_cameras", f"0 to {_MOST_CAMERAS}")
     declared = [f"observation.images.empty_camera_{i}" for i in range(settings.get("empty_cameras", 0))]
     images += [name for name in declared if name not in images]
     if not set(images) - set(declared):
@@ -176,8 +190,6 @@ def _check(config: SmolVLAConfig, settings: Settings) -> None:
             raise settings.refuse(key, "at least 1")
     if not 1 <= config.n_action_steps <= config.chunk_size:
         raise settings.refuse("n_action_steps", f"1 to chunk_size, which is {config.chunk_size}")
-    if config.empty_cameras < 0:
-        raise settings.refuse("empty_cameras", "0 or more")
     if config.attention_mode not in ("cross_attn", "self_attn"):
         raise settings.refuse("attention_mode", "'cross_attn' or 'self_attn'")
     if config.expert_width < 2 or config.expert_width % 2:
