@@ -42,7 +42,9 @@ from .lifecycle import main as run_node
 
 _SUPERVISION_PERIOD_S = 0.2
 # Two controllers of one name cannot be told apart in the graph, where a killed one lingers for many seconds. So each
-# tells a random number of its own on ~/instance while it is active, and whoever hears another one knows.
+# tells a random number of its own on ~/instance while it is active, and whoever hears another one knows. The topic is
+# latched: who comes later hears it before it has a chunk to follow.
+_NO_INSTANCE = UInt64(data=0)
 _OTHER_HEARD_S = 1.0
 # The control thread counts as dead when it missed all ticks of this time.
 _SILENCE_S = 1.0
@@ -77,7 +79,7 @@ class ControllerNode(ManagedNode):
         self._outputs = outputs_from(self, values, self._joints, self._controller, self._limits.acceleration)
         self._status = self.create_publisher(ExecutionStatus, "execution_status", QoSProfile(depth=1))
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self._instances = self.create_publisher(UInt64, "~/instance", QoSProfile(depth=1))
+        self._instances = self.create_publisher(UInt64, "~/instance", LATCHED)
         self._instance = UInt64(data=secrets.randbits(64))
         self._other_heard_s = -_OTHER_HEARD_S
         self._refusals_logged_s: dict[Rejection, float] = {}
@@ -90,7 +92,7 @@ class ControllerNode(ManagedNode):
             (self.destroy_subscription,
              subscribe(JointState, "joint_states", self._on_joint_state, qos_profile_sensor_data)),
             (self.destroy_subscription, subscribe(String, "instruction", self._on_instruction, LATCHED)),
-            (self.destroy_subscription, subscribe(UInt64, "~/instance", self._on_instance, QoSProfile(depth=10))),
+            (self.destroy_subscription, subscribe(UInt64, "~/instance", self._on_instance, LATCHED)),
             (self.destroy_service, self.create_service(Trigger, "~/stop", self._on_stop)),
             (self.destroy_service, self.create_service(Trigger, "~/resume", self._on_resume)),
         ]  # fmt: skip
@@ -118,6 +120,7 @@ class ControllerNode(ManagedNode):
                 (1.0, self._publish_diagnostics),
             )
         ]
+        self._instances.publish(self._instance)
         self._thread.start()
 
     def deactivate(self) -> None:
@@ -134,6 +137,7 @@ class ControllerNode(ManagedNode):
         self._thread = None
         set_ordinary(threading.get_native_id())
         self._controller.deactivate()
+        self._instances.publish(_NO_INSTANCE)
         self._log_transitions()
         self._status.publish(execution_status(self._controller.status(), 0, self._dry_run))
         self._status.wait_for_all_acked(_LAST_WORD_TIMEOUT)
@@ -239,7 +243,7 @@ class ControllerNode(ManagedNode):
         return response
 
     def _on_instance(self, message: UInt64) -> None:
-        if message.data != self._instance.data:
+        if message.data not in (self._instance.data, _NO_INSTANCE.data):
             self._other_heard_s = time.monotonic()
             self._controller.conflict(self._conflict())
 
