@@ -11,10 +11,15 @@ That is why `latest_only` is the default.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 MERGE_RULES = ("latest_only", "weighted_average", "average", "conservative", "temporal_ensemble")
+
+# Below this all chunks weigh alike, and the sums below would lose their digits.
+_EQUAL_DECAY = 1e-8
 
 _WEIGHT_OF_NEW = {"latest_only": 1.0, "weighted_average": 0.7, "average": 0.5, "conservative": 0.3}
 
@@ -30,8 +35,10 @@ def weight_of_new(rule: str, averaged: NDArray[np.int64], decay: float) -> NDArr
     if rule != "temporal_ensemble":
         return _WEIGHT_OF_NEW[rule]
     before = averaged.astype(np.float64)[:, None]
-    if decay == 0.0:
+    if decay < _EQUAL_DECAY:
         return 1.0 / (before + 1.0)
     # exp(-m k) / sum_{i=0..k} exp(-m i), the geometric series summed.
-    weight: NDArray[np.float64] = np.exp(-decay * before) * np.expm1(-decay) / np.expm1(-decay * (before + 1.0))
+    newest = np.exp(-decay * before)
+    # The sum is (1 - exp(-m (k + 1))) / (1 - exp(-m)).
+    weight: NDArray[np.float64] = newest * -math.expm1(-decay) / (1.0 - math.exp(-decay) * newest)
     return weight
