@@ -36,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from smolvla_ros.sim.dataset import make_samples
+    from smolvla_ros.sim.demo_model import record_golden_scene
     from smolvla_ros.sim.evaluation import evaluate
     from smolvla_ros.sim.training import DemoTraining, TrainingSettings, resume_path
 
@@ -55,4 +56,5 @@ def run(args: argparse.Namespace) -> int:
         logging.info("resumed at step %d", training.step)
     training.run(args.output, lambda folder: str(evaluate(folder, episodes=20)))
     logging.info("final: %s", evaluate(args.output, episodes=args.episodes, seed=1))
+    record_golden_scene(args.output)
     return 0

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from smolvla_ros.model import SmolVLAConfig, TextConfig, VisionConfig
+from smolvla_ros.model import SmolVLAConfig, SmolVLAPolicy, TextConfig, VisionConfig
+from smolvla_ros.model.checkpoint.golden import record_golden
 from smolvla_ros.model.tokenizer_training import train_tokenizer
 
 from .dataset import CHUNK_STEPS, Samples
 from .task import COLOURS, instructions
 from .units import to_checkpoint
-from .world import CAMERAS, JOINTS, PICTURE_SIZE
+from .world import CAMERAS, JOINTS, PICTURE_SIZE, World
 
 IMAGE_FEATURES = tuple(f"observation.images.{camera}" for camera in CAMERAS)
 VALUE_NAMES = tuple(f"{joint}.pos" for joint in JOINTS)
@@ -77,6 +80,15 @@ def _statistics(values: NDArray[np.float32]) -> dict[str, torch.Tensor]:
         "count": np.array([len(values)]),
     } | dict(zip(_QUANTILES, np.quantile(values, list(_QUANTILES.values()), axis=0), strict=True))
     return {name: torch.tensor(np.asarray(value), dtype=torch.float32) for name, value in computed.items()}
+
+
+def record_golden_scene(folder: Path) -> None:
+    """Stores one scene with the actions that the finished checkpoint in `folder` gives for it, see `golden`."""
+    world = World(seed=1)
+    images = {feature: world.render(camera) for feature, camera in zip(IMAGE_FEATURES, CAMERAS, strict=True)}
+    state = to_checkpoint(world.joint_positions()).astype(np.float32)
+    world.close()
+    record_golden(SmolVLAPolicy.from_checkpoint(folder), folder, images, state, f"touch the {COLOURS[0]} cube")
 
 
 def model_card(samples: int, step: int) -> str:

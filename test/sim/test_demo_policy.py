@@ -20,6 +20,11 @@ def test_it_is_small_enough_for_a_repository(checkpoint: Path) -> None:
     assert sum(file.stat().st_size for file in checkpoint.rglob("*")) < 20e6
 
 
+def test_this_machine_computes_what_the_training_machine_computed(checkpoint: Path) -> None:
+    difference = SmolVLAPolicy.from_checkpoint(checkpoint).golden_difference
+    assert difference is not None and difference < 1e-3
+
+
 def test_it_does_what_it_is_told_in_worlds_it_has_not_seen(checkpoint: Path) -> None:
     figures = evaluate(checkpoint, episodes=12, seed=77)
     assert figures.successes >= 11 and figures.wrong_cubes == 0
