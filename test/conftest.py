@@ -10,6 +10,9 @@ from domain_coordinator import domain_id
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# Torch with as many threads as cores, beside the processes that a test starts, is many times slower than with one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 def pytest_configure() -> None:
     spec = importlib.util.find_spec("smolvla_ros")

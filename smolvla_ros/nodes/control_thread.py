@@ -19,8 +19,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .lifecycle import THREAD_PREFIX
-
 _WINDOW = 1000
 
 
@@ -65,7 +63,7 @@ class ControlThread:
         self._heartbeat_ns = time.monotonic_ns()
         self._stop = threading.Event()
         self.failure = ""
-        self._thread = threading.Thread(target=self._run, name=f"{THREAD_PREFIX} control", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="control", daemon=True)
 
     def start(self) -> None:
         self._thread.start()

@@ -22,7 +22,6 @@ from smolvla_ros.execution.latency import StageLatencies
 from smolvla_ros.execution.requests import ExecutionView, Requester, RequestPolicy
 from smolvla_ros.robot.observation import Observation, ObservationBuffer
 
-from .lifecycle import THREAD_PREFIX
 from .predictor import Predicted, Predictor
 
 _IDLE_PERIOD_S = 0.02
@@ -136,7 +135,7 @@ class InferenceLoop:
 
         self._stop = threading.Event()
         self._wake = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"{THREAD_PREFIX}_inference", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
 
     # Called by the executor's thread.
 

@@ -7,9 +7,7 @@ is deactivated first (the safety action), and a second Ctrl-C during the teardow
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
@@ -30,8 +28,6 @@ from smolvla_ros.robot import RobotConfigError
 from .parameters import NodeParameters
 
 _SPIN_PERIOD_S = 0.1
-# Threads of ours are named with it, so that the end of the process can tell whether one is still busy.
-THREAD_PREFIX = "smolvla"
 
 AUTOSTART = Parameter(
     "autostart", True, "Configure and activate the node at its start; false: a lifecycle manager does."
@@ -187,17 +183,4 @@ def main(
     executor.shutdown(timeout_sec=1.0)
     node.destroy_node()
     rclpy.try_shutdown()
-    _exit_past_abandoned_threads()
     return 0
-
-
-def _exit_past_abandoned_threads() -> None:
-    """Ends the process with code 0 at once if a thread is still computing.
-
-    An inference that takes seconds cannot be interrupted, and the interpreter's own teardown under a running torch
-    thread is not safe. Nothing is left to write at this point.
-    """
-    if any(thread.name.startswith(THREAD_PREFIX) for thread in threading.enumerate()):
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)

@@ -32,7 +32,7 @@ from smolvla_ros.sim.cameras import VIEWER, Renderer
 from smolvla_ros.sim.commands import CommandError, Follower, Trajectory, check_positions
 from smolvla_ros.sim.pacing import Pace, PeriodicThread
 
-from .lifecycle import THREAD_PREFIX, ManagedNode
+from .lifecycle import ManagedNode
 from .lifecycle import main as run_node
 from .sim_messages import diagnostics, image_message
 
@@ -82,9 +82,9 @@ class SimNode(ManagedNode):
         self._next_joint_state_s = 0.0
         rate = {name: float(self._values[name]) for name in ("camera_rate_hz", "viewer_rate_hz")}
         self._threads = [
-            PeriodicThread(f"{THREAD_PREFIX} physics", _PHYSICS_PERIOD_S, self._advance),
-            PeriodicThread(f"{THREAD_PREFIX} cameras", 1 / rate["camera_rate_hz"], *self._eye(CAMERAS, "image")),
-            PeriodicThread(f"{THREAD_PREFIX} viewer", 1 / rate["viewer_rate_hz"], *self._eye((VIEWER,), VIEWER)),
+            PeriodicThread("physics", _PHYSICS_PERIOD_S, self._advance),
+            PeriodicThread("cameras", 1 / rate["camera_rate_hz"], *self._eye(CAMERAS, "image")),
+            PeriodicThread("viewer", 1 / rate["viewer_rate_hz"], *self._eye((VIEWER,), VIEWER)),
         ]
         for thread in self._threads:
             thread.start()
