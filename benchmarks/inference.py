@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import tempfile
 import time
 from pathlib import Path
@@ -66,11 +65,9 @@ def summary(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
 
 def run(args: argparse.Namespace, folder: str | Path) -> dict[str, Any]:
     """Loads and measures; the figures with the circumstances that they hold for."""
-    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.perf_counter()
     policy = SmolVLAPolicy.from_checkpoint(folder, device=args.device, dtype=args.dtype)
     load_s = time.perf_counter() - started
-    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib
     config = policy.config
     figures: dict[str, Any] = {
         "parameters": sum(parameter.numel() for parameter in policy.network.parameters()),
@@ -84,7 +81,6 @@ def run(args: argparse.Namespace, folder: str | Path) -> dict[str, Any]:
         "language_layers": config.kept_layers,
         "repeats": args.repeats,
         "load_s": load_s,
-        "load_peak_mib": peak_kib / 1024,
         "stages": summary(measure(policy, args.repeats)),
     }
     return figures
