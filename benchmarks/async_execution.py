@@ -30,7 +30,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from smolvla_ros.execution import metrics
 from smolvla_ros.execution.settings import Settings
-from smolvla_ros.nodes import controller_settings, policy_setup
+from smolvla_ros.inference import policy_setup
+from smolvla_ros.nodes import controller_settings
 from smolvla_ros.parameters import check_values, controller, policy, robot
 from smolvla_ros.parameters.table import Value
 from smolvla_ros.sim import JOINTS, World, scenarios

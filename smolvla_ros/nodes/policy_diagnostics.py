@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from .inference import InferenceLoop, State
+from smolvla_ros.inference.loop import InferenceLoop, State
 
 _LEVELS = {
     State.RUNNING: DiagnosticStatus.OK,

@@ -1,8 +1,8 @@
 """The policy node: cameras, joint states and an instruction in, action chunks out.
 
-Threads: the executor's thread runs every callback here, validates and caches; the inference thread (`inference.py`)
-runs the network and publishes. Publishing is thread-safe in rclpy. Torch is imported at configure, so that a signal
-during the seconds it takes ends the process cleanly.
+Threads: the executor's thread runs every callback here, validates and caches; the inference thread runs the network and
+publishes (`smolvla_ros.inference.loop`). Publishing is thread-safe in rclpy. Torch is imported at configure, so that a
+signal during the seconds it takes ends the process cleanly.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from std_msgs.msg import String
 
 from smolvla_ros.execution.envelope import envelope_s
 from smolvla_ros.execution.requests import ExecutionView
+from smolvla_ros.inference import policy_setup
+from smolvla_ros.inference.loop import InferenceLoop, SentChunk, State
 from smolvla_ros.msg import ActionChunk, ExecutionStatus
 from smolvla_ros.parameters import ParameterError, policy, robot
 from smolvla_ros.parameters.table import Value
 from smolvla_ros.robot import Camera, RobotConfig
 from smolvla_ros.robot.observation import ObservationBuffer
 
-from . import policy_setup
-from .inference import InferenceLoop, SentChunk, State
 from .lifecycle import ManagedNode
 from .lifecycle import main as run_node
 from .policy_diagnostics import diagnostics
@@ -142,19 +142,16 @@ class PolicyNode(ManagedNode):
     # Callbacks: validate, cache, wake the inference thread.
 
     def _on_image(self, camera: str, message: Image | CompressedImage) -> None:
-        stamp_ns = Time.from_msg(message.header.stamp).nanoseconds
         try:
-            self._buffer.put_image(camera, message, stamp_ns, self.get_clock().now().nanoseconds)
+            self._buffer.put_image(camera, message, self.get_clock().now().nanoseconds)
         except ValueError as error:
             self.get_logger().warning(f"image of camera '{camera}' refused: {error}", throttle_duration_sec=5.0)
             return
         self._notify()
 
     def _on_joint_state(self, message: JointState) -> None:
-        stamp_ns = Time.from_msg(message.header.stamp).nanoseconds
-        now_ns = self.get_clock().now().nanoseconds
         try:
-            self._buffer.put_joint_state(message.name, message.position, stamp_ns, now_ns)
+            self._buffer.put_joint_state(message, self.get_clock().now().nanoseconds)
         except ValueError as error:
             self.get_logger().warning(f"joint state refused: {error}", throttle_duration_sec=5.0)
 

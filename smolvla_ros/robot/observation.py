@@ -1,7 +1,8 @@
 """The newest camera images and joint state, and whether they are good enough to act on.
 
 `ObservationBuffer` is fed by callbacks and asked by the inference thread; one lock guards everything, and messages are
-only cached here, never converted. Stamps and `now_ns` are on the ROS clock and always passed in.
+only cached here, never converted. They may come from rclpy or from a bag: both give objects of the same attributes.
+`now_ns`, always passed in, is on the same clock as their stamps: the ROS clock.
 """
 
 from __future__ import annotations
@@ -80,8 +81,8 @@ class ObservationBuffer:
         self._positions: NDArray[np.float64] | None = None
         self._positions_stamp_ns = 0
 
-    def put_image(self, camera: str, message: Any, stamp_ns: int, now_ns: int) -> None:
-        """Caches an image message.
+    def put_image(self, camera: str, message: Any, now_ns: int) -> None:
+        """Caches a sensor_msgs/Image or sensor_msgs/CompressedImage that arrived at `now_ns`.
 
         Raises:
             ImageError, ObservationError: it cannot be used; what was cached before stays.
@@ -89,7 +90,7 @@ class ObservationBuffer:
         state = self._cameras[camera]
         try:
             check_image(message)
-            stamp_ns = self._checked_stamp(stamp_ns, now_ns)
+            stamp_ns = self._checked_stamp(message, now_ns)
         except ValueError:
             with self._lock:
                 state.refused += 1
@@ -101,14 +102,14 @@ class ObservationBuffer:
             if state.newest is None or stamp_ns >= state.newest.stamp_ns:
                 state.newest = _Image(message, stamp_ns, now_ns)
 
-    def put_joint_state(self, names: Sequence[str], positions: Sequence[float], stamp_ns: int, now_ns: int) -> None:
-        """Caches the robot's joints out of a joint state, by name.
+    def put_joint_state(self, message: Any, now_ns: int) -> None:
+        """Caches the robot's joints, by name, out of a sensor_msgs/JointState that arrived at `now_ns`.
 
         Raises:
             RobotConfigError, ObservationError: it cannot be used; what was cached before stays.
         """
-        values = positions_by_name(self._joints, names, positions)
-        stamp_ns = self._checked_stamp(stamp_ns, now_ns)
+        values = positions_by_name(self._joints, message.name, message.position)
+        stamp_ns = self._checked_stamp(message, now_ns)
         with self._lock:
             if self._positions is None or stamp_ns >= self._positions_stamp_ns:
                 self._positions, self._positions_stamp_ns = values, stamp_ns
@@ -139,7 +140,8 @@ class ObservationBuffer:
         with self._lock:
             return {name: camera.refused for name, camera in self._cameras.items()}
 
-    def _checked_stamp(self, stamp_ns: int, now_ns: int) -> int:
+    def _checked_stamp(self, message: Any, now_ns: int) -> int:
+        stamp_ns = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
         if stamp_ns == 0:
             if not self._freshness.accept_zero_stamps:
                 raise ObservationError("stamp is zero, expected the time of measurement")

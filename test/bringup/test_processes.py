@@ -8,16 +8,15 @@ import pytest
 import yaml
 
 from smolvla_ros.bringup import ArmOptions, BringUpError, arm_processes
-from smolvla_ros.bringup.environment import find_ros_in_virtual_environment, share_folder
+from smolvla_ros.bringup.environment import share_folder
 from smolvla_ros.parameters import ParameterError, check_values, controller, policy, robot
 
 
 @pytest.fixture(autouse=True)
-def prefix(monkeypatch):
+def no_settings_of_the_caller(monkeypatch):
     for name in ("FASTDDS_BUILTIN_TRANSPORTS", "FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE",
                  "OMP_NUM_THREADS", "MUJOCO_GL"):
         monkeypatch.delenv(name, raising=False)
-    find_ros_in_virtual_environment()
 
 
 def parameter_values(command):

@@ -10,8 +10,18 @@ MS = 1_000_000
 START_NS = 10**18
 
 
-def image(value=0):
-    return SimpleNamespace(height=1, width=1, encoding="rgb8", is_bigendian=0, step=3, data=bytes([value] * 3))
+def header(stamp_ns):
+    return SimpleNamespace(stamp=SimpleNamespace(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9))
+
+
+def image(value=0, stamp_ns=START_NS):
+    return SimpleNamespace(
+        header=header(stamp_ns), height=1, width=1, encoding="rgb8", is_bigendian=0, step=3, data=bytes([value] * 3)
+    )
+
+
+def joint_state(stamp_ns, **positions):
+    return SimpleNamespace(header=header(stamp_ns), name=list(positions), position=list(positions.values()))
 
 
 def make_buffer(**changes):
@@ -26,9 +36,9 @@ def make_buffer(**changes):
 
 
 def feed(buffer, now_ns, value=0, front_age_ns=0):
-    buffer.put_image("front", image(value), now_ns - front_age_ns, now_ns)
-    buffer.put_image("wrist", image(value + 1), now_ns, now_ns)
-    buffer.put_joint_state(["b", "a"], [2.0, 1.0], now_ns, now_ns)
+    buffer.put_image("front", image(value, stamp_ns=now_ns - front_age_ns), now_ns)
+    buffer.put_image("wrist", image(value + 1, stamp_ns=now_ns), now_ns)
+    buffer.put_joint_state(joint_state(now_ns, b=2.0, a=1.0), now_ns)
 
 
 def test_an_observation_carries_the_stamp_of_its_oldest_image_and_joints_in_the_robots_order():
@@ -44,7 +54,7 @@ def test_an_observation_carries_the_stamp_of_its_oldest_image_and_joints_in_the_
 
 def test_what_is_missing_is_named():
     buffer = make_buffer()
-    buffer.put_image("front", image(), START_NS, START_NS)
+    buffer.put_image("front", image(stamp_ns=START_NS), START_NS)
     observation, problem = buffer.take(START_NS)
     assert observation is None
     assert problem == "no image from camera 'wrist' yet; no usable joint state yet"
@@ -55,11 +65,11 @@ def test_a_stale_image_names_its_camera_and_recovers_with_a_fresh_one(age_ns, us
     buffer = make_buffer(max_joint_state_age_ns=10**9)
     feed(buffer, START_NS)
     later_ns = START_NS + age_ns
-    buffer.put_image("wrist", image(7), later_ns, later_ns)
+    buffer.put_image("wrist", image(7, stamp_ns=later_ns), later_ns)
     observation, problem = buffer.take(later_ns)
     assert (observation is not None) == usable
     assert usable or problem == "the last image from camera 'front' is older than 0.1 s"
-    buffer.put_image("front", image(9), later_ns, later_ns)
+    buffer.put_image("front", image(9, stamp_ns=later_ns), later_ns)
     assert buffer.take(later_ns)[0] is not None
 
 
@@ -83,7 +93,7 @@ def test_equal_images_in_a_row_count_as_a_frozen_camera_until_one_differs():
 def test_an_image_that_is_older_than_the_cached_one_does_not_replace_it():
     buffer = make_buffer()
     feed(buffer, START_NS, value=1)
-    buffer.put_image("front", image(2), START_NS - MS, START_NS)
+    buffer.put_image("front", image(2, stamp_ns=START_NS - MS), START_NS)
     assert buffer.take(START_NS)[0].images["front"].data == image(1).data
 
 
@@ -93,16 +103,16 @@ def test_impossible_stamps_are_refused(put, stamp_ns, reason):
     buffer = make_buffer()
     with pytest.raises(ValueError, match=reason):
         if put == "image":
-            buffer.put_image("front", image(), stamp_ns, START_NS)
+            buffer.put_image("front", image(stamp_ns=stamp_ns), START_NS)
         else:
-            buffer.put_joint_state(["a", "b"], [0.0, 0.0], stamp_ns, START_NS)
+            buffer.put_joint_state(joint_state(stamp_ns, a=0.0, b=0.0), START_NS)
 
 
 def test_zero_stamps_mean_the_time_of_reception_where_that_was_chosen():
     buffer = make_buffer(accept_zero_stamps=True)
-    buffer.put_image("front", image(1), 0, START_NS)
-    buffer.put_image("wrist", image(2), 0, START_NS + MS)
-    buffer.put_joint_state(["a", "b"], [0.0, 0.0], 0, START_NS)
+    buffer.put_image("front", image(1, stamp_ns=0), START_NS)
+    buffer.put_image("wrist", image(2, stamp_ns=0), START_NS + MS)
+    buffer.put_joint_state(joint_state(0, a=0.0, b=0.0), START_NS)
     assert buffer.take(START_NS + MS)[0].stamp_ns == START_NS
 
 
@@ -112,7 +122,7 @@ def test_refused_images_are_counted_per_camera_and_leave_the_cache_alone():
     broken = image()
     broken.encoding = "16UC1"
     with pytest.raises(ValueError, match="16UC1"):
-        buffer.put_image("front", broken, START_NS, START_NS)
+        buffer.put_image("front", broken, START_NS)
     assert buffer.refused_images() == {"front": 1, "wrist": 0}
     assert buffer.take(START_NS)[0] is not None
 

@@ -3,13 +3,7 @@ import threading
 import pytest
 from arms import SMOLVLA_ROS, Arm
 
-from smolvla_ros.bringup.environment import find_ros_in_virtual_environment
 from smolvla_ros.evaluation.operator import Operator
-
-
-@pytest.fixture(autouse=True)
-def prefix():
-    find_ros_in_virtual_environment()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from smolvla_ros.robot import RobotConfig
 from smolvla_ros.robot.fit import fit_problems
 from smolvla_ros.robot.observation import Freshness
 
-from .inference import Settings
+from .loop import Settings
 from .predictor import Guide, Predictor
 
 

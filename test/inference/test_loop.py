@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from smolvla_ros.execution.requests import ExecutionView, RequestPolicy
-from smolvla_ros.nodes.inference import InferenceLoop, Settings, State
-from smolvla_ros.nodes.predictor import Predictor
+from smolvla_ros.inference.loop import InferenceLoop, Settings, State
+from smolvla_ros.inference.predictor import Predictor
 from smolvla_ros.parameters import check_values, robot
 from smolvla_ros.robot import RobotConfig
 from smolvla_ros.robot.observation import Freshness, ObservationBuffer
@@ -20,6 +20,10 @@ STEP_S = 0.1
 ROBOT = RobotConfig.from_parameters(
     check_values(robot.PARAMETERS, {"cameras": ["front"], "joints": ["a", "b"], "joint.a.scale": 2.0})
 )
+
+
+def header(stamp_ns):
+    return SimpleNamespace(stamp=SimpleNamespace(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9))
 
 
 class FakePolicy:
@@ -71,9 +75,13 @@ class Rig:
         )
 
     def see(self, positions=(0.5, 0.25)):
-        pixels = SimpleNamespace(height=1, width=1, encoding="bgr8", is_bigendian=0, step=3, data=bytes([3, 2, 1]))
-        self.buffer.put_image("front", pixels, self.now_ns - 10**7, self.now_ns)
-        self.buffer.put_joint_state(["a", "b"], list(positions), self.now_ns, self.now_ns)
+        pixels = SimpleNamespace(
+            header=header(self.now_ns - 10**7), height=1, width=1, encoding="bgr8", is_bigendian=0, step=3,
+            data=bytes([3, 2, 1]),
+        )  # fmt: skip
+        joints = SimpleNamespace(header=header(self.now_ns), name=["a", "b"], position=list(positions))
+        self.buffer.put_image("front", pixels, self.now_ns)
+        self.buffer.put_joint_state(joints, self.now_ns)
 
     def execution(self, remaining=0, executed=0, session=SESSION, sequence=0, accepts=True):
         following = remaining > 0
