@@ -9,6 +9,8 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from .robot_option import read_robot
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -40,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     console = Console(highlight=False, soft_wrap=True)
     chosen = {"observation.state": args.state_statistics, "action": args.action_statistics}
     statistics = {feature: choice for feature, choice in chosen.items() if choice}
-    robot = _robot(args.robot) if args.robot else None
+    robot = read_robot(args.robot) if args.robot else None
     try:
         plan = read_plan(args.checkpoint, args.revision, choices=statistics)
         _show_plan(console, plan)
@@ -120,36 +122,6 @@ def _show_fit(console: Console, policy: SmolVLAPolicy, plan: Plan, robot: RobotC
         for name, position in zip(robot.joint_names, robot.to_ros_units(mean), strict=True):
             console.print(f"  {_plain(name):20} {position:9.3f} rad or m")
     return 1 if problems else 0
-
-
-def _robot(name: str) -> RobotConfig:
-    """The robot of a shipped config's name or a YAML file of ROS parameters."""
-    import yaml
-
-    from smolvla_ros.bringup.options import ArmOptions, BringUpError
-    from smolvla_ros.parameters.robot import PARAMETERS
-    from smolvla_ros.parameters.table import TEMPLATES, ParameterError, check_values
-    from smolvla_ros.robot import RobotConfig, RobotConfigError
-
-    file = ArmOptions(robot=name).robot_file
-    try:
-        sections = yaml.safe_load(file.read_text(encoding="utf-8"))
-        values = _flat(sections["/**"]["ros__parameters"])
-        roots = {parameter.name.partition(".")[0] for parameter in PARAMETERS} | set(TEMPLATES.values())
-        known = {key: value for key, value in values.items() if key.partition(".")[0] in roots}
-        return RobotConfig.from_parameters(check_values(PARAMETERS, known))
-    except (yaml.YAMLError, KeyError, TypeError) as error:
-        raise BringUpError(f"{file} is not a file of ROS parameters with a section '/**:' ({error})") from error
-    except (ParameterError, RobotConfigError) as error:
-        raise BringUpError(f"{file}: {error}") from error
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested parameters with dots in their names, as ROS reads them."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return flat
 
 
 def _sources(plan: Plan) -> tuple[str, ...]:

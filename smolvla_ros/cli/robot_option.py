@@ -1,0 +1,43 @@
+"""The option `--robot` of the commands that read a robot config themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from smolvla_ros.bringup.options import ArmOptions, BringUpError
+
+if TYPE_CHECKING:
+    from smolvla_ros.parameters import Parameter
+    from smolvla_ros.parameters.table import Value
+    from smolvla_ros.robot import RobotConfig
+
+
+def read_robot(robot: str) -> RobotConfig:
+    """The robot of a shipped config's name or of a YAML file of ROS parameters.
+
+    Raises:
+        BringUpError: there is no such file, or it cannot be used.
+    """
+    from smolvla_ros.parameters.robot import PARAMETERS
+    from smolvla_ros.robot import RobotConfig, RobotConfigError
+
+    try:
+        return RobotConfig.from_parameters(read_values(robot, "/policy_node", PARAMETERS))
+    except RobotConfigError as error:
+        raise BringUpError(f"robot config '{robot}': {error}") from error
+
+
+def read_values(robot: str, node: str, table: Sequence[Parameter]) -> dict[str, Value]:
+    """The values of `table` that `node` would get from this robot config.
+
+    Raises:
+        BringUpError: there is no such file, or a value cannot be used.
+    """
+    from smolvla_ros.parameters import ParameterError
+    from smolvla_ros.parameters.files import read_parameters
+
+    try:
+        return read_parameters(ArmOptions(robot=robot).robot_file, node, table)
+    except ParameterError as error:
+        raise BringUpError(str(error)) from error

@@ -1,0 +1,66 @@
+"""Reads a node's parameters out of a YAML file of ROS parameters where no node runs: for the tools."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .table import TEMPLATES, Parameter, ParameterError, Value, check_values
+
+
+def read_parameters(file: Path, node: str, table: Sequence[Parameter]) -> dict[str, Value]:
+    """The complete, checked values of `table` that rcl would give to a node from this file.
+
+    Sections follow one another as in rcl: each that matches the node's full name ('/**', '/**/policy_node', ...) adds
+    to those before. A section for all nodes may hold names that this one does not have; its own section may not.
+
+    Args:
+        file: YAML, `section: {ros__parameters: {...}}`.
+        node: full name of the node, such as '/policy_node' or '/left/policy_node'.
+        table: the node's parameters.
+
+    Raises:
+        ParameterError: the file is no such file, or a value cannot be used; the text names the file.
+    """
+    try:
+        sections = yaml.safe_load(file.read_text(encoding="utf-8"))
+        flat = [(str(name), flatten(section["ros__parameters"])) for name, section in sections.items()]
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ParameterError(
+            [f"{file} is not a YAML file of ROS parameters, 'section: {{ros__parameters: ...}}' ({reason})"]
+        ) from error
+    values: dict[str, Value] = {}
+    for name, section in flat:
+        if _matches(name, node):
+            own = name.rpartition("/")[2] not in ("*", "**")
+            values |= {key: value for key, value in section.items() if own or _is_known(key, table)}
+    try:
+        return check_values(table, values)
+    except ParameterError as error:
+        raise ParameterError([f"{file}: {problem}" for problem in error.problems]) from None
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested parameters with dots in their names, as ROS reads them."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
+
+
+def _matches(section: str, node: str) -> bool:
+    """Whether a section's name, with '*' for one level and '**' for any number of them, names the node."""
+    parts = [{"**": "(/[^/]+)*", "*": "/[^/]+"}.get(part, "/" + re.escape(part)) for part in section.split("/") if part]
+    return re.fullmatch("".join(parts), "/" + node.strip("/")) is not None
+
+
+def _is_known(name: str, table: Sequence[Parameter]) -> bool:
+    """Whether a name may be one of the table: `joint.pan.scale` if there is `joint.<joint>.scale`."""
+    patterns = (re.escape(parameter.name) for parameter in table)
+    marks = "|".join(re.escape(re.escape(mark)) for mark in TEMPLATES)
+    return any(re.fullmatch(re.sub(marks, ".+", pattern), name) for pattern in patterns)
