@@ -1,0 +1,1 @@
+"""Recorded topics: reading bags, replaying them through the policy, recording, export. Knows no ROS and needs none."""
