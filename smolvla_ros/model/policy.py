@@ -109,6 +109,14 @@ class SmolVLAPolicy:
     def action_dim(self) -> int:
         return self.config.action_dim
 
+    def statistics(self, feature: Literal["observation.state", "action"]) -> dict[str, NDArray[np.float64]]:
+        """What is known of the training data, in checkpoint units: mean, std, min, max, q01, ..., each [D]."""
+        is_state = feature == "observation.state"
+        source = self._plan.processing.state if is_state else self._plan.processing.action
+        size = self.state_dim if is_state else self.action_dim
+        found = source.found(feature)
+        return {name: values.cpu().double().numpy() for name, values in found.items() if values.shape == (size,)}
+
     @property
     def state_names(self) -> tuple[str, ...] | None:
         """Names of the state's values, where the checkpoint tells them."""

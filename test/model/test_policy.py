@@ -34,6 +34,14 @@ def test_it_says_what_it_expects(policy: SmolVLAPolicy) -> None:
     assert (policy.state_names, policy.action_names) == (None, None)
 
 
+def test_it_tells_the_statistics_of_its_training_data_in_checkpoint_units(policy: SmolVLAPolicy) -> None:
+    state, action = policy.statistics("observation.state"), policy.statistics("action")
+    assert {"mean", "std"} <= state.keys()
+    assert all(values.shape == (6,) for values in (*state.values(), *action.values()))
+    middle = policy.normalised_state(state["mean"].astype(np.float32))
+    np.testing.assert_allclose(middle, 0.0, atol=1e-5)
+
+
 def test_equal_noise_gives_equal_actions_and_fresh_noise_does_not(policy: SmolVLAPolicy) -> None:
     images, noise = {TOP: IMAGE, WRIST: IMAGE}, np.ones((10, 32), np.float32)
     first, again = (policy.infer(images, STATE, "go", noise) for _ in range(2))
