@@ -85,13 +85,12 @@ def decay_to_zero(start: NDArray[np.float64], duration_s: float) -> NDArray[np.f
 def evaluate_quintic(coefficients: NDArray[np.float64], x: float, duration_s: float) -> NDArray[np.float64]:
     """Position, velocity and acceleration, [3, joints], of `decay_to_zero` at x in [0, 1]."""
     x2, x3, x4 = x**2, x**3, x**4
+    v, a = 1.0 / duration_s, 1.0 / duration_s**2
     powers = np.array(
         (
             (1.0, x, x2, x3, x4, x4 * x),
-            (0.0, 1.0, 2.0 * x, 3.0 * x2, 4.0 * x3, 5.0 * x4),
-            (0.0, 0.0, 2.0, 6.0 * x, 12.0 * x2, 20.0 * x3),
+            (0.0, v, 2.0 * v * x, 3.0 * v * x2, 4.0 * v * x3, 5.0 * v * x4),
+            (0.0, 0.0, 2.0 * a, 6.0 * a * x, 12.0 * a * x2, 20.0 * a * x3),
         )
     )
-    powers[1] /= duration_s
-    powers[2] /= duration_s**2
     return powers @ coefficients

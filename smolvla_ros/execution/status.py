@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from copy import copy
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +71,8 @@ class Counters:
 
     def copy(self) -> Counters:
         """A snapshot; `copy.deepcopy` takes as long as a control step."""
-        twin = copy(self)
+        twin = Counters.__new__(Counters)
+        twin.__dict__.update(self.__dict__)
         twin.rejected = self.rejected.copy()
         twin.position, twin.velocity = self.position.copy(), self.velocity.copy()
         twin.acceleration = self.acceleration.copy()
@@ -95,8 +96,7 @@ class Transition:
     detail: str
 
 
-@dataclass(frozen=True)
-class Status:
+class Status(NamedTuple):
     """A snapshot; the fields are those of ExecutionStatus.msg. Times in s, negative where there is none."""
 
     now_ns: int

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from builtin_interfaces.msg import Time as TimeMessage
 from numpy.typing import NDArray
 from rclpy.duration import Duration
 from rclpy.node import Node
@@ -34,8 +33,8 @@ class CommandOutput(Protocol):
 
     publishers: list[Any]
 
-    def send(self, command: Command, stamp: TimeMessage) -> None:
-        """Publishes the command of this period, at `stamp` on the ROS clock."""
+    def send(self, command: Command, now_ns: int) -> None:
+        """Publishes the command of this period, at `now_ns` on the ROS clock."""
 
 
 class PositionArray:
@@ -46,7 +45,7 @@ class PositionArray:
         self._message = Float64MultiArray()
         self.publishers = [node.create_publisher(Float64MultiArray, topic, _QOS)]
 
-    def send(self, command: Command, stamp: TimeMessage) -> None:
+    def send(self, command: Command, now_ns: int) -> None:
         self._message.data = _doubles(command.positions[self._columns] * self._scale + self._offset)
         self.publishers[0].publish(self._message)
 
@@ -59,8 +58,9 @@ class JointStateCommand:
         self._message = JointState(name=list(joints))
         self.publishers = [node.create_publisher(JointState, topic, _QOS)]
 
-    def send(self, command: Command, stamp: TimeMessage) -> None:
-        self._message.header.stamp = stamp
+    def send(self, command: Command, now_ns: int) -> None:
+        stamp = self._message.header.stamp
+        stamp.sec, stamp.nanosec = divmod(now_ns, 1_000_000_000)
         self._message.position = _doubles(command.positions[self._columns])
         self._message.velocity = _doubles(command.velocities[self._columns])
         self.publishers[0].publish(self._message)
@@ -99,7 +99,7 @@ class Trajectory:
             point.time_from_start = Duration(seconds=period_s + index * spacing_s).to_msg()
         self.publishers = [node.create_publisher(JointTrajectory, topic, _QOS)]
 
-    def send(self, command: Command, stamp: TimeMessage) -> None:
+    def send(self, command: Command, now_ns: int) -> None:
         ahead = self._controller.look_ahead(self._spacing_s, self._points) or [command]
         for point, future in zip(self._message.points, ahead, strict=False):
             point.positions = _doubles(future.positions[self._columns])

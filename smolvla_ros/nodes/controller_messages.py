@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rclpy.time import Time
 
 from smolvla_ros.execution.limits import JointLimits
 from smolvla_ros.execution.status import ClampCounter, State, Status
@@ -16,37 +15,35 @@ _MEAN_WARN_HZ, _MEAN_ERROR_HZ = 5.0, 10.0
 _DEVIATION_WARN_HZ, _DEVIATION_ERROR_HZ = 5.0, 10.0
 
 
-def execution_status(status: Status, missed_ticks: int, dry_run: bool) -> ExecutionStatus:
-    """The status message of a snapshot."""
+def fill_status(message: ExecutionStatus, status: Status, missed_ticks: int, dry_run: bool) -> None:
+    """Writes a snapshot into a message that is used again and again: making one costs as much as publishing it."""
     counters = status.counters
-    message = ExecutionStatus(
-        state=int(status.state),
-        reason=int(status.reason),
-        detail=status.detail,
-        dry_run=dry_run,
-        session=status.session,
-        sequence=status.sequence,
-        row=status.row,
-        remaining_rows=status.remaining_rows,
-        remaining_s=status.remaining_s,
-        action_age_s=status.action_age_s,
-        seam_jump=status.seam_jump,
-        idle_fraction=status.idle_fraction,
-        chunks_received=counters.chunks_received,
-        chunks_merged=counters.chunks_merged,
-        chunks_rejected=counters.chunks_rejected,
-        rows_received=status.rows_received,
-        rows_executed=status.rows_executed,
-        rows_discarded=status.rows_discarded,
-        rows_queued=status.rows_queued,
-        position_clamps=counters.position.ticks,
-        velocity_clamps=counters.velocity.ticks,
-        acceleration_clamps=counters.acceleration.ticks,
-        ticks=counters.ticks,
-        missed_ticks=missed_ticks,
-    )
-    message.header.stamp = Time(nanoseconds=status.now_ns).to_msg()
-    return message
+    stamp = message.header.stamp
+    stamp.sec, stamp.nanosec = divmod(status.now_ns, 1_000_000_000)
+    message.state = int(status.state)
+    message.reason = int(status.reason)
+    message.detail = status.detail
+    message.dry_run = dry_run
+    message.session = status.session
+    message.sequence = status.sequence
+    message.row = status.row
+    message.remaining_rows = status.remaining_rows
+    message.remaining_s = status.remaining_s
+    message.action_age_s = status.action_age_s
+    message.seam_jump = status.seam_jump
+    message.idle_fraction = status.idle_fraction
+    message.chunks_received = counters.chunks_received
+    message.chunks_merged = counters.chunks_merged
+    message.chunks_rejected = counters.chunks_rejected
+    message.rows_received = status.rows_received
+    message.rows_executed = status.rows_executed
+    message.rows_discarded = status.rows_discarded
+    message.rows_queued = status.rows_queued
+    message.position_clamps = counters.position.ticks
+    message.velocity_clamps = counters.velocity.ticks
+    message.acceleration_clamps = counters.acceleration.ticks
+    message.ticks = counters.ticks
+    message.missed_ticks = missed_ticks
 
 
 def diagnostics(

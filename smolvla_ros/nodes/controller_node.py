@@ -31,11 +31,11 @@ from smolvla_ros.msg import ActionChunk, ExecutionStatus
 from smolvla_ros.parameters import controller, robot
 from smolvla_ros.parameters.table import Value
 from smolvla_ros.robot import RobotConfig
-from smolvla_ros.robot.config import RobotConfigError, positions_by_name
+from smolvla_ros.robot.config import JointOrder, RobotConfigError
 
 from .command_output import CommandOutput, outputs_from
 from .control_thread import ControlThread, set_fifo, set_ordinary
-from .controller_messages import diagnostics, execution_status
+from .controller_messages import diagnostics, fill_status
 from .controller_settings import LATCHED, limits_from, robot_description, settings_from
 from .lifecycle import ManagedNode
 from .lifecycle import main as run_node
@@ -74,10 +74,12 @@ class ControllerNode(ManagedNode):
     def configure(self, values: dict[str, Value]) -> None:
         self._values = values
         self._joints = RobotConfig.from_parameters(values).joint_names
+        self._joint_order = JointOrder(self._joints)
         self._limits = limits_from(values, self._joints, robot_description(self, values))
         self._controller = Controller(settings_from(values, self._limits))
         self._outputs = outputs_from(self, values, self._joints, self._controller, self._limits.acceleration)
         self._status = self.create_publisher(ExecutionStatus, "execution_status", QoSProfile(depth=1))
+        self._status_message = ExecutionStatus()
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._instances = self.create_publisher(UInt64, "~/instance", LATCHED)
         self._instance = UInt64(data=secrets.randbits(64))
@@ -99,7 +101,7 @@ class ControllerNode(ManagedNode):
 
     def activate(self) -> None:
         values = self._values
-        self._controller.activate(self.get_clock().now().nanoseconds, time.monotonic_ns())
+        self._controller.activate(self._now_ns(), time.monotonic_ns())
         priority = int(values["fifo_priority"])
         if priority:
             # A thread that waits for the interpreter waits for its holder: that one must not be kept from running.
@@ -139,7 +141,7 @@ class ControllerNode(ManagedNode):
         self._controller.deactivate()
         self._instances.publish(_NO_INSTANCE)
         self._log_transitions()
-        self._status.publish(execution_status(self._controller.status(), 0, self._dry_run))
+        self._send_status(0)
         self._status.wait_for_all_acked(_LAST_WORD_TIMEOUT)
 
     def cleanup(self) -> None:
@@ -158,16 +160,19 @@ class ControllerNode(ManagedNode):
     # The control thread.
 
     def _tick(self, deadline_ns: int) -> None:
-        steady_ns = time.monotonic_ns()
-        now_ns = self.get_clock().now().nanoseconds
+        steady_ns, now_ns = time.monotonic_ns(), self._now_ns()
         if not self.get_clock().ros_time_is_active:
             now_ns -= steady_ns - deadline_ns  # the plan is sampled for the instant that was meant, without the jitter
         command = self._controller.step(now_ns, steady_ns)
         if command is None or self._dry_run:
             return
-        stamp = Time(nanoseconds=now_ns).to_msg()
         for output in self._outputs:
-            output.send(command, stamp)
+            output.send(command, now_ns)
+
+    def _now_ns(self) -> int:
+        """The ROS clock. Where it is the system's, rclpy's own way to it takes as long as publishing a command."""
+        clock = self.get_clock()
+        return clock.now().nanoseconds if clock.ros_time_is_active else time.time_ns()
 
     @property
     def _dry_run(self) -> bool:
@@ -176,7 +181,7 @@ class ControllerNode(ManagedNode):
     # Callbacks in the executor's thread: validate, hand over.
 
     def _on_chunk(self, message: ActionChunk) -> None:
-        now_ns, steady_ns = self.get_clock().now().nanoseconds, time.monotonic_ns()
+        now_ns, steady_ns = self._now_ns(), time.monotonic_ns()
         try:
             chunk = self._checked(message)
             self._controller.receive_chunk(chunk, now_ns, steady_ns)
@@ -212,19 +217,21 @@ class ControllerNode(ManagedNode):
             self.get_logger().warning(f"chunk {sequence} refused ({error.reason}): {error}")
 
     def _on_joint_state(self, message: JointState) -> None:
+        now_ns = self._now_ns()
         try:
-            positions = positions_by_name(self._joints, message.name, message.position)
-            self._check_age(message)
+            positions = self._joint_order.take(message.name, message.position)
+            self._check_age(message, now_ns)
         except RobotConfigError as error:
             self._controller.reject_joint_state()
             self.get_logger().warning(f"joint state refused: {error}", throttle_duration_sec=5.0)
             return
-        self._controller.receive_joint_positions(positions, self.get_clock().now().nanoseconds, time.monotonic_ns())
+        self._controller.receive_joint_positions(positions, now_ns, time.monotonic_ns())
 
-    def _check_age(self, message: JointState) -> None:
+    def _check_age(self, message: JointState, now_ns: int) -> None:
         """A zero stamp is taken for the time of reception, as many drivers leave it empty."""
-        stamp_ns = Time.from_msg(message.header.stamp).nanoseconds
-        age_s = (self.get_clock().now().nanoseconds - stamp_ns) * 1e-9
+        stamp = message.header.stamp
+        stamp_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
+        age_s = (now_ns - stamp_ns) * 1e-9
         oldest_s, newest_s = float(self._values["state_timeout_s"]), -float(self._values["future_tolerance_s"])
         if stamp_ns and not newest_s <= age_s <= oldest_s:
             raise RobotConfigError(
@@ -250,9 +257,12 @@ class ControllerNode(ManagedNode):
     # Timers.
 
     def _publish_status(self) -> None:
-        missed = self._thread.missed if self._thread else 0
-        self._status.publish(execution_status(self._controller.status(), missed, self._dry_run))
+        self._send_status(self._thread.missed if self._thread else 0)
         self._log_transitions()
+
+    def _send_status(self, missed_ticks: int) -> None:
+        fill_status(self._status_message, self._controller.status(), missed_ticks, self._dry_run)
+        self._status.publish(self._status_message)
 
     def _supervise(self) -> None:
         self._instances.publish(self._instance)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .config import positions_by_name
+from .config import JointOrder
 from .images import check_image
 
 
@@ -74,7 +74,7 @@ class ObservationBuffer:
     """The newest image of every camera and the newest joint state; any thread may call any method."""
 
     def __init__(self, cameras: Sequence[str], joints: Sequence[str], freshness: Freshness):
-        self._joints = tuple(joints)
+        self._joints = JointOrder(joints)
         self._freshness = freshness
         self._lock = threading.Lock()
         self._cameras = {name: _Camera() for name in cameras}
@@ -108,9 +108,9 @@ class ObservationBuffer:
         Raises:
             RobotConfigError, ObservationError: it cannot be used; what was cached before stays.
         """
-        values = positions_by_name(self._joints, message.name, message.position)
         stamp_ns = self._checked_stamp(message, now_ns)
         with self._lock:
+            values = self._joints.take(message.name, message.position)
             if self._positions is None or stamp_ns >= self._positions_stamp_ns:
                 self._positions, self._positions_stamp_ns = values, stamp_ns
 

@@ -57,7 +57,7 @@ def run(ticks=150, **changes):
         if command is not None:
             commands.append(command)
             for output in outputs:
-                output.send(command, Time(nanoseconds=now_ns).to_msg())
+                output.send(command, now_ns)
     return [output.publishers[0] for output in outputs], commands
 
 
@@ -194,7 +194,7 @@ def test_the_real_publishers_take_the_messages(ros_domain):
         )
         from smolvla_ros.execution.commander import Command
 
-        output.send(Command(np.zeros(3), np.zeros(3)), Time(nanoseconds=1).to_msg())
+        output.send(Command(np.zeros(3), np.zeros(3)), 1)
         node.destroy_publisher(output.publishers[0])
     node.destroy_node()
     rclpy.shutdown()

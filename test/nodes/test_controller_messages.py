@@ -13,7 +13,7 @@ from smolvla_ros.execution.limits import JointLimits
 from smolvla_ros.execution.settings import Settings
 from smolvla_ros.msg import ExecutionStatus
 from smolvla_ros.nodes.control_thread import Periodicity
-from smolvla_ros.nodes.controller_messages import diagnostics, execution_status
+from smolvla_ros.nodes.controller_messages import diagnostics, fill_status
 from smolvla_ros.nodes.controller_settings import limits_from, settings_from
 from smolvla_ros.parameters import ParameterError, check_values, controller
 
@@ -43,7 +43,8 @@ def test_states_and_reasons_have_the_numbers_of_the_message():
 
 
 def test_the_status_message_says_what_is_executed(following):
-    message = execution_status(following.status(), missed_ticks=4, dry_run=True)
+    message = ExecutionStatus()
+    fill_status(message, following.status(), missed_ticks=4, dry_run=True)
     assert (message.state, message.reason, message.detail) == (ExecutionStatus.FOLLOWING, ExecutionStatus.NONE, "")
     assert (message.session, message.sequence, message.row, message.remaining_rows) == (7, 3, 0, 9)
     assert message.remaining_s == pytest.approx(0.39)
