@@ -23,7 +23,7 @@ from smolvla_ros.execution.continuation import Continuation, SentChunks
 from smolvla_ros.execution.controller import Controller
 from smolvla_ros.execution.requests import ExecutionView, Requester, RequestPolicy
 from smolvla_ros.execution.settings import Settings
-from smolvla_ros.execution.status import State
+from smolvla_ros.execution.status import State, Status
 
 from .expert import STEP_S
 from .world import JOINTS, World
@@ -123,6 +123,10 @@ class VirtualArm:
         self._under_way: _UnderWay | None = None
         self._observation_ticks = [-1]  # by sequence number
         self._tick = 0
+
+    def status(self) -> Status:
+        """The controller's, at the last control step."""
+        return self._controller.status()
 
     def step(self, instruction: Instruction) -> Tick:
         """One action period under this instruction."""

@@ -1,0 +1,134 @@
+"""Recorded messages: CDR bytes, made into objects with the attributes of rclpy's messages when somebody asks.
+
+Types come from the Jazzy definitions of rosbags, our own from the installed package, and any other from the definition
+in the bag, if it has one.
+"""
+
+from __future__ import annotations
+
+import functools
+import keyword
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from rosbags.serde import SerdeError
+from rosbags.typesys import Stores, TypesysError, get_types_from_idl, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
+
+from smolvla_ros.bringup.environment import PACKAGE, share_folder
+
+from .errors import BagError
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic of a bag: its full name, its type ('sensor_msgs/msg/Image') and how many messages it has."""
+
+    name: str
+    type: str
+    messages: int
+
+
+@dataclass(frozen=True)
+class Definition:
+    """The definition of a message type as a bag holds it; `encoding` is 'ros2msg' or 'ros2idl'."""
+
+    encoding: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A message of a bag: `data` is CDR as rclpy's serialize_message makes it, `log_ns` when it was received."""
+
+    topic: str
+    type: str
+    log_ns: int
+    data: bytes = field(repr=False)
+    types: MessageTypes = field(repr=False, compare=False)
+
+    @functools.cached_property
+    def message(self) -> Any:
+        """The message, with the attributes that rclpy's has; sequences of numbers are numpy arrays.
+
+        Raises:
+            BagError: the bytes are no message of this type, or nobody knows the type.
+        """
+        try:
+            return self.types.deserialise(self.type, self.data)
+        except BagError as error:
+            raise BagError(f"{self.topic} at {time_text(self.log_ns)}: {error}") from error
+
+
+class MessageTypes:
+    """The message types of one bag.
+
+    Args:
+        definitions: those in the bag, by type.
+    """
+
+    def __init__(self, definitions: dict[str, Definition]):
+        self.definitions = definitions
+        self.store = get_typestore(Stores.ROS2_JAZZY)
+        for name, text in _own_definitions().items():
+            self.store.register(get_types_from_msg(text, name))
+
+    def deserialise(self, type_name: str, data: bytes) -> Any:
+        """CDR -> message.
+
+        Raises:
+            BagError: the bytes are no message of this type, or nobody knows the type.
+        """
+        self._learn(type_name)
+        try:
+            return self.store.deserialize_cdr(data, type_name)
+        except SerdeError as error:
+            raise BagError(f"the {len(data)} bytes are no {type_name} ({error})") from error
+
+    def serialise(self, message: Any) -> bytes:
+        """Message of rosbags -> CDR."""
+        return bytes(self.store.serialize_cdr(message, message.__msgtype__))
+
+    def _learn(self, type_name: str) -> None:
+        if type_name in self.store.types:
+            return
+        _add(self.store, type_name, self.definitions.get(type_name))
+
+
+def time_text(time_ns: int) -> str:
+    """A log time for people: UTC to the millisecond, and in seconds as `ros2 bag` shows it."""
+    seconds, nanoseconds = divmod(time_ns, 10**9)
+    try:
+        date = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (OverflowError, ValueError, OSError):  # a year that there is no date for
+        return f"{seconds}.{nanoseconds:09d} s"
+    return f"{date}.{nanoseconds // 10**6:03d} UTC ({seconds}.{nanoseconds:09d} s)"
+
+
+@functools.cache
+def _own_definitions() -> dict[str, str]:
+    files = sorted((share_folder() / "msg").glob("*.msg"))
+    return {f"{PACKAGE}/msg/{file.stem}": file.read_text(encoding="utf-8") for file in files}
+
+
+def _add(store: Typestore, type_name: str, definition: Definition | None) -> None:
+    """Teaches the store a type out of the bag.
+
+    rosbags makes Python code of a definition and runs it, so every name in it must be a plain identifier.
+    """
+    if definition is None:
+        raise BagError(f"the type {type_name} is not known here and the bag does not define it")
+    parse = get_types_from_idl if definition.encoding == "ros2idl" else get_types_from_msg
+    try:
+        types = parse(definition.text) if definition.encoding == "ros2idl" else parse(definition.text, type_name)
+    except TypesysError as error:
+        raise BagError(f"the bag's definition of {type_name} cannot be understood ({error})") from error
+    for name, (constants, fields) in types.items():
+        words = [*name.split("/"), *(constant[0] for constant in constants), *(entry[0] for entry in fields)]
+        if not all(word.isidentifier() and not keyword.iskeyword(word) for word in words):
+            raise BagError(f"the bag's definition of {type_name} holds names that are none")
+    try:
+        store.register({name: value for name, value in types.items() if name not in store.types})
+    except TypesysError as error:
+        raise BagError(f"the bag's definition of {type_name} cannot be used ({error})") from error
