@@ -1,6 +1,6 @@
 """What a replay found: frozen values that the report, the JSON file and the rows are made of.
 
-Times are nanoseconds of the bag's clock, positions rad or m in the robot's order of joints. NaN: there is no such value.
+Times are in ns on the bag's clock, positions in rad or m in the robot's order of joints. NaN: there is no such value.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Times = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Finding:
-    """Something to know about the bag: `name` such as 'swapped_joints', one or two sentences with figures and remedy."""
+    """Something to know about the bag: `name` such as 'swapped_joints'; one or two sentences, figures and remedy."""
 
     name: str
     severity: Literal["error", "warning", "note"]
@@ -37,7 +37,7 @@ class StreamHealth:
     Attributes:
         name: what they are to the policy, as in `diagnosis.facts`: 'camera front', 'joint states', 'instruction', ...
         messages: of the topic in the time that was replayed.
-        refused, refusal: how many of them the live node would not have taken (or nobody can read), and the first reason.
+        refused, refusal: how many of them the live node would not have taken or nobody can read; the first reason.
         rate_hz, p95_gap_s, max_gap_s: of the log times.
         first_ns, last_ns: log times; 0 without a message.
         stamp_lag_p50_s: median of log time - header stamp, zero stamps left out; NaN for types without a header.
@@ -167,6 +167,7 @@ class Seams:
 
     Attributes:
         switches: changes from a chunk that was being executed to the next.
+        expired: chunks that came when all of their instants had passed.
         jump: largest joint jump at each of them [rad or m].
         jump_ratio: the same in median steps within a chunk.
         overlap: disagreement of the two chunks where both have rows [rad or m].
@@ -176,6 +177,7 @@ class Seams:
     """
 
     switches: int
+    expired: int
     jump: Spread
     jump_ratio: Spread
     overlap: Spread
@@ -188,7 +190,7 @@ class Seams:
 class Trace:
     """Everything over the time of the replay, one row per instant of the grid: [instants] and [instants, joints].
 
-    `commanded` is the virtual execution of the replayed chunks (NaN while there is none), `chunk` the index of the chunk
+    `commanded` is the virtual execution of the replayed chunks (NaN while there is none), `chunk` the index of the one
     behind it (-1: none), `reference` what the errors are measured against, `measured` the joint states.
     """
 
@@ -217,7 +219,7 @@ class Replay:
         seams, trace: the virtual execution.
         stage_s: seconds of each stage of an inference on this machine; nothing of it goes into replay.json.
         action_std: [joints] in rad or m; NaN where the checkpoint does not tell.
-        statistics: feature ('observation.state', 'action') -> statistic ('mean', 'q01', ...) -> [joints], checkpoint units.
+        statistics: feature ('observation.state', 'action') -> 'mean', 'q01', ... -> [joints] in checkpoint units.
         defects: what is damaged about the bag, or missing of this replay; empty if it is complete.
         facts: what the bag shows beside the answers.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from smolvla_ros.bringup.options import ArmOptions, BringUpError
@@ -28,8 +28,10 @@ def read_robot(robot: str) -> RobotConfig:
         raise BringUpError(f"robot config '{robot}': {error}") from error
 
 
-def read_values(robot: str, node: str, table: Sequence[Parameter]) -> dict[str, Value]:
-    """The values of `table` that `node` would get from this robot config.
+def read_values(
+    robot: str, node: str, table: Sequence[Parameter], overrides: Mapping[str, Value] | None = None
+) -> dict[str, Value]:
+    """The values of `table` that `node` would get from this robot config, or from `overrides` where they are there.
 
     Raises:
         BringUpError: there is no such file, or a value cannot be used.
@@ -38,6 +40,6 @@ def read_values(robot: str, node: str, table: Sequence[Parameter]) -> dict[str, 
     from smolvla_ros.parameters.files import read_parameters
 
     try:
-        return read_parameters(ArmOptions(robot=robot).robot_file, node, table)
+        return read_parameters(ArmOptions(robot=robot).robot_file, node, table, overrides)
     except ParameterError as error:
         raise BringUpError(str(error)) from error

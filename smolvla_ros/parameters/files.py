@@ -12,7 +12,9 @@ import yaml
 from .table import TEMPLATES, Parameter, ParameterError, Value, check_values
 
 
-def read_parameters(file: Path, node: str, table: Sequence[Parameter]) -> dict[str, Value]:
+def read_parameters(
+    file: Path, node: str, table: Sequence[Parameter], overrides: Mapping[str, Value] | None = None
+) -> dict[str, Value]:
     """The complete, checked values of `table` that rcl would give to a node from this file.
 
     Sections follow one another as in rcl: each that matches the node's full name ('/**', '/**/policy_node', ...) adds
@@ -22,6 +24,7 @@ def read_parameters(file: Path, node: str, table: Sequence[Parameter]) -> dict[s
         file: YAML, `section: {ros__parameters: {...}}`.
         node: full name of the node, such as '/policy_node' or '/left/policy_node'.
         table: the node's parameters.
+        overrides: values that count instead of those in the file.
 
     Raises:
         ParameterError: the file is no such file, or a value cannot be used; the text names the file.
@@ -40,7 +43,7 @@ def read_parameters(file: Path, node: str, table: Sequence[Parameter]) -> dict[s
             own = name.rpartition("/")[2] not in ("*", "**")
             values |= {key: value for key, value in section.items() if own or _is_known(key, table)}
     try:
-        return check_values(table, values)
+        return check_values(table, values | dict(overrides or {}))
     except ParameterError as error:
         raise ParameterError([f"{file}: {problem}" for problem in error.problems]) from None
 
