@@ -16,7 +16,7 @@ from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, TypesysError, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from smolvla_ros.bringup.environment import PACKAGE, share_folder
+from smolvla_ros.bringup.environment import PACKAGE, find_ros_in_virtual_environment, share_folder
 
 from .errors import BagError
 
@@ -108,6 +108,7 @@ def time_text(time_ns: int) -> str:
 
 @functools.cache
 def _own_definitions() -> dict[str, str]:
+    find_ros_in_virtual_environment()
     files = sorted((share_folder() / "msg").glob("*.msg"))
     return {f"{PACKAGE}/msg/{file.stem}": file.read_text(encoding="utf-8") for file in files}
 

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from smolvla_ros.bags.errors import BagError
 from smolvla_ros.bringup.environment import find_ros_in_virtual_environment
 from smolvla_ros.bringup.options import BringUpError
 
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     find_ros_in_virtual_environment()
     try:
         return COMMANDS[parsed.command].run(parsed)
-    except BringUpError as error:
+    except (BagError, BringUpError) as error:
         print(f"smolvla-ros {parsed.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
