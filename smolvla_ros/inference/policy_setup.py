@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from smolvla_ros.execution.continuation import Continuation
@@ -52,6 +54,15 @@ def load_policy(values: Mapping[str, Value], robot: RobotConfig, warn: Callable[
         raise ParameterError(problems)
     loaded.warm_up()
     return loaded
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    """What tells a checkpoint from every other: the SHA-256 of each of its files that acts on the actions."""
+    hashes = {}
+    for file in sorted((*folder.glob("*.json"), *folder.glob("*.safetensors"))):
+        with file.open("rb") as content:
+            hashes[file.name] = hashlib.file_digest(content, "sha256").hexdigest()
+    return hashes
 
 
 def chunk_rows(values: Mapping[str, Value], policy: Any) -> int:

@@ -102,6 +102,11 @@ class SmolVLAPolicy:
         return tuple(sources.get(name, name) for name in self._plan.cameras)
 
     @property
+    def folder(self) -> Path:
+        """Where the checkpoint lies; for a hub id that is a folder of the cache, named by the commit."""
+        return self._plan.location.folder
+
+    @property
     def state_dim(self) -> int:
         return self.config.state_dim
 

@@ -7,6 +7,7 @@ is deactivated first (the safety action), and a second Ctrl-C during the teardow
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 import traceback
@@ -19,6 +20,7 @@ from lifecycle_msgs.srv import ChangeState
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
+from std_msgs.msg import String
 
 from smolvla_ros.parameters import Parameter, ParameterError
 from smolvla_ros.parameters import robot as robot_parameters
@@ -26,6 +28,7 @@ from smolvla_ros.parameters.table import Value
 from smolvla_ros.robot import RobotConfigError
 
 from .parameters import NodeParameters
+from .qos import LATCHED
 
 _SPIN_PERIOD_S = 0.1
 
@@ -40,6 +43,8 @@ class ManagedNode(LifecycleNode):
     Subclasses set `TABLE` and override `configure`, `activate`, `deactivate` and `cleanup`. Those raise one of
     `USER_ERRORS` for what the user can mend: it is logged as one line and the transition fails. Any other exception is
     a bug: it is logged with its traceback and the node returns to unconfigured. They run in the executor's thread.
+
+    What a node runs with is told as JSON on the latched topic `~/description`, so that a bag explains itself.
     """
 
     TABLE: ClassVar[Sequence[Parameter]] = ()
@@ -48,12 +53,13 @@ class ManagedNode(LifecycleNode):
     def __init__(self, name: str, **kwargs: Any):
         super().__init__(name, **kwargs)
         self._refuse_impossible_transitions()
+        self._descriptions = self.create_publisher(String, "~/description", LATCHED)
         self.parameters = NodeParameters(
             self,
             (AUTOSTART, *self.TABLE),
             tolerated=robot_parameters.PARAMETERS,
             is_configured=lambda: self.state_label in ("inactive", "active"),
-            on_change=self.parameters_changed,
+            on_change=self._on_parameters_changed,
         )
 
     # What a subclass fills in.
@@ -72,6 +78,22 @@ class ManagedNode(LifecycleNode):
 
     def parameters_changed(self, names: set[str]) -> None:
         """Live parameters were changed to values that the table allows."""
+
+    def description(self) -> dict[str, Any]:
+        """What `~/description` tells beside the node's name and parameters; asked while the node is configured."""
+        return {}
+
+    def describe(self) -> None:
+        """Publishes `~/description` anew."""
+        values = self.parameters.checked_values()
+        del values[AUTOSTART.name]  # how it was started, not what it does
+        facts = {
+            "node": self.get_fully_qualified_name(),
+            "use_sim_time": self.get_parameter("use_sim_time").value,
+            "parameters": values,
+            **self.description(),
+        }
+        self._descriptions.publish(String(data=json.dumps(facts)))
 
     # Lifecycle.
 
@@ -98,10 +120,15 @@ class ManagedNode(LifecycleNode):
         result = self._attempt("configure", lambda: self.configure(self.parameters.checked_values()))
         if result != TransitionCallbackReturn.SUCCESS:
             self._attempt("clean up", self.cleanup)
+            return result
+        self.describe()
         return result
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return self._attempt("activate", self.activate)
+        result = self._attempt("activate", self.activate)
+        if result == TransitionCallbackReturn.SUCCESS:
+            self.describe()
+        return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         return self._attempt("deactivate", self.deactivate)
@@ -129,6 +156,10 @@ class ManagedNode(LifecycleNode):
             self.get_logger().fatal(f"bug while trying to {what}:\n{traceback.format_exc()}")
             return TransitionCallbackReturn.ERROR
         return TransitionCallbackReturn.SUCCESS
+
+    def _on_parameters_changed(self, names: set[str]) -> None:
+        self.parameters_changed(names)
+        self.describe()
 
     def _refuse_impossible_transitions(self) -> None:
         """Makes a transition that the present state does not have a refusal; in rclpy 7 it ends the process."""

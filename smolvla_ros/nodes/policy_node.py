@@ -1,7 +1,8 @@
 """The policy node: cameras, joint states and an instruction in, action chunks out.
 
 Threads: the executor's thread runs every callback here, validates and caches; the inference thread runs the network and
-publishes (`smolvla_ros.inference.loop`). Publishing is thread-safe in rclpy. Torch is imported at configure, so that a
+publishes (`smolvla_ros.inference.loop`); a thread of its own hashes the checkpoint's files, which takes seconds for
+large ones, while the node already works. Publishing is thread-safe in rclpy. Torch is imported at configure, so that a
 signal during the seconds it takes ends the process cleanly.
 """
 
@@ -9,12 +10,13 @@ from __future__ import annotations
 
 import functools
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.clock import ClockChange, JumpHandle, JumpThreshold, TimeJump
+from rclpy.clock import Clock, ClockChange, ClockType, JumpHandle, JumpThreshold, TimeJump
 from rclpy.duration import Duration
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
@@ -32,10 +34,12 @@ from smolvla_ros.robot.observation import ObservationBuffer
 from .lifecycle import ManagedNode
 from .lifecycle import main as run_node
 from .policy_diagnostics import diagnostics
+from .qos import LATCHED
 
 _STATUS_TIMEOUT_S = 1.0
 _STOP_TIMEOUT_S = 1.5
-_LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+_HASH_PERIOD_S = 0.2
+_STEADY = Clock(clock_type=ClockType.STEADY_TIME)  # a paused simulation must not silence the node
 
 
 class PolicyNode(ManagedNode):
@@ -49,6 +53,8 @@ class PolicyNode(ManagedNode):
         self._active_timers: list[Any] = []
         self._loop: InferenceLoop | None = None
         self._jump_handle: JumpHandle | None = None
+        self._session = 0
+        self._hash_timer: Any = None
 
     # Lifecycle, in the executor's thread.
 
@@ -64,7 +70,7 @@ class PolicyNode(ManagedNode):
         subscribe = self.create_subscription
         self._inputs = [
             subscribe(JointState, "joint_states", self._on_joint_state, qos_profile_sensor_data),
-            subscribe(String, "instruction", self._on_instruction, _LATCHED),
+            subscribe(String, "instruction", self._on_instruction, LATCHED),
             subscribe(ExecutionStatus, "execution_status", self._on_status, QoSProfile(depth=1)),
             *(self._subscribe_camera(camera) for camera in self._robot.cameras),
         ]
@@ -72,6 +78,10 @@ class PolicyNode(ManagedNode):
         if self._instruction_text:
             self._check_instruction(self._instruction_text)
         self._report_checkpoint()
+        hashing = ThreadPoolExecutor(1, "hashing")
+        self._hashes = hashing.submit(policy_setup.file_hashes, self._policy.folder)
+        hashing.shutdown(wait=False)
+        self._hash_timer = self.create_timer(_HASH_PERIOD_S, self._on_hashes, clock=_STEADY)
 
     def activate(self) -> None:
         self._session = time.time_ns()
@@ -89,8 +99,8 @@ class PolicyNode(ManagedNode):
         threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
         self._jump_handle = self.get_clock().create_jump_callback(threshold, post_callback=self._on_clock_jump)
         self._active_timers = [
-            self.create_timer(1.0, self._publish_diagnostics),
-            self.create_timer(_STATUS_TIMEOUT_S / 4, self._watch_controller),
+            self.create_timer(1.0, self._publish_diagnostics, clock=_STEADY),
+            self.create_timer(_STATUS_TIMEOUT_S / 4, self._watch_controller, clock=_STEADY),
         ]
         self._loop.start()
 
@@ -106,6 +116,9 @@ class PolicyNode(ManagedNode):
         self._loop = None
 
     def cleanup(self) -> None:
+        if self._hash_timer is not None:
+            self.destroy_timer(self._hash_timer)
+            self._hash_timer = None
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
         self._inputs = []
@@ -119,6 +132,10 @@ class PolicyNode(ManagedNode):
         self._values.update({name: self.get_parameter(name).value for name in names})
         if self._loop is not None:
             self._loop.set_requests(policy_setup.request_policy(self._values))
+
+    def description(self) -> dict[str, Any]:
+        hashes = self._hashes.result() if self._hashes.done() else {}
+        return {"checkpoint": {"folder": str(self._policy.folder), "sha256": hashes}, "session": self._session}
 
     # What configure is made of.
 
@@ -203,6 +220,12 @@ class PolicyNode(ManagedNode):
         change = "changed its source" if jump.clock_change != ClockChange.ROS_TIME_NO_CHANGE else "went backwards"
         self.get_logger().warning(f"the clock {change}: everything measured before is dropped")
         self._loop.forget()
+
+    def _on_hashes(self) -> None:
+        if self._hashes.done():
+            self.destroy_timer(self._hash_timer)
+            self._hash_timer = None
+            self.describe()
 
     def _notify(self) -> None:
         if self._loop is not None:

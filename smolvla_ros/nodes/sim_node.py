@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.duration import Duration
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from rclpy.time import Time
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
@@ -34,9 +34,9 @@ from smolvla_ros.sim.pacing import Pace, PeriodicThread
 
 from .lifecycle import ManagedNode
 from .lifecycle import main as run_node
+from .qos import LATCHED
 from .sim_messages import diagnostics, image_message
 
-_LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _PHYSICS_PERIOD_S = 0.005
 
 
@@ -114,8 +114,8 @@ class SimNode(ManagedNode):
             name: self.create_publisher(Image, f"{name}/image_raw", qos_profile_sensor_data)
             for name in (*CAMERAS, VIEWER)
         }
-        self._success = self.create_publisher(Bool, "task_success", _LATCHED)
-        self._touched = self.create_publisher(String, "touched", _LATCHED)
+        self._success = self.create_publisher(Bool, "task_success", LATCHED)
+        self._touched = self.create_publisher(String, "touched", LATCHED)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         publishers = [self._joint_states, *self._images.values(), self._success, self._touched, self._diagnostics]
         self._clock_topic = None

@@ -36,3 +36,16 @@ def test_the_horizon_is_all_that_is_left_unless_it_is_given(horizon, expected):
 @pytest.mark.parametrize("rule, needed", [("threshold", True), ("continuous", False)])
 def test_only_the_continuous_rule_does_without_a_controller(rule, needed):
     assert policy_setup.loop_settings(values(request_rule=rule), session=1).needs_status == needed
+
+
+def test_a_checkpoint_is_told_from_every_other_by_all_files_that_act_on_its_actions(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    (tmp_path / "README.md").write_text("says nothing")
+    before = policy_setup.file_hashes(tmp_path)
+    assert before["config.json"] == "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
+    assert sorted(before) == ["config.json", "model.safetensors"]
+    (tmp_path / "model.safetensors").write_bytes(b"other weights")
+    after = policy_setup.file_hashes(tmp_path)
+    assert after["model.safetensors"] != before["model.safetensors"]
+    assert after["config.json"] == before["config.json"]

@@ -1,13 +1,18 @@
 """Parameters and lifecycle of every node, in this process: what is refused, what may change while running."""
 
+import json
+
 import pytest
 import rclpy
 from lifecycle_msgs.srv import ChangeState
 from rclpy.context import Context
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter as RosParameter
+from rclpy.wait_for_message import wait_for_message
+from std_msgs.msg import String
 
 from smolvla_ros.nodes.lifecycle import ManagedNode
+from smolvla_ros.nodes.qos import LATCHED
 from smolvla_ros.parameters import Parameter, robot
 
 
@@ -136,6 +141,21 @@ def test_several_changes_at_once_are_refused_together_if_one_is_bad(make_node):
     changes = [RosParameter("rate_hz", value=20.0), RosParameter("mode", value="b")]
     assert not node.set_parameters_atomically(changes).successful
     assert node.get_parameter("rate_hz").value == 30.0
+
+
+def test_a_node_tells_what_it_runs_with_to_whoever_comes_later(make_node):
+    node = make_node()
+    node.bring_up()
+    node.set_parameters([RosParameter("rate_hz", value=20.0)])
+    listener = rclpy.create_node("listener", context=node.context)
+    received, message = wait_for_message(String, listener, "/example/description", qos_profile=LATCHED, time_to_wait=10)
+    listener.destroy_node()
+    assert received
+    assert json.loads(message.data) == {
+        "node": "/example",
+        "use_sim_time": False,
+        "parameters": {"rate_hz": 20.0, "joints": ["a"], "joint.a.gain": 1.0, "mode": "a"},
+    }
 
 
 def test_descriptors_tell_unit_and_range(make_node):
