@@ -24,10 +24,10 @@ COMMAND_TYPES = {
     "position_array": "std_msgs/msg/Float64MultiArray",
     "joint_state": JOINT_STATE_TYPE,
 }
-_STRING_TYPE = "std_msgs/msg/String"
-_CHUNK_TYPE = "smolvla_ros/msg/ActionChunk"
-_STATUS_TYPE = "smolvla_ros/msg/ExecutionStatus"
-_DESCRIBED_NODES = ("policy_node", "controller_node", "sim_node")
+STRING_TYPE = "std_msgs/msg/String"
+CHUNK_TYPE = "smolvla_ros/msg/ActionChunk"
+STATUS_TYPE = "smolvla_ros/msg/ExecutionStatus"
+DESCRIBED_NODES = ("policy_node", "controller_node", "sim_node")
 
 
 @dataclass(frozen=True)
@@ -124,10 +124,10 @@ def find_streams(
     return Streams(
         cameras=cameras,
         joint_states=joint_states,
-        instruction=_typed(bag, names.resolve("instruction"), _STRING_TYPE),
+        instruction=_typed(bag, names.resolve("instruction"), STRING_TYPE),
         commands=_command(bag, robot, values, names),
-        chunks=_typed(bag, names.resolve("action_chunk"), _CHUNK_TYPE),
-        status=_typed(bag, names.resolve("execution_status"), _STATUS_TYPE),
+        chunks=_typed(bag, names.resolve("action_chunk"), CHUNK_TYPE),
+        status=_typed(bag, names.resolve("execution_status"), STATUS_TYPE),
         descriptions=_descriptions(bag, names),
     )
 
@@ -205,7 +205,7 @@ def _command(bag: Bag, robot: RobotConfig, values: Mapping[str, Value], names: N
 
 
 def _descriptions(bag: Bag, names: Names) -> dict[str, str]:
-    found = {node: _typed(bag, names.resolve(f"{node}/description"), _STRING_TYPE) for node in _DESCRIBED_NODES}
+    found = {node: _typed(bag, names.resolve(f"{node}/description"), STRING_TYPE) for node in DESCRIBED_NODES}
     return {node: topic for node, topic in found.items() if topic}
 
 
