@@ -1,0 +1,160 @@
+"""Recorded messages to where the live node's callbacks put them, and to everybody else who wants to know of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from smolvla_ros.robot import RobotConfig
+from smolvla_ros.robot.config import JointOrder
+from smolvla_ros.robot.observation import ObservationBuffer
+
+from .diagnosis.facts import COMMANDS, INSTRUCTION, JOINT_STATES, Facts, camera_stream
+from .errors import BagError
+from .health import StreamRecord
+from .messages import Recorded
+from .reader import Bag
+from .result import StreamHealth
+from .streams import Streams
+from .tracks import CommandTrack, state_track
+
+CHUNKS, STATUS = "chunks", "status"
+
+
+class Ingest:
+    """Takes the messages of a bag in the order of their log times, which stand for the times of reception.
+
+    Args:
+        bag, streams: where what is.
+        robot: cameras and joints.
+        buffer: the live node's.
+        check_instruction: raises a ValueError for a text that the policy cannot read.
+        instruct: takes every instruction that it can, and when it came.
+        start_ns, end_ns: the time that is replayed.
+    """
+
+    def __init__(
+        self,
+        bag: Bag,
+        streams: Streams,
+        robot: RobotConfig,
+        buffer: ObservationBuffer,
+        check_instruction: Callable[[str], None],
+        instruct: Callable[[str, int], None],
+        start_ns: int,
+        end_ns: int,
+    ):
+        self._buffer = buffer
+        self._check_instruction = check_instruction
+        self._instruct = instruct
+        self._cameras = {topic: camera for camera, topic in streams.cameras.items()}
+        self.state = state_track(len(robot.joints))
+        self._joint_order = JointOrder(robot.joint_names)
+        self.commands = CommandTrack(streams.commands, robot) if streams.commands else None
+        names = {topic: camera_stream(camera) for topic, camera in self._cameras.items()}
+        names[streams.joint_states] = JOINT_STATES
+        names |= dict.fromkeys(streams.commands.topics if streams.commands else (), COMMANDS)
+        others = {INSTRUCTION: streams.instruction, CHUNKS: streams.chunks, STATUS: streams.status}
+        names |= {topic: name for name, topic in others.items() if topic}
+        self._records = {topic: StreamRecord(name, topic, bag.topics[topic].type) for topic, name in names.items()}
+        self.facts = Facts({name: topic for topic, name in reversed(names.items())}, robot, start_ns, end_ns)
+        self._takers: dict[str, Callable[[Recorded], None]] = {
+            JOINT_STATES: self._take_joint_state, COMMANDS: self._take_command, INSTRUCTION: self._take_instruction,
+            CHUNKS: self._take_other, STATUS: self._take_other,
+        }  # fmt: skip
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """All that are to be read."""
+        return tuple(self._records)
+
+    def put(self, recorded: Recorded) -> None:
+        """Takes the next message."""
+        self._takers.get(self._records[recorded.topic].name, self._take_image)(recorded)
+
+    def health(self) -> tuple[StreamHealth, ...]:
+        """Of every stream, in the order of display."""
+        return tuple(record.health() for record in self._records.values())
+
+    def _take_image(self, recorded: Recorded) -> None:
+        camera = self._cameras[recorded.topic]
+        message, refusal = _message(recorded)
+        if message is None:
+            self._unreadable(recorded, refusal)
+            return
+        try:
+            self._buffer.put_image(camera, message, recorded.log_ns)
+        except ValueError as error:
+            refusal = str(error)
+        self._count(recorded, stamp_ns_of(message), refusal)
+        self.facts.image(camera, message, recorded.log_ns, refusal)
+
+    def _take_joint_state(self, recorded: Recorded) -> None:
+        message, refusal = _message(recorded)
+        if message is None:
+            self._unreadable(recorded, refusal)
+            return
+        try:
+            self._buffer.put_joint_state(message, recorded.log_ns)
+        except ValueError as error:
+            refusal = str(error)
+        stamp_ns = stamp_ns_of(message)
+        self._count(recorded, stamp_ns, refusal)
+        self.facts.joint_state(message, recorded.log_ns, refusal)
+        try:  # a stamp that the node refuses does not make the positions wrong
+            positions = self._joint_order.take(message.name, message.position)
+        except ValueError:
+            return
+        self.state.add(stamp_ns or recorded.log_ns, positions)
+
+    def _take_command(self, recorded: Recorded) -> None:
+        assert self.commands is not None, "without commands no topic leads here"
+        try:
+            due_ns, positions = self.commands.add(recorded)
+        except BagError as error:
+            self._unreadable(recorded, str(error))
+            return
+        header = getattr(recorded.message, "header", None)
+        stamp_ns = stamp_ns_of(recorded.message) if header else None
+        self._count(recorded, stamp_ns)
+        self.facts.command(positions, due_ns if stamp_ns else 0, recorded.log_ns)
+
+    def _take_instruction(self, recorded: Recorded) -> None:
+        message, refusal = _message(recorded)
+        text = "" if message is None else message.data.strip()
+        if text:
+            try:
+                self._check_instruction(text)
+            except ValueError as error:
+                refusal = str(error)
+        self._count(recorded, None, refusal)
+        if refusal:
+            self.facts.seen(INSTRUCTION, recorded.log_ns, refusal)
+            return
+        self.facts.instruction(text, recorded.log_ns)
+        self._instruct(text, recorded.log_ns)
+
+    def _take_other(self, recorded: Recorded) -> None:
+        message, refusal = _message(recorded)
+        self._count(recorded, None if message is None else stamp_ns_of(message), refusal)
+        self.facts.seen(self._records[recorded.topic].name, recorded.log_ns, refusal)
+
+    def _unreadable(self, recorded: Recorded, refusal: str) -> None:
+        self._count(recorded, None, refusal)
+        self.facts.seen(self._records[recorded.topic].name, recorded.log_ns, refusal)
+
+    def _count(self, recorded: Recorded, stamp_ns: int | None, refusal: str = "") -> None:
+        self._records[recorded.topic].add(recorded.log_ns, stamp_ns, refusal)
+
+
+def _message(recorded: Recorded) -> tuple[Any, str]:
+    """The message and '', or None and why it cannot be read."""
+    try:
+        return recorded.message, ""
+    except BagError as error:
+        return None, str(error)
+
+
+def stamp_ns_of(message: Any) -> int:
+    """The stamp in its header."""
+    return int(message.header.stamp.sec * 10**9 + message.header.stamp.nanosec)

@@ -1,0 +1,254 @@
+"""What the policy would have done: a bag through the live node's own code, in virtual time.
+
+Time goes in steps of one row of a chunk. At each, all messages received by then go to the `ObservationBuffer`, and the
+inference loop of the policy node (`virtual_node`) decides and infers. Its chunk arrives after a latency by option, and
+is executed row after row (`virtual_execution`), which is what the request rule looks at. The arm is not simulated: it
+moves as it was recorded, whatever the policy says. Nothing depends on the machine's speed unless the measured latency
+is asked for. One pass over the bag, in which images are dropped as soon as the next one is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smolvla_ros.inference import policy_setup
+from smolvla_ros.robot.observation import ObservationBuffer
+
+from .comparison import chunk_errors, hold_errors, recorded_errors, usable_std
+from .errors import BagError
+from .ingest import Ingest, stamp_ns_of
+from .messages import Recorded, time_text
+from .reader import Bag
+from .result import RecordedChunk, Replay, ReplayedChunk, Trace
+from .schedule import REQUESTS, Instant, instants, latency_from, recorded_chunks
+from .streams import Streams
+from .tracks import CommandTrack, Track
+from .virtual_execution import VirtualExecution, spread
+from .virtual_node import Setup, VirtualNode
+
+REFERENCES = ("command", "state")
+
+# The recorder may have received an image later than the policy did.
+_LATENESS_NS = 50_000_000
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user chose; '' leaves a choice to the bag or the robot config.
+
+    Attributes:
+        request: one of `schedule.REQUESTS`.
+        latency: seconds, 'measured' or 'recorded'.
+        instruction: in place of those in the bag.
+        reference: one of `REFERENCES`.
+        start_s, duration_s: the part of the bag; duration 0: to its end.
+    """
+
+    request: str = ""
+    latency: str = ""
+    instruction: str = ""
+    reference: str = ""
+    start_s: float = 0.0
+    duration_s: float = 0.0
+
+
+def replay(bag: Bag, streams: Streams, setup: Setup, options: Options, progress: Callable[[float], Any]) -> Replay:
+    """Replays a bag; `progress` takes the seconds of it that are done.
+
+    Ctrl-C ends the replay where it is: the result holds what there is until then, and says so in `defects`.
+
+    Raises:
+        BagError: an option does not fit the bag.
+    """
+    run = _Run(bag, streams, setup, options)
+    try:
+        run.run(progress)
+    except KeyboardInterrupt:
+        run.stopped = True
+    return run.result()
+
+
+class _Run:
+    def __init__(self, bag: Bag, streams: Streams, setup: Setup, options: Options):
+        self.stopped = False
+        self._bag, self._streams, self._setup, self._options = bag, streams, setup, options
+        self._start_ns, self._end_ns = _section(bag, options)
+        self._now_ns = self._start_ns
+        self._request = options.request or str(setup.values["request_rule"])
+        chunks = self._recorded_chunks()
+        self._asked = chunks if self._request == "recorded" else []
+        self._latency = latency_from(options.latency, chunks)
+        self._execution = VirtualExecution(len(setup.robot.joints), setup.step_ns, self._start_ns)
+        self._buffer = ObservationBuffer(
+            list(streams.cameras), setup.robot.joint_names, policy_setup.freshness(setup.values)
+        )
+        self._node = VirtualNode(setup, self._buffer, self._execution, self._latency, self._request == "recorded")
+        self._ingest = Ingest(
+            bag, streams, setup.robot, self._buffer, setup.policy.check_instruction, self._instruct,
+            self._start_ns, self._end_ns,
+        )  # fmt: skip
+        self._track = self._reference_track()
+        self._messages = bag.read(self._ingest.topics, self._start_ns, self._end_ns)
+        self._next = next(self._messages, None)
+
+    def run(self, progress: Callable[[float], Any]) -> None:
+        """Everything, in the order of time."""
+        self._node.instruct(self._options.instruction or self._instruction_before(), self._start_ns)
+        for instant in instants(self._start_ns, self._end_ns, self._setup.step_ns, self._asked):
+            self._now_ns = instant.time_ns
+            self._feed(instant)
+            self._execution.deliver(instant.time_ns)
+            if instant.chunk is not None or (not self._asked and not self._execution.busy(instant.time_ns)):
+                if instant.chunk is not None and instant.chunk.instruction:
+                    self._instruct(instant.chunk.instruction, instant.time_ns)
+                self._node.ask(instant.time_ns, instant.chunk)
+                self._execution.deliver(instant.time_ns)
+            if instant.chunk is None:
+                self._execution.advance(instant.time_ns)
+                progress((instant.time_ns - self._start_ns) / 1e9)
+        while self._next is not None:
+            self._put_next(self._next)
+
+    def result(self) -> Replay:
+        """What was found until now."""
+        setup, node = self._setup, self._node
+        std = self._action_std()
+        chunks = self._with_references(node.chunks)
+        rows = node.rows
+        times_ns, commanded, places = self._execution.trace()
+        self._ingest.facts.close()
+        return Replay(
+            bag=str(self._bag.path),
+            checkpoint=setup.checkpoint,
+            robot_config=setup.robot_config,
+            robot=setup.robot,
+            joints=setup.robot.joint_names,
+            start_ns=self._start_ns,
+            end_ns=self._end_ns,
+            step_s=setup.step_ns / 1e9,
+            rows=rows,
+            request=self._request,
+            latency=self._latency.text,
+            reference=self._reference_text(),
+            seed=int(setup.values["seed"]),  # type: ignore[arg-type]
+            chunks=chunks,
+            skipped=tuple(node.skipped),
+            streams=self._ingest.health(),
+            errors=chunk_errors(chunks, rows, std),
+            hold_errors=hold_errors(chunks, rows, std),
+            recorded_errors=recorded_errors(chunks, rows, std),
+            recorded_unmatched=sum(1 for c in chunks if c.recorded and c.recorded.stamp_ns != c.stamp_ns),
+            seams=self._execution.seams(),
+            trace=Trace(times_ns, commanded, places, self._track.sample(times_ns), self._ingest.state.sample(times_ns)),
+            stage_s={stage: spread(np.array(seconds)) for stage, seconds in node.stage_s.items()},
+            action_std=std,
+            statistics={f: setup.policy.statistics(f) for f in ("observation.state", "action")},
+            defects=tuple(self._defects()),
+            facts=self._ingest.facts,
+            findings=tuple(node.findings),
+        )
+
+    # Messages.
+
+    def _feed(self, instant: Instant) -> None:
+        """Everything received by then; for a recorded chunk, as near as possible to what its policy had received."""
+        limit_ns = instant.time_ns + (_LATENESS_NS if instant.chunk else 0)
+        while self._next is not None and self._next.log_ns <= limit_ns:
+            if instant.chunk and self._has_images_of(instant.chunk, self._next, instant.time_ns):
+                return
+            self._put_next(self._next)
+
+    def _has_images_of(self, chunk: RecordedChunk, following: Recorded, now_ns: int) -> bool:
+        """Whether the images of a recorded chunk are there, and the following message is none of what it had."""
+        observation, _ = self._buffer.take(now_ns)
+        if observation is None or observation.stamp_ns < chunk.stamp_ns:
+            return False
+        oldest = [self._streams.cameras[camera] for camera, image in observation.images.items()
+                  if stamp_ns_of(image) == observation.stamp_ns]  # fmt: skip
+        return following.log_ns > now_ns or following.topic in oldest
+
+    def _put_next(self, message: Recorded) -> None:
+        self._ingest.put(message)
+        self._next = next(self._messages, None)
+
+    def _instruct(self, text: str, now_ns: int) -> None:
+        if not self._options.instruction:
+            self._node.instruct(text, now_ns)
+
+    def _instruction_before(self) -> str:
+        """The one in force when the replay begins: the topic is latched."""
+        text = ""
+        if self._streams.instruction and self._start_ns > self._bag.start_ns:
+            for recorded in self._bag.read([self._streams.instruction], None, self._start_ns - 1):
+                try:
+                    said = str(recorded.message.data).strip()
+                    if said:
+                        self._setup.policy.check_instruction(said)
+                except ValueError:  # the live node keeps the one before, too
+                    continue
+                text = said
+        return text
+
+    def _recorded_chunks(self) -> list[RecordedChunk]:
+        topic = self._streams.chunks
+        if topic and "recorded" in (self._request, self._options.latency or "recorded"):
+            chunks = recorded_chunks(self._bag, topic, self._setup.robot.joint_names, self._start_ns, self._end_ns)
+            if chunks:
+                return chunks
+        if self._request == "recorded":
+            raise BagError(
+                f"{self._bag.path}: requests are 'recorded', but there is no usable action_chunk in this time; "
+                f"choose --request from {', '.join(REQUESTS[:-1])}"
+            )
+        return []
+
+    # What it is measured against.
+
+    def _reference_track(self) -> Track | CommandTrack:
+        kind = self._options.reference or ("command" if self._ingest.commands else "state")
+        if kind == "state":
+            return self._ingest.state
+        if self._ingest.commands is None:
+            raise BagError(f"{self._bag.path}: --reference is 'command', but the bag has no commands; choose 'state'")
+        return self._ingest.commands
+
+    def _reference_text(self) -> str:
+        if self._track is self._ingest.state:
+            return f"positions measured on {self._streams.joint_states}"
+        assert self._streams.commands is not None, "this track is made of commands"
+        return f"commands on {', '.join(self._streams.commands.topics)} ({self._streams.commands.type})"
+
+    def _with_references(self, chunks: list[ReplayedChunk]) -> tuple[ReplayedChunk, ...]:
+        rows, joints = self._node.rows, len(self._setup.robot.joints)
+        stamps_ns = np.array([chunk.stamp_ns for chunk in chunks], np.int64)
+        times_ns = stamps_ns[:, None] + self._setup.step_ns * np.arange(rows, dtype=np.int64)
+        references = self._track.sample(times_ns.ravel()).reshape(len(chunks), rows, joints)
+        return tuple(replace(chunk, reference=row) for chunk, row in zip(chunks, references, strict=True))
+
+    def _action_std(self) -> NDArray[np.float64]:
+        std = self._setup.policy.statistics("action").get("std")
+        scale = np.array([joint.scale for joint in self._setup.robot.joints])
+        return usable_std(np.full(len(scale), np.nan) if std is None else std / np.abs(scale))
+
+    def _defects(self) -> Iterator[str]:
+        if self.stopped:
+            into_s = (self._now_ns - self._bag.start_ns) / 1e9
+            yield f"The replay was stopped at {time_text(self._now_ns)}, {into_s:.1f} s into the bag."
+        yield from self._bag.defects
+
+
+def _section(bag: Bag, options: Options) -> tuple[int, int]:
+    """Log times of the part that is replayed."""
+    start_ns = bag.start_ns + round(options.start_s * 1e9)
+    end_ns = min(bag.end_ns, start_ns + round(options.duration_s * 1e9)) if options.duration_s else bag.end_ns
+    if options.start_s < 0.0 or options.duration_s < 0.0 or start_ns > bag.end_ns:
+        raise BagError(
+            f"{bag.path}: --start {options.start_s:g} and --duration {options.duration_s:g} give no part of the "
+            f"{(bag.end_ns - bag.start_ns) / 1e9:.1f} s that the bag has"
+        )
+    return start_ns, end_ns

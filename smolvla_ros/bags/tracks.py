@@ -1,0 +1,156 @@
+"""Where the joints were, or were told to be, at any instant: the recorded positions between which is interpolated.
+
+Stored compactly, as a long bag has millions of them. One thread owns a track.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smolvla_ros.robot import RobotConfig
+
+from .errors import BagError
+from .messages import Recorded
+from .streams import COMMAND_TYPES, Command, command_positions
+
+Array = NDArray[np.float64]
+Times = NDArray[np.int64]
+
+_MAX_STATE_GAP_NS = 500_000_000
+# A command stands until the next one comes, but an arm whose commands have stopped may be moved by anybody.
+_MAX_COMMAND_GAP_NS = 1_000_000_000
+
+
+class Track:
+    """Positions [joints] over time, straight lines between them; NaN for joints that nothing is known of.
+
+    Args:
+        joints: how many.
+        max_gap_ns: over longer silences nothing is known, or, if it `holds`, after this time.
+        holds: what was said last stands, as commands do; without it positions are measured ones.
+    """
+
+    def __init__(self, joints: int, max_gap_ns: int, holds: bool):
+        self._joints = joints
+        self._max_gap_ns = max_gap_ns
+        self._holds = holds
+        self._times_ns = array("q")
+        self._values = array("d")
+
+    def __len__(self) -> int:
+        return len(self._times_ns)
+
+    def add(self, time_ns: int, positions: Array) -> None:
+        """One set of positions."""
+        self._times_ns.append(time_ns)
+        self._values.extend(positions.tolist())
+
+    def plan(self, now_ns: int, points: Sequence[tuple[int, Array]]) -> None:
+        """What is to happen from now on, (instant, positions) each, in place of whatever was planned before."""
+        cut: tuple[int, Array] | None = None
+        while self._times_ns and self._times_ns[-1] > now_ns:
+            cut = self._pop()
+        if cut and self._times_ns:
+            before_ns, before = self._last()
+            share = (now_ns - before_ns) / (cut[0] - before_ns)
+            self.add(now_ns, before + share * (cut[1] - before))
+        elif self._times_ns:
+            self.add(now_ns, self._last()[1])  # the plan before had ended, and its last point held
+        for time_ns, positions in points:
+            if time_ns > now_ns or not self._times_ns:
+                self.add(time_ns, positions)
+
+    def sample(self, times_ns: Times) -> Array:
+        """Positions at these instants, [instants, joints]."""
+        order = np.argsort(np.array(self._times_ns, np.int64), kind="stable")
+        known_ns = np.array(self._times_ns, np.int64)[order]
+        values = np.array(self._values, np.float64).reshape(-1, self._joints)[order]
+        columns = [self._sample(known_ns, values[:, joint], times_ns) for joint in range(self._joints)]
+        return np.stack(columns, axis=1) if columns else np.zeros((len(times_ns), 0))
+
+    def _sample(self, known_ns: Times, values: Array, times_ns: Times) -> Array:
+        known = np.isfinite(values)
+        known_ns, values = known_ns[known], values[known]
+        if not len(known_ns):
+            return np.full(len(times_ns), np.nan)
+        right = np.searchsorted(known_ns, times_ns, side="right")
+        before, after = np.maximum(right - 1, 0), np.minimum(right, len(known_ns) - 1)
+        gap_ns, since_ns = known_ns[after] - known_ns[before], times_ns - known_ns[before]
+        share = np.where(gap_ns > 0, since_ns / np.maximum(gap_ns, 1), 0.0)
+        between = values[before] + share * (values[after] - values[before])
+        on_line = (right > 0) & ((since_ns == 0) | ((right < len(known_ns)) & (gap_ns <= self._max_gap_ns)))
+        held = (right > 0) & (since_ns <= self._max_gap_ns) & self._holds
+        return np.where(on_line, between, np.where(held, values[before], np.nan))
+
+    def _last(self) -> tuple[int, Array]:
+        return self._times_ns[-1], np.array(self._values[-self._joints :])
+
+    def _pop(self) -> tuple[int, Array]:
+        last = self._last()
+        self._times_ns.pop()
+        del self._values[-self._joints :]
+        return last
+
+
+def state_track(joints: int) -> Track:
+    """For measured positions."""
+    return Track(joints, _MAX_STATE_GAP_NS, holds=False)
+
+
+class CommandTrack:
+    """What the arm was told, out of the messages of its command topics.
+
+    The point of a message that is due first is also told at once, to whom it concerns (see `add`). A trajectory is
+    followed until the next one comes, as joint_trajectory_controller does; other commands are due when they are sent.
+    """
+
+    def __init__(self, command: Command, robot: RobotConfig):
+        self._command = command
+        self._robot = robot
+        is_plan = command.type == COMMAND_TYPES["joint_trajectory"]
+        gap_ns = 2**62 if is_plan else _MAX_COMMAND_GAP_NS
+        self._arm = Track(len(robot.joints), gap_ns, holds=True)
+        self._gripper = Track(len(robot.joints), _MAX_COMMAND_GAP_NS, holds=True)
+
+    def add(self, recorded: Recorded) -> tuple[int, Array]:
+        """Takes a command and tells when its first point is due [ns] and its positions [joints], NaN: not commanded.
+
+        Raises:
+            BagError: the message cannot be read, or its lengths contradict each other.
+        """
+        due_ns, positions = command_positions(recorded, self._robot, self._command)
+        if recorded.topic != self._command.topic:
+            self._gripper.add(due_ns, positions)
+        elif self._command.type == COMMAND_TYPES["joint_trajectory"]:
+            self._plan(recorded.message, due_ns, positions)
+        else:
+            self._arm.add(due_ns, positions)
+        return due_ns, positions
+
+    def sample(self, times_ns: Times) -> Array:
+        """What was commanded at these instants, [instants, joints]."""
+        arm = self._arm.sample(times_ns)
+        return np.where(np.isfinite(arm), arm, self._gripper.sample(times_ns))
+
+    def _plan(self, message: Any, due_ns: int, first: Array) -> None:
+        if not message.points:
+            return
+        start_ns = due_ns - _duration_ns(message.points[0])
+        points = [(due_ns, first)]
+        places = [list(message.joint_names).index(name) if name in message.joint_names else -1
+                  for name in self._robot.joint_names]  # fmt: skip
+        for point in message.points[1:]:
+            if len(point.positions) != len(message.joint_names):
+                raise BagError(f"a point has {len(point.positions)} positions for {len(message.joint_names)} joints")
+            positions = np.array([point.positions[place] if place >= 0 else np.nan for place in places])
+            points.append((start_ns + _duration_ns(point), positions))
+        self._arm.plan(start_ns, points)
+
+
+def _duration_ns(point: Any) -> int:
+    return int(point.time_from_start.sec * 10**9 + point.time_from_start.nanosec)
