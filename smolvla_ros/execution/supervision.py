@@ -90,13 +90,12 @@ class Supervision:
             self._tracking.reset()
             self._tracking_detail = ""
             return
-        excess = np.abs(commanded.position - measured) - limits.tracking
-        joint = int(np.argmax(excess))
+        error = np.abs(commanded.position - measured)
         self._tracking_detail = ""
-        if self._tracking.lasts(bool(excess[joint] > 0.0), now_ns, steady_ns):
-            allowed = limits.tracking[joint]
-            error = excess[joint] + allowed
-            self._tracking_detail = f"{limits.joints[joint]} is {error:.3g} from its command, allowed {allowed:.3g}"
+        if self._tracking.lasts(bool((error > limits.tracking).any()), now_ns, steady_ns):
+            joint = int(np.argmax(error - limits.tracking))
+            found, allowed = error[joint], limits.tracking[joint]
+            self._tracking_detail = f"{limits.joints[joint]} is {found:.3g} from its command, allowed {allowed:.3g}"
 
     def lasting_clamp(self, desired: Motion, now_ns: int, steady_ns: int) -> str:
         """Says so if positions outside the limits have been asked for too long; empty otherwise."""
