@@ -11,13 +11,14 @@ from smolvla_ros.bags.errors import BagError
 from smolvla_ros.bringup.environment import find_ros_in_virtual_environment
 from smolvla_ros.bringup.options import BringUpError
 
-from . import arm, check, demo, evaluate, say, train_demo
+from . import arm, check, demo, evaluate, record, say, train_demo
 
 COMMANDS = {
     "arm": arm,
     "say": say,
     "demo": demo,
     "evaluate": evaluate,
+    "record": record,
     "check": check,
     "train-demo": train_demo,
 }

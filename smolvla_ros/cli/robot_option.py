@@ -23,7 +23,8 @@ def read_robot(robot: str) -> RobotConfig:
     from smolvla_ros.robot import RobotConfig, RobotConfigError
 
     try:
-        return RobotConfig.from_parameters(read_values(robot, "/policy_node", PARAMETERS))
+        # A name that no section is written for: what all nodes share describes the robot.
+        return RobotConfig.from_parameters(read_values(robot, "/robot", PARAMETERS))
     except RobotConfigError as error:
         raise BringUpError(f"robot config '{robot}': {error}") from error
 

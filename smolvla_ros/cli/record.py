@@ -1,0 +1,81 @@
+"""Record what a robot does: its cameras, joints and commands, and all that policy and controller say.
+
+The bag holds all that `smolvla-ros replay` needs to explain the run. Ends with Ctrl-C; the bag is then closed and a
+table tells what was recorded and what was lost. Exit code 1 if the recording had to end by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import threading
+
+    from smolvla_ros.bags.losses import Losses
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of `record`."""
+    parser.add_argument("--robot", default="so101_sim", metavar="CONFIG",
+                        help="robot config: the name of a shipped one or a YAML file (default: so101_sim)")
+    parser.add_argument("--out", type=Path, metavar="BAG",
+                        help="folder of the new bag (default: bag_ and the time)")
+    parser.add_argument("--namespace", default="", help="namespace of the robot")
+    parser.add_argument("--topics", nargs="+", default=[], metavar="TOPIC", help="further topics, of any type")
+    parser.add_argument("--max-gb", type=float, default=0.0, metavar="GB", help="end at this size (default: no limit)")
+    parser.add_argument("--min-free-gb", type=float, default=0.5, metavar="GB",
+                        help="end when the disk has less left (default: 0.5)")
+    parser.add_argument("--use-sim-time", action="store_true", help="log times are those of /clock")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Records until a signal; 0 after one, 1 if the disk or the size limit ended the recording."""
+    import os
+
+    from smolvla_ros.bags.recording import Limits, Recording
+    from smolvla_ros.bags.recording_plan import wanted_topics
+    from smolvla_ros.bringup.environment import transport_variables
+    from smolvla_ros.bringup.supervisor import supervise
+    from smolvla_ros.parameters import controller, robot
+
+    from .robot_option import read_robot, read_values
+
+    values = read_values(args.robot, "/controller_node", (*robot.PARAMETERS, *controller.PARAMETERS))
+    wanted = wanted_topics(read_robot(args.robot), values, args.topics)
+    folder = (args.out or Path(time.strftime("bag_%Y-%m-%d_%H-%M-%S"))).absolute()
+    os.environ.update(transport_variables())
+    recording = Recording(folder, Limits(most=round(args.max_gb * 1e9), reserve=round(args.min_free_gb * 1e9)))
+
+    def work(stop: threading.Event) -> int:
+        from smolvla_ros.nodes.recorder_node import record
+
+        losses = record(recording, wanted, stop, args.namespace, args.use_sim_time)
+        _report(folder, losses, recording.size_bytes)
+        if recording.ended:
+            print(f"recording ended: {recording.ended}", file=sys.stderr)
+        return 1 if recording.ended else 0
+
+    print(f"recording to {folder}; Ctrl-C ends it", flush=True)
+    return supervise((), work)
+
+
+def _report(folder: Path, losses: dict[str, Losses], size_bytes: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{folder} · {size_bytes / 1e6:.1f} MB", title_justify="left")
+    table.add_column("topic")
+    for name in ("messages", "per second", "never arrived", "not written", "gaps", "longest gap [s]"):
+        table.add_column(name, justify="right")
+    def bad(count: int) -> str:
+        return f"[bold red]{count}" if count else "0"
+
+    for topic, of in losses.items():
+        gap = f"{of.longest_gap_s:.3f}" if of.gaps else ""
+        recorded = str(of.recorded) if of.recorded else "[bold red]0"
+        table.add_row(topic, recorded, f"{of.rate_hz:.1f}", bad(of.lost), bad(of.dropped), bad(of.gaps), gap)
+    Console(width=None if sys.stdout.isatty() else 120).print(table)

@@ -1,0 +1,61 @@
+"""What a recording did not get: told by numbers, by the middleware and by stamps."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smolvla_ros.bags.losses import LossCounter, find_gaps
+
+
+def counted(numbers, reported=0):
+    counter = LossCounter(steady=False)
+    for log_ns, number in enumerate(numbers, start=1):
+        counter.receive(log_ns, number, None)
+    counter.reported = reported
+    return counter
+
+
+@given(st.sets(st.integers(2, 199)), st.integers(1, 1000))
+def test_every_message_missing_between_two_others_is_counted(missing, first):
+    counter = counted([first + i for i in range(1, 201) if i not in missing])
+    assert counter.lost == len(missing)
+    assert counter.received + counter.lost == 200
+
+
+def test_messages_from_before_the_first_one_are_not_missing():
+    assert counted([72, 73]).lost == 0
+
+
+def test_a_publisher_that_starts_again_has_lost_nothing():
+    assert counted([5, 6, 1, 2, 4]).lost == 1
+
+
+def test_numbers_of_several_publishers_say_nothing():
+    assert counted([5, None, 90, 91]).lost == 0
+
+
+def test_a_loss_that_only_the_middleware_noticed_counts():
+    assert counted([1, 2], reported=3).lost == 3
+    assert counted([1, 3], reported=1).lost == 1  # noticed twice
+
+
+def test_a_summary_tells_rate_gaps_and_what_was_not_written():
+    counter = LossCounter(steady=True)
+    for i in [*range(10), *range(15, 20)]:
+        counter.receive(10**9 + i * 100_000_000, i, i * 100_000_000)
+    summary = counter.summary(recorded=14)
+    assert (summary.recorded, summary.dropped, summary.lost) == (14, 1, 5)
+    assert (summary.gaps, round(summary.longest_gap_s, 6)) == (1, 0.6)
+    assert abs(summary.rate_hz - 14 / 1.9) < 1e-9
+
+
+def test_stamps_of_a_topic_without_a_rate_are_no_gaps():
+    counter = LossCounter(steady=False)
+    for stamp_ns in (0, 10, 20, 10**9):
+        counter.receive(1, None, stamp_ns)
+    assert counter.summary(4).gaps == 0
+
+
+@given(st.lists(st.floats(0.5, 1.5), max_size=50))
+def test_jitter_is_no_gap(periods):
+    assert find_gaps(np.cumsum(np.array([0.0, *periods]) * 1e7).astype(np.int64)) == (0, 0)

@@ -1,0 +1,56 @@
+"""Which topics are recorded: those that the robot config names."""
+
+import pytest
+
+from smolvla_ros.bags.recording_plan import wanted_topics
+from smolvla_ros.cli.robot_option import read_robot, read_values
+from smolvla_ros.parameters import check_values, controller, robot
+from smolvla_ros.robot import RobotConfig
+
+TABLE = (*robot.PARAMETERS, *controller.PARAMETERS)
+IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+
+
+def wanted(config=None, extra=(), **changes):
+    values = read_values(config, "/controller_node", TABLE) if config else check_values(TABLE, changes)
+    names = read_robot(config) if config else RobotConfig.from_parameters(values)
+    return {topic.name: topic for topic in wanted_topics(names, values, extra)}
+
+
+@pytest.mark.parametrize("config, command, kind", [
+    ("so101_sim", "joint_command", "sensor_msgs/msg/JointState"),
+    ("so101", "joint_trajectory_controller/joint_trajectory", "trajectory_msgs/msg/JointTrajectory"),
+])  # fmt: skip
+def test_everything_that_a_shipped_robot_says_and_is_told_is_recorded(config, command, kind):
+    topics = wanted(config)
+    assert topics["front/image_raw"].type == topics["wrist/image_raw"].type == IMAGE
+    assert topics[command].type == kind
+    assert {name for name, topic in topics.items() if topic.expected} == {
+        "front/image_raw", "wrist/image_raw", "joint_states", command
+    }  # fmt: skip
+    assert {"instruction", "action_chunk", "execution_status", "policy_node/description", "controller_node/description",
+            "robot_description", "/diagnostics", "task_success", "touched"} <= set(topics)  # fmt: skip
+
+
+def test_what_is_said_once_is_asked_for_as_latched():
+    assert {name for name, topic in wanted("so101_sim").items() if topic.latched} == {
+        "instruction", "policy_node/description", "controller_node/description", "sim_node/description",
+        "robot_description", "task_success", "touched",
+    }  # fmt: skip
+
+
+def test_a_compressed_camera_is_recorded_compressed():
+    camera = {"cameras": ["top"], "camera.top.transport": "compressed", "joints": ["a"]}
+    assert wanted(**camera)["top/image_raw/compressed"].type == COMPRESSED
+
+
+def test_a_gripper_with_a_topic_of_its_own_is_recorded():
+    topics = wanted(joints=["a", "g"], gripper_joint="g", command_type="position_array", command_topic="/arm/goal")
+    assert {"/arm/goal", "gripper_controller/commands"} <= {n for n, topic in topics.items() if topic.expected}
+    assert topics["/arm/goal"].type == topics["gripper_controller/commands"].type == "std_msgs/msg/Float64MultiArray"
+
+
+def test_further_topics_are_added_once_and_of_any_type():
+    topics = wanted("so101_sim", ["/tf", "/tf", "joint_states"])
+    assert topics["/tf"].type == ""
+    assert topics["joint_states"].type == "sensor_msgs/msg/JointState"
