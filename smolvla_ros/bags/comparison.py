@@ -47,6 +47,11 @@ def compare(predicted: Array, reference: Array, std: Array) -> Errors:
     return Errors(_table(error), _table(error / std), int(np.isfinite(error).sum()))
 
 
+def joint_errors(chunk: ReplayedChunk) -> Array:
+    """Mean absolute error of one chunk, [joints]."""
+    return _mean(np.abs(chunk.positions - chunk.reference), (0,))
+
+
 def usable_std(std: Array) -> Array:
     """The same with NaN for a joint that did not move in training, by which nothing can be divided."""
     return np.where(std > 1e-9, std, np.nan)

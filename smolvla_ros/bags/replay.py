@@ -77,7 +77,7 @@ class _Run:
     def __init__(self, bag: Bag, streams: Streams, setup: Setup, options: Options):
         self.stopped = False
         self._bag, self._streams, self._setup, self._options = bag, streams, setup, options
-        self._start_ns, self._end_ns = _section(bag, options)
+        self._start_ns, self._end_ns = section(bag, options)
         self._now_ns = self._start_ns
         self._request = options.request or str(setup.values["request_rule"])
         chunks = self._recorded_chunks()
@@ -242,8 +242,12 @@ class _Run:
         yield from self._bag.defects
 
 
-def _section(bag: Bag, options: Options) -> tuple[int, int]:
-    """Log times of the part that is replayed."""
+def section(bag: Bag, options: Options) -> tuple[int, int]:
+    """Log times of the part that is replayed.
+
+    Raises:
+        BagError: there is no such part.
+    """
     start_ns = bag.start_ns + round(options.start_s * 1e9)
     end_ns = min(bag.end_ns, start_ns + round(options.duration_s * 1e9)) if options.duration_s else bag.end_ns
     if options.start_s < 0.0 or options.duration_s < 0.0 or start_ns > bag.end_ns:

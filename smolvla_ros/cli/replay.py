@@ -1,0 +1,235 @@
+"""Ask a policy what it would have done in a recorded session, and compare with what the robot did.
+
+Needs no ROS and no robot, and takes no longer than the inferences. The folder --out gets report.html, replay.json and
+the rows. Exit code 0; 1 if a --fail-if holds or nothing could be inferred; 2 if an argument or the bag cannot be used;
+3 if the bag is damaged or the replay was stopped, and so the results are partial (0 with --allow-partial).
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from smolvla_ros.bags.errors import BagError
+from smolvla_ros.bringup.options import ArmOptions, BringUpError
+
+from .robot_option import read_values
+
+if TYPE_CHECKING:
+    from smolvla_ros.bags.conditions import Condition
+    from smolvla_ros.bags.reader import Bag
+    from smolvla_ros.bags.replay import Options
+    from smolvla_ros.bags.result import Replay
+    from smolvla_ros.bags.streams import Streams
+    from smolvla_ros.bags.virtual_node import Setup
+    from smolvla_ros.parameters.table import Value
+    from smolvla_ros.robot import RobotConfig
+
+_ROBOT_NAMES = ("cameras", "camera", "joints", "joint")
+_REQUESTS = ("threshold", "synchronous", "every_n", "continuous", "recorded")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `replay`; --remap, --param and --fail-if may be given more than once."""
+    add = parser.add_argument
+    add("bag", help="rosbag2 folder, .mcap or .db3 file")
+    add("--robot", default="", help="robot config: a shipped one or a YAML file; default: as recorded in the bag")
+    add("--checkpoint", default="", help="folder or hub id of the policy; default: as recorded, or as in the config")
+    add("--out", type=Path, required=True, metavar="DIR", help="folder of the results, made if need be")
+    add("--instruction", default="", metavar="TEXT", help="in place of those in the bag")
+    add(
+        "--request",
+        default="",
+        choices=_REQUESTS,
+        help="when the policy is asked: a rule of the policy node, or "
+        "'recorded' for when it was asked on the robot; default: request_rule of the robot config",
+    )
+    add(
+        "--latency",
+        default="",
+        metavar="SECONDS",
+        help="from an image to its chunk; 'measured': as it is here; "
+        "'recorded': as it was (default, where the bag has chunks, else 0)",
+    )
+    add("--seed", type=int, default=0, metavar="N", help="of the policy's noise (default: 0)")
+    add(
+        "--reference",
+        default="",
+        choices=("command", "state"),
+        help="what the chunks are compared with: what the arm "
+        "was told, or where it was; default: what it was told, where the bag has commands",
+    )
+    add("--start", type=float, default=0.0, metavar="S", help="seconds of the bag to leave out at the beginning")
+    add("--duration", type=float, default=0.0, metavar="S", help="seconds to replay; default: to the end")
+    add("--namespace", default="", help="namespace of the robot's nodes and topics in the bag")
+    add("--remap", action="append", default=[], metavar="A:=B", help="topic A of the config is B in the bag")
+    add(
+        "--param",
+        action="append",
+        default=[],
+        metavar="NAME:=VALUE",
+        help="a parameter of the policy node, such as device:=cuda or rtc:=lerobot",
+    )
+    add("--rows", default="parquet", choices=("parquet", "csv", "none"), help="every number as a table")
+    add(
+        "--fail-if",
+        action="append",
+        default=[],
+        metavar="COND",
+        help="exit code 1 if this holds, such as 'mae>0.1' "
+        "or 'p95:gripper>0.2'; the metrics are listed in docs/bags.md",
+    )
+    add("--allow-partial", action="store_true", help="exit code 0 for a damaged bag too")  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    """Replays, writes the results, and prints the main figures."""
+    from smolvla_ros.bags.conditions import parse_condition
+    from smolvla_ros.bags.reader import open_bag
+    from smolvla_ros.bags.replay import Options
+    from smolvla_ros.bags.streams import find_streams
+
+    _make_folder(args.out)
+    options = Options(args.request, args.latency, args.instruction, args.reference, args.start, args.duration)
+    remaps = _pairs("--remap", args.remap)
+    with open_bag(args.bag) as bag:
+        values, controller_values = _values(bag, args)
+        robot = _robot(values, args.robot)
+        conditions = [parse_condition(text, robot.joint_names) for text in args.fail_if]
+        streams = find_streams(bag, robot, controller_values, args.namespace, remaps)
+        found = _replay(bag, streams, _setup(values, robot, args), options)
+    return _finish(found, args, conditions)
+
+
+def _values(bag: Bag, args: argparse.Namespace) -> tuple[dict[str, Value], dict[str, Value]]:
+    """The parameters of the policy and of the controller node: of the robot config, or as the bag tells them."""
+    from smolvla_ros.bags.streams import recorded_parameters
+    from smolvla_ros.parameters import ParameterError, check_values, controller, policy, robot
+
+    policy_table = (*robot.PARAMETERS, *policy.PARAMETERS)
+    controller_table = (*robot.PARAMETERS, *controller.PARAMETERS)
+    recorded = recorded_parameters(bag, args.namespace)
+    told = recorded.get("policy_node", {})
+    overrides = _overrides(args, str(told.get("checkpoint", "")))
+    if args.robot:
+        folder = f"/{args.namespace.strip('/')}" if args.namespace else ""
+        return (
+            read_values(args.robot, f"{folder}/policy_node", policy_table, overrides),
+            read_values(args.robot, f"{folder}/controller_node", controller_table),
+        )
+    if not told:
+        raise BagError(f"{bag.path} does not tell which robot it was recorded on: give --robot")
+    described = {name: value for name, value in told.items() if name.partition(".")[0] in _ROBOT_NAMES}
+    try:
+        values = check_values(policy_table, told | overrides)
+        return values, check_values(controller_table, recorded.get("controller_node", described))
+    except ParameterError as error:
+        raise BagError(f"{bag.path}: the robot as it was recorded: {error}; give --robot") from error
+
+
+def _overrides(args: argparse.Namespace, recorded_checkpoint: str) -> dict[str, Value]:
+    """What the arguments say of the policy node's parameters."""
+    import yaml
+
+    overrides: dict[str, Value] = {"torch_threads": os.cpu_count() or 1, "seed": args.seed}
+    if args.checkpoint:
+        overrides["checkpoint"] = ArmOptions(checkpoint=args.checkpoint).checkpoint_source
+    elif recorded_checkpoint:
+        overrides["checkpoint"] = recorded_checkpoint
+    if args.request and args.request != "recorded":
+        overrides["request_rule"] = args.request
+    for name, text in _pairs("--param", args.param).items():
+        try:
+            overrides[name] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise BringUpError(f"--param {name}: '{text}' is no value") from error
+    return overrides
+
+
+def _robot(values: Mapping[str, Value], name: str) -> RobotConfig:
+    from smolvla_ros.robot import RobotConfig, RobotConfigError
+
+    try:
+        return RobotConfig.from_parameters(values)
+    except RobotConfigError as error:
+        raise BringUpError(f"robot config '{name or 'of the bag'}': {error}") from error
+
+
+def _setup(values: dict[str, Value], robot: RobotConfig, args: argparse.Namespace) -> Setup:
+    """Loads the policy."""
+    from smolvla_ros.bags.virtual_node import Setup
+    from smolvla_ros.inference.policy_setup import load_policy
+    from smolvla_ros.parameters import ParameterError
+
+    try:
+        policy = load_policy(values, robot, lambda text: print(f"smolvla-ros replay: {text}", file=sys.stderr))
+    except ParameterError as error:
+        raise BringUpError(str(error)) from error
+    return Setup(robot, values, policy, args.checkpoint or str(values["checkpoint"]), args.robot or "of the bag")
+
+
+def _replay(bag: Bag, streams: Streams, setup: Setup, options: Options) -> Replay:
+    """Replays and diagnoses, with a progress bar on a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from smolvla_ros.bags.diagnosis import diagnose
+    from smolvla_ros.bags.replay import replay, section
+    from smolvla_ros.inference.policy_setup import freshness
+
+    start_ns, end_ns = section(bag, options)
+    console = Console(stderr=True)
+    columns = (TextColumn("replaying"), BarColumn(), TextColumn("{task.completed:.0f} of {task.total:.0f} s"),
+               TimeRemainingColumn())  # fmt: skip
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("replay", total=(end_ns - start_ns) / 1e9)
+        found = replay(bag, streams, setup, options, lambda done_s: bar.update(task, completed=done_s))
+    return dataclasses.replace(found, findings=(*found.findings, *diagnose(found, freshness(setup.values))))
+
+
+def _finish(replay: Replay, args: argparse.Namespace, conditions: Sequence[Condition]) -> int:
+    """Writes and shows what was found; the exit code."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    from smolvla_ros.bags.report import write_report
+    from smolvla_ros.bags.rows import write_rows
+    from smolvla_ros.bags.summary import write_summary
+
+    from .replay_figures import show
+
+    write_report(replay, args.out / "report.html")
+    write_summary(replay, args.out)
+    write_rows(replay, args.out, args.rows)
+    console = Console(highlight=False, soft_wrap=True)
+    show(console, replay)
+    console.print(f"\nwritten to {escape(str(args.out))}: report.html, replay.json" + (f", rows.{args.rows}"
+                  if args.rows != "none" else ""))  # fmt: skip
+    broken = [text for condition in conditions if (text := condition.broken(replay))]
+    for text in broken:
+        console.print(f"[bold red]failed[/]: {escape(text)}")
+    if broken or not replay.chunks:
+        return 1
+    return 3 if replay.defects and not args.allow_partial else 0
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BringUpError(f"--out {folder} cannot be made: {error.strerror}") from error
+
+
+def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        name, mark, value = text.partition(":=")
+        if not (mark and name and value):
+            raise BringUpError(f"{option} is '{text}', expected NAME:=VALUE")
+        pairs[name.strip()] = value.strip()
+    return pairs
