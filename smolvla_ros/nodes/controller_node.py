@@ -7,7 +7,6 @@ while it runs. No torch in this process.
 
 from __future__ import annotations
 
-import secrets
 import sys
 import threading
 import time
@@ -20,7 +19,7 @@ from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from rclpy.time import Time
 from sensor_msgs.msg import JointState
-from std_msgs.msg import String, UInt64
+from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from smolvla_ros.execution.chunk import Chunk, ChunkError, Rejection
@@ -39,13 +38,9 @@ from .controller_messages import diagnostics, fill_status
 from .controller_settings import LATCHED, limits_from, robot_description, settings_from
 from .lifecycle import ManagedNode
 from .lifecycle import main as run_node
+from .rivals import Rivals
 
 _SUPERVISION_PERIOD_S = 0.2
-# Two controllers of one name cannot be told apart in the graph, where a killed one lingers for many seconds. So each
-# tells a random number of its own on ~/instance while it is active, and whoever hears another one knows. The topic is
-# latched: who comes later hears it before it has a chunk to follow.
-_NO_INSTANCE = UInt64(data=0)
-_OTHER_HEARD_S = 1.0
 # The control thread counts as dead when it missed all ticks of this time.
 _SILENCE_S = 1.0
 _HALT_TIMEOUT_S = 1.0
@@ -81,20 +76,18 @@ class ControllerNode(ManagedNode):
         self._status = self.create_publisher(ExecutionStatus, "execution_status", QoSProfile(depth=1))
         self._status_message = ExecutionStatus()
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self._instances = self.create_publisher(UInt64, "~/instance", LATCHED)
-        self._instance = UInt64(data=secrets.randbits(64))
-        self._other_heard_s = -_OTHER_HEARD_S
+        commands = [publisher for output in self._outputs for publisher in output.publishers]
+        self._rivals = Rivals(self, commands, self._controller.conflict)
         self._refusals_logged_s: dict[Rejection, float] = {}
         subscribe = self.create_subscription
         self._entities = [
             (self.destroy_publisher, self._status),
             (self.destroy_publisher, self._diagnostics),
-            (self.destroy_publisher, self._instances),
+            *self._rivals.entities,
             (self.destroy_subscription, subscribe(ActionChunk, "action_chunk", self._on_chunk, QoSProfile(depth=1))),
             (self.destroy_subscription,
              subscribe(JointState, "joint_states", self._on_joint_state, qos_profile_sensor_data)),
             (self.destroy_subscription, subscribe(String, "instruction", self._on_instruction, LATCHED)),
-            (self.destroy_subscription, subscribe(UInt64, "~/instance", self._on_instance, LATCHED)),
             (self.destroy_service, self.create_service(Trigger, "~/stop", self._on_stop)),
             (self.destroy_service, self.create_service(Trigger, "~/resume", self._on_resume)),
         ]  # fmt: skip
@@ -122,7 +115,7 @@ class ControllerNode(ManagedNode):
                 (1.0, self._publish_diagnostics),
             )
         ]
-        self._instances.publish(self._instance)
+        self._rivals.announce()
         self._thread.start()
 
     def deactivate(self) -> None:
@@ -139,7 +132,7 @@ class ControllerNode(ManagedNode):
         self._thread = None
         set_ordinary(threading.get_native_id())
         self._controller.deactivate()
-        self._instances.publish(_NO_INSTANCE)
+        self._rivals.retire()
         self._log_transitions()
         self._send_status(0)
         self._status.wait_for_all_acked(_LAST_WORD_TIMEOUT)
@@ -249,11 +242,6 @@ class ControllerNode(ManagedNode):
         response.success, response.message = self._thread is not None, "waiting for a fresh chunk"
         return response
 
-    def _on_instance(self, message: UInt64) -> None:
-        if message.data not in (self._instance.data, _NO_INSTANCE.data):
-            self._other_heard_s = time.monotonic()
-            self._controller.conflict(self._conflict())
-
     # Timers.
 
     def _publish_status(self) -> None:
@@ -265,28 +253,13 @@ class ControllerNode(ManagedNode):
         self._status.publish(self._status_message)
 
     def _supervise(self) -> None:
-        self._instances.publish(self._instance)
-        self._controller.conflict(self._conflict())
+        self._rivals.announce()
+        self._controller.conflict(self._rivals.conflict())
         thread = self._thread
         if thread is not None and (thread.failure or thread.silent_s() > _SILENCE_S):
             detail = thread.failure or f"the control thread has been silent for {thread.silent_s():.1f} s"
             self.get_logger().error(f"control thread: {detail}", once=True)
             self._controller.fail(detail.strip().splitlines()[-1])
-
-    def _conflict(self) -> str:
-        """Who else commands the arm; empty if nobody does."""
-        if time.monotonic() - self._other_heard_s < _OTHER_HEARD_S:
-            return "another controller_node is active in this namespace"
-        for output in self._outputs:
-            for publisher in output.publishers:
-                others = [
-                    f"{info.node_namespace.rstrip('/')}/{info.node_name}"
-                    for info in self.get_publishers_info_by_topic(publisher.topic_name)
-                ]
-                others = [name for name in others if name != self.get_fully_qualified_name()]
-                if others:
-                    return f"{', '.join(others)} also publishes on {publisher.topic_name}"
-        return ""
 
     def _publish_diagnostics(self) -> None:
         if self._thread is None:
