@@ -7,11 +7,13 @@ in the bag, if it has one.
 from __future__ import annotations
 
 import functools
-import keyword
+import struct
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from rosbags.interfaces.typing import Typesdict
 from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, TypesysError, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
@@ -19,6 +21,9 @@ from rosbags.typesys.store import Typestore
 from smolvla_ros.bringup.environment import PACKAGE, find_ros_in_virtual_environment, share_folder
 
 from .errors import BagError
+
+# What rosbags raises on bytes that are no message of a type.
+_NO_MESSAGE = (SerdeError, ValueError, struct.error, IndexError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -68,11 +73,12 @@ class MessageTypes:
         definitions: those in the bag, by type.
     """
 
-    def __init__(self, definitions: dict[str, Definition]):
+    def __init__(self, definitions: Mapping[str, Definition]):
         self.definitions = definitions
         self.store = get_typestore(Stores.ROS2_JAZZY)
         for name, text in _own_definitions().items():
             self.store.register(get_types_from_msg(text, name))
+        self._checked: set[str] = set()
 
     def deserialise(self, type_name: str, data: bytes) -> Any:
         """CDR -> message.
@@ -80,20 +86,35 @@ class MessageTypes:
         Raises:
             BagError: the bytes are no message of this type, or nobody knows the type.
         """
-        self._learn(type_name)
+        if type_name not in self._checked:
+            self._check(type_name)
+            self._checked.add(type_name)
         try:
             return self.store.deserialize_cdr(data, type_name)
-        except SerdeError as error:
-            raise BagError(f"the {len(data)} bytes are no {type_name} ({error})") from error
+        except _NO_MESSAGE as error:
+            raise BagError(f"its {len(data)} bytes are no {type_name} ({error})") from error
 
     def serialise(self, message: Any) -> bytes:
         """Message of rosbags -> CDR."""
         return bytes(self.store.serialize_cdr(message, message.__msgtype__))
 
-    def _learn(self, type_name: str) -> None:
-        if type_name in self.store.types:
-            return
-        _add(self.store, type_name, self.definitions.get(type_name))
+    def _check(self, type_name: str) -> None:
+        """Makes sure that the type is known, and that ours is what the bag was recorded with. Raises: BagError."""
+        definition = self.definitions.get(type_name)
+        if type_name not in self.store.types:
+            if definition is None:
+                raise BagError(f"the type {type_name} is not known here and the bag does not define it")
+            _register(self.store, _parsed(type_name, definition))
+        elif definition is not None and type_name.startswith(f"{PACKAGE}/"):
+            recorded = _parsed(type_name, definition).get(type_name)
+            if recorded is None or recorded[1] != self.store.fielddefs[type_name][1]:
+                raise BagError(f"the bag was recorded with another version of {type_name} than the one installed")
+
+
+def full_type(name: str) -> str:
+    """The name of a type with its kind: 'sensor_msgs/Image', as ROS 1 and old bags say, is 'sensor_msgs/msg/Image'."""
+    package, separator, rest = name.partition("/")
+    return f"{package}/msg/{rest}" if separator and "/" not in rest else name
 
 
 def time_text(time_ns: int) -> str:
@@ -113,23 +134,27 @@ def _own_definitions() -> dict[str, str]:
     return {f"{PACKAGE}/msg/{file.stem}": file.read_text(encoding="utf-8") for file in files}
 
 
-def _add(store: Typestore, type_name: str, definition: Definition | None) -> None:
-    """Teaches the store a type out of the bag.
-
-    rosbags makes Python code of a definition and runs it, so every name in it must be a plain identifier.
-    """
-    if definition is None:
-        raise BagError(f"the type {type_name} is not known here and the bag does not define it")
-    parse = get_types_from_idl if definition.encoding == "ros2idl" else get_types_from_msg
+def _parsed(type_name: str, definition: Definition) -> Typesdict:
+    """The types in a definition of the bag. Raises: BagError."""
     try:
-        types = parse(definition.text) if definition.encoding == "ros2idl" else parse(definition.text, type_name)
-    except TypesysError as error:
+        if definition.encoding == "ros2idl":
+            return get_types_from_idl(definition.text)
+        return get_types_from_msg(definition.text, type_name)
+    except (TypesysError, RecursionError) as error:
         raise BagError(f"the bag's definition of {type_name} cannot be understood ({error})") from error
-    for name, (constants, fields) in types.items():
+
+
+def _register(store: Typestore, types: Typesdict) -> None:
+    """Teaches the store types out of a bag.
+
+    rosbags makes Python code of them and runs it, so every name must be a plain identifier. Raises: BagError.
+    """
+    new = {name: value for name, value in types.items() if name not in store.types}
+    for name, (constants, fields) in new.items():
         words = [*name.split("/"), *(constant[0] for constant in constants), *(entry[0] for entry in fields)]
-        if not all(word.isidentifier() and not keyword.iskeyword(word) for word in words):
-            raise BagError(f"the bag's definition of {type_name} holds names that are none")
+        if not all(word.isidentifier() and word.isascii() for word in words):
+            raise BagError(f"the bag's definition of {name!r} holds names that are none")
     try:
-        store.register({name: value for name, value in types.items() if name not in store.types})
+        store.register(new)
     except TypesysError as error:
-        raise BagError(f"the bag's definition of {type_name} cannot be used ({error})") from error
+        raise BagError(f"the bag's definitions of {', '.join(new)} cannot be used ({error})") from error

@@ -1,23 +1,34 @@
-"""Opens a bag: topics, types, and messages in the order of their log times."""
+"""Opens a bag: topics, types, and messages in the order of their log times.
+
+One way for all bags, whole or damaged: its files are split into blocks (`storage`), which are read as they are due.
+rosbags' own reader is not used, because it refuses what was not closed, does not order messages across files or out of
+place, and gives up at the first damage; its message types are.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from rosbags.rosbag2 import Reader, ReaderError
-
 from .errors import BagError
-from .messages import Definition, MessageTypes, Recorded, Topic
+from .messages import Definition, MessageTypes, Recorded, Topic, full_type, time_text
+from .storage.blocks import Block, Channel, Report, StorageFile, Stored
+from .storage.compression import ZSTD_MAGIC, DamageError, decompress_message
+from .storage.folder import Metadata, find_files, open_file
+from .storage.ordering import in_time_order
+
+# A bag with a longer pause than this has a wrong clock in it, or a wrong byte; the longer part counts.
+_MAX_PAUSE_NS = 24 * 3600 * 10**9
 
 
 class Bag:
-    """An open bag; a context manager, made by `open_bag`.
+    """An open bag; a context manager, made by `open_bag`. Not thread-safe; iterators may be used side by side.
 
     Attributes:
         path: the folder or file that was opened.
-        topics: by name.
+        topics: by name; only those with messages of ROS 2.
         start_ns, end_ns: log times of the first and of the last message.
     """
 
@@ -28,18 +39,24 @@ class Bag:
 
     def __init__(self, path: Path):
         self.path = path
-        self._open = ExitStack()
-        self._defects: list[str] = []
+        self._defects: dict[str, None] = {}  # an ordered set
+        self._resources = ExitStack()
         try:
-            self._reader = self._open.enter_context(Reader(path))
-        except ReaderError as error:
-            raise BagError(f"{path}: {error}") from error
-        connections = self._reader.connections
-        self.topics = {
-            name: Topic(name, info.msgtype or "", info.msgcount) for name, info in sorted(self._reader.topics.items())
-        }
-        self.start_ns, self.end_ns = self._reader.start_time, self._reader.end_time - 1
-        self.types = MessageTypes({c.msgtype: Definition("ros2msg", c.msgdef.data) for c in connections})
+            files, metadata = find_files(path, self._report)
+            self._files = self._open_files(files)
+            self._set_topics()
+            self._blocks = self._without_strays([(file, block) for file in self._files for block in file.blocks])
+            if not self._blocks:
+                raise BagError(f"{path} has no messages{self._told()}")
+        except OSError as error:
+            self.close()
+            raise BagError(f"{path} cannot be read: {error.strerror}") from error
+        except BaseException:
+            self.close()
+            raise
+        self._compare_counts(metadata)
+        self.start_ns = min(block.start_ns for _, block in self._blocks)
+        self.end_ns = max(block.end_ns for _, block in self._blocks)
 
     def __enter__(self) -> Bag:
         return self
@@ -48,15 +65,16 @@ class Bag:
         self.close()
 
     def close(self) -> None:
-        """Closes the files."""
-        self._open.close()
+        """Closes the files and removes what was decompressed."""
+        self._resources.close()
 
     def read(
         self, topics: Collection[str], start_ns: int | None = None, end_ns: int | None = None
     ) -> Iterator[Recorded]:
         """The messages of these topics with start_ns <= log time <= end_ns, in the order of their log times.
 
-        Messages of one log time come in the order in which they were written.
+        Messages of one log time come in the order in which they were written. Damaged parts are left out and told in
+        `defects`. Memory stays below a bound, see `storage.ordering`.
 
         Raises:
             BagError: a topic that the bag does not have.
@@ -64,25 +82,129 @@ class Bag:
         unknown = sorted(set(topics) - set(self.topics))
         if unknown:
             raise BagError(f"{self.path} has no topic {', '.join(unknown)}; it has {', '.join(self.topics)}")
-        return self._messages(set(topics), start_ns, end_ns)
-
-    def _messages(self, topics: set[str], start_ns: int | None, end_ns: int | None) -> Iterator[Recorded]:
-        connections = [c for c in self._reader.connections if c.topic in topics]
-        if not connections:
-            return
-        stop = None if end_ns is None else end_ns + 1
-        for connection, log_ns, data in self._reader.messages(connections, start_ns, stop):
-            yield Recorded(connection.topic, connection.msgtype, log_ns, bytes(data), self.types)
+        first_ns = self.start_ns if start_ns is None else start_ns
+        last_ns = self.end_ns if end_ns is None else end_ns
+        return self._messages({topic: self.topics[topic].type for topic in topics}, first_ns, last_ns)
 
     @property
     def defects(self) -> list[str]:
-        """Sentences about the damage met so far; complete after everything was read. Empty: none."""
+        """Sentences about damage met so far; complete when everything was read. Empty: none."""
         return list(self._defects)
 
     def definition(self, type_name: str) -> str:
         """The definition of a type as the bag holds it; '' if it holds none."""
         definition = self.types.definitions.get(type_name)
         return definition.text if definition else ""
+
+    # Opening.
+
+    def _report(self, text: str) -> None:
+        self._defects[text] = None
+
+    def _report_for(self, file: Path) -> Report:
+        return lambda text: self._report(f"{file.name}: {text}")
+
+    def _told(self) -> str:
+        return "".join(f"; {text}" for text in self._defects)
+
+    def _open_files(self, files: list[Path]) -> list[StorageFile]:
+        opened = []
+        for file in files:
+            try:
+                opened.append(open_file(file, self._report_for(file), self._resources))
+            except DamageError as error:
+                self._report(f"{file.name} cannot be read: {error}")
+            except OSError as error:
+                self._report(f"{file.name} cannot be read: {error.strerror}")
+        if not opened:
+            raise BagError(f"{self.path} cannot be read{self._told()}")
+        return opened
+
+    def _set_topics(self) -> None:
+        counts: Counter[tuple[str, str]] = Counter()
+        definitions: dict[str, Definition] = {}
+        for file in self._files:
+            for number, channel in file.channels.items():
+                if channel.encoding != "cdr":
+                    self._report(f"{channel.topic} is left out: its messages are encoded as {channel.encoding!r}, "
+                                 "expected 'cdr'")  # fmt: skip
+                    continue
+                counts[channel.topic, full_type(channel.type)] += file.counts.get(number, 0)
+                if channel.definition is not None:
+                    definitions.setdefault(full_type(channel.type), channel.definition)
+        self.topics = {}
+        for (name, type_name), messages in sorted(counts.items(), key=lambda item: (item[0][0], -item[1], item[0][1])):
+            if name not in self.topics:
+                self.topics[name] = Topic(name, type_name, messages)
+            else:
+                self._report(f"{messages} messages of type {type_name} on {name} are left out: "
+                             f"most there are {self.topics[name].type}")  # fmt: skip
+        self.types = MessageTypes(definitions)
+
+    def _without_strays(self, blocks: list[tuple[StorageFile, Block]]) -> list[tuple[StorageFile, Block]]:
+        """Leaves out what is more than a day away from the most of the bag: nobody paused that long."""
+        parts: list[list[tuple[StorageFile, Block]]] = []
+        end_ns = 0
+        for file, block in sorted(blocks, key=lambda item: item[1].start_ns):
+            if not parts or block.start_ns - end_ns > _MAX_PAUSE_NS:
+                parts.append([])
+                end_ns = block.end_ns
+            parts[-1].append((file, block))
+            end_ns = max(end_ns, block.end_ns)
+        if len(parts) < 2:
+            return blocks
+        most = max(parts, key=lambda part: sum(block.size for _, block in part))
+        kept = {id(block) for _, block in most}
+        for file, block in blocks:
+            if id(block) not in kept:
+                self._report(f"{file.path.name}: messages from {time_text(block.start_ns)} on are left out, more than "
+                             "a day away from the rest: some clock was wrong, or a byte")  # fmt: skip
+        return [(file, block) for file, block in blocks if id(block) in kept]
+
+    def _compare_counts(self, metadata: Metadata) -> None:
+        for name, expected in metadata.messages.items():
+            found = self.topics[name].messages if name in self.topics else 0
+            if found != expected:
+                self._report(f"metadata.yaml counts {expected} messages of {name}, the files have {found}")
+
+    # Reading.
+
+    def _messages(self, types: dict[str, str], start_ns: int, end_ns: int) -> Iterator[Recorded]:
+        channels = {id(file): _channels(file, types) for file in self._files}
+
+        def load(file: StorageFile, block: Block) -> list[Stored]:
+            stored = file.load(block, channels[id(file)])
+            self._report_misplaced(file, block, stored)
+            first_ns, last_ns = max(start_ns, block.start_ns), min(end_ns, block.end_ns)
+            return [message for message in stored if first_ns <= message.log_ns <= last_ns]
+
+        blocks = [
+            (file, block)
+            for file, block in self._blocks
+            if block.start_ns <= end_ns
+            and block.end_ns >= start_ns
+            and (block.channels is None or not block.channels.isdisjoint(channels[id(file)]))
+        ]
+        for file, message in in_time_order(blocks, load):
+            topic = file.channels[message.channel].topic
+            data = message.data
+            if data.startswith(ZSTD_MAGIC):  # no CDR begins like this
+                try:
+                    data = decompress_message(data)
+                except DamageError as error:
+                    when = time_text(message.log_ns)
+                    self._report(f"{file.path.name}: the message of {topic} at {when} is left out: {error}")
+                    continue
+            yield Recorded(topic, types[topic], message.log_ns, data, self.types)
+
+    def _report_misplaced(self, file: StorageFile, block: Block, stored: list[Stored]) -> None:
+        for message in stored:
+            if not block.start_ns <= message.log_ns <= block.end_ns:
+                self._report(
+                    f"{file.path.name}: a message of {file.channels[message.channel].topic} with the log time "
+                    f"{time_text(message.log_ns)} is left out: it lies among those from "
+                    f"{time_text(block.start_ns)} to {time_text(block.end_ns)}"
+                )
 
 
 def open_bag(path: Path | str) -> Bag:
@@ -92,3 +214,12 @@ def open_bag(path: Path | str) -> Bag:
         BagError: there is nothing to be read.
     """
     return Bag(Path(path))
+
+
+def _channels(file: StorageFile, types: dict[str, str]) -> frozenset[int]:
+    """The channels of a file that carry these topics with these types."""
+
+    def is_wanted(channel: Channel) -> bool:
+        return channel.encoding == "cdr" and types.get(channel.topic) == full_type(channel.type)
+
+    return frozenset(number for number, channel in file.channels.items() if is_wanted(channel))

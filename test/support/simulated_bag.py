@@ -244,7 +244,7 @@ class _Recording:
             for place, command in enumerate(result.commands, first):
                 self._tell_command(now_ns + place * _STEP_NS // _CONTROL_STEPS, command)
             self._tell_status()
-        for place, (time_s, positions, velocities) in enumerate(self._world.log):
+        for place, (_, positions, velocities) in enumerate(self._world.log):
             self._tell_joints(place * _STEP_NS // _CONTROL_STEPS, positions, velocities)
         for sequence, prediction in enumerate(self._policy.predictions, 1):
             self._tell_chunk(sequence, *prediction)
