@@ -95,7 +95,8 @@ class ObservationBuffer:
             with self._lock:
                 state.refused += 1
             raise
-        checksum = zlib.crc32(message.data)
+        # Costs more than everything else here, so it is made only where somebody asks for it.
+        checksum = zlib.crc32(message.data) if self._freshness.frozen_frames else 0
         with self._lock:
             state.equal_frames = state.equal_frames + 1 if state.newest and checksum == state.checksum else 0
             state.checksum = checksum
