@@ -129,13 +129,13 @@ class McapFile:
             summary = self._summary()
             if summary is None:
                 return False
-            records, is_checked = summary
-            self._use_summary(records, is_checked)
+            is_complete = self._use_summary(*summary)
         except DamageError as error:
             self._report(f"read from its beginning, because {error}")
+            is_complete = False
+        if not is_complete:
             self.channels, self._schemas, self.counts, self.blocks = {}, {}, {}, []
-            return False
-        return bool(self.blocks) or not sum(self.counts.values())
+        return is_complete
 
     def _summary(self) -> tuple[memoryview, bool] | None:
         """The records of the summary, and whether a checksum vouches for them; None: it was left out."""
@@ -156,7 +156,8 @@ class McapFile:
             raise DamageError("its summary does not match its checksum")
         return memoryview(records), footer.summary_crc != 0
 
-    def _use_summary(self, records: memoryview, is_checked: bool) -> None:
+    def _use_summary(self, records: memoryview, is_checked: bool) -> bool:
+        """Whether the summary says everything; writers may leave out any part of it. Raises: DamageError."""
         indexes: list[ChunkIndex] = []
         statistics = None
         channels: list[memoryview] = []
@@ -172,12 +173,15 @@ class McapFile:
         for body in channels:  # after all schemas
             self._learn(Opcode.CHANNEL, body)
         if statistics is None:
-            raise DamageError("its summary has no statistics")
+            return False
         self.counts = dict(statistics.channel_message_counts)
         used = set(self.counts).union(*(index.message_index_offsets for index in indexes))
-        if statistics.message_count != sum(self.counts.values()) or not used <= set(self.channels):
+        if statistics.message_count != sum(self.counts.values()):
             raise DamageError("its summary contradicts itself")
+        if not used <= set(self.channels) or (statistics.message_count and not indexes):
+            return False
         self.blocks = [block for index in indexes if (block := self._chunk(index, is_checked)) is not None]
+        return True
 
     def _chunk(self, index: ChunkIndex, is_checked: bool) -> Block | None:
         """The block of a chunk; None: it has no messages. Where index and chunk differ, the wider time range counts."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from collections import Counter
@@ -89,23 +90,45 @@ class Sqlite3File:
         return rows
 
     def _connect(self) -> sqlite3.Connection:
-        """Opens the file, or, where sqlite would have to finish what a recorder left undone, a copy of it."""
+        """Opens the file, or a copy where sqlite would have to change something before it can be read."""
+        missing_bytes, cut_page_bytes = self._cut_off()
+        if missing_bytes:
+            self._report(f"its last {missing_bytes} bytes are missing: it was cut off")
         leftovers = [self.path.with_name(self.path.name + end) for end in ("-wal", "-journal")]
         leftovers = [file for file in leftovers if file.is_file() and file.stat().st_size]
-        path, mode = self.path, "mode=ro&immutable=1"
         if leftovers:
-            names = ", ".join(file.name for file in leftovers)
-            self._report(f"the recording was not closed; {names} beside it, read with it from a copy")
+            self._report(f"the recording was not closed: {', '.join(file.name for file in leftovers)} lies beside it")
+        path, mode = self.path, "mode=ro&immutable=1"
+        if leftovers or cut_page_bytes:
             self._copy = TemporaryDirectory(prefix="smolvla_ros_bag_")
-            for file in (self.path, *leftovers):
-                shutil.copyfile(file, Path(self._copy.name, file.name))
             path, mode = Path(self._copy.name, self.path.name), "mode=rw"
+            for file in (self.path, *leftovers):
+                shutil.copyfile(file, path.with_name(file.name))
+            # sqlite would take the missing part of a page for zeros, and a camera image for black.
+            os.truncate(path, path.stat().st_size - cut_page_bytes)
         database = sqlite3.connect(f"file:{quote(str(path.absolute()))}?{mode}", uri=True, isolation_level=None)
         database.text_factory = lambda text: text.decode(errors="replace")
         database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_BLOCK_BYTES)
         # Otherwise sqlite refuses a file that was cut off, whose beginning it can read very well.
         database.execute("PRAGMA writable_schema=ON")
         return database
+
+    def _cut_off(self) -> tuple[int, int]:
+        """How many bytes the file lacks, and how many it has of a page that is not complete.
+
+        Format: https://www.sqlite.org/fileformat2.html
+        """
+        with self.path.open("rb") as file:
+            head = file.read(100)
+        size = self.path.stat().st_size
+        if len(head) < 100:
+            raise DamageError(f"it has {size} bytes")
+        page_bytes = int.from_bytes(head[16:18], "big")
+        page_bytes = 65536 if page_bytes == 1 else page_bytes
+        if page_bytes < 512 or page_bytes & (page_bytes - 1):
+            raise DamageError(f"its pages have {page_bytes} bytes")
+        pages = int.from_bytes(head[28:32], "big")
+        return max(pages * page_bytes - size, 0), size % page_bytes
 
     def _read_topics(self) -> None:
         tables = {name for (name,) in self._database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
