@@ -11,7 +11,7 @@ from smolvla_ros.bags.errors import BagError
 from smolvla_ros.bringup.environment import find_ros_in_virtual_environment
 from smolvla_ros.bringup.options import BringUpError
 
-from . import arm, check, demo, evaluate, record, replay, say, train_demo
+from . import arm, check, demo, evaluate, export, play, record, replay, say, train_demo
 
 COMMANDS = {
     "arm": arm,
@@ -19,7 +19,9 @@ COMMANDS = {
     "demo": demo,
     "evaluate": evaluate,
     "record": record,
+    "play": play,
     "replay": replay,
+    "export": export,
     "check": check,
     "train-demo": train_demo,
 }

@@ -1,0 +1,144 @@
+"""Where the episodes of a bag begin and end, and everything in their frames but the images.
+
+An episode is a stretch of frames under one instruction that lack nothing. Where something is missing or too old, the
+stretch ends, and a new episode begins after it: frames are never filled in.
+"""
+
+from __future__ import annotations
+
+import itertools
+from array import array
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smolvla_ros.robot.observation import Observation
+
+from .actions import ActionSource, Times
+from .instants import Instant, Instants
+
+JOINT_STATES = "joint states"
+
+
+@dataclass(frozen=True)
+class Episode:
+    """Frames that follow one another.
+
+    task: the instruction.
+    times_ns: of the frames, in log time.
+    states, actions: [frames, joints] in rad or m.
+    repeats: how many frames have the image, or the joint state, of the frame before; by camera and 'joint states'.
+    """
+
+    task: str
+    times_ns: Times
+    states: NDArray[np.float64]
+    actions: NDArray[np.float64]
+    repeats: dict[str, int]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A stretch of time under an instruction that is in no episode, in log time, and why.
+
+    `waiting`: it is the time before the first frame, in which the robot was getting ready; nothing is lost by it.
+    """
+
+    task: str
+    start_ns: int
+    end_ns: int
+    reason: str
+    waiting: bool
+
+
+def find_episodes(
+    instants: Instants,
+    source: ActionSource,
+    *,
+    min_frames: int,
+    progress: Callable[[int], None] = lambda time_ns: None,
+) -> tuple[list[Episode], list[LeftOut]]:
+    """Goes through a bag once.
+
+    Args:
+        min_frames: shorter stretches are left out.
+        progress: is told the log time that was reached.
+    """
+    stretches: dict[int, _Stretch] = {}
+    for instant in instants.walk(source.topics, source.add):
+        if instant.start_ns not in stretches:
+            stretches[instant.start_ns] = _Stretch(instant.task)
+        stretches[instant.start_ns].add(instant)
+        progress(instant.time_ns)
+    episodes: list[Episode] = []
+    left_out: list[LeftOut] = []
+    for stretch in stretches.values():
+        found, not_used = stretch.cut(source, instants.robot.joint_names, min_frames)
+        episodes += found
+        left_out += not_used
+    return episodes, left_out
+
+
+class _Stretch:
+    """The instants under one instruction."""
+
+    def __init__(self, task: str):
+        self._task = task
+        self._times_ns = array("q")
+        self._states: list[NDArray[np.float64] | None] = []
+        self._problems: list[str] = []
+        self._repeats: list[frozenset[str]] = []
+        self._last: Observation | None = None
+
+    def add(self, instant: Instant) -> None:
+        observation = instant.observation
+        self._times_ns.append(instant.time_ns)
+        self._states.append(observation.positions if observation else None)
+        self._problems.append(instant.problem)
+        self._repeats.append(_repeated(self._last, observation))
+        self._last = observation
+
+    def cut(self, source: ActionSource, joints: Sequence[str], min_frames: int) -> tuple[list[Episode], list[LeftOut]]:
+        """The episodes in it, and what lies between them."""
+        count = max(0, len(self._times_ns) - source.frames_ahead)
+        times_ns = np.array(self._times_ns, np.int64)[:count]
+        actions = source.at(times_ns)
+        problems = [problem or _action_problem(source, joints, action)
+                    for problem, action in zip(self._problems, actions, strict=False)]  # fmt: skip
+        episodes: list[Episode] = []
+        left_out: list[LeftOut] = []
+        for usable, places in itertools.groupby(range(count), key=lambda place: not problems[place]):
+            frames = list(places)
+            first, last = frames[0], frames[-1]
+            if usable and len(frames) >= min_frames:
+                episodes.append(self._episode(times_ns, actions, slice(first, last + 1)))
+            else:
+                length_s = (times_ns[last] - times_ns[first]) / 1e9
+                reason = problems[first] or f"only {length_s:.2f} s in which nothing is missing"
+                waiting = not usable and first == 0 and last < count - 1
+                left_out.append(LeftOut(self._task, int(times_ns[first]), int(times_ns[last]), reason, waiting))
+        return episodes, left_out
+
+    def _episode(self, times_ns: Times, actions: NDArray[np.float64], frames: slice) -> Episode:
+        states = np.array(self._states[frames], np.float64)
+        repeats = Counter(name for names in self._repeats[frames][1:] for name in names)
+        return Episode(self._task, times_ns[frames], states, actions[frames], dict(repeats))
+
+
+def _repeated(before: Observation | None, now: Observation | None) -> frozenset[str]:
+    """Which messages of an observation were in the one before already."""
+    if before is None or now is None:
+        return frozenset()
+    cameras = {name for name, message in now.images.items() if message is before.images[name]}
+    return frozenset(cameras | ({JOINT_STATES} if now.positions is before.positions else set()))
+
+
+def _action_problem(source: ActionSource, joints: Sequence[str], action: NDArray[np.float64]) -> str:
+    """Why there is no action; '' if there is one."""
+    lacking = [joint for joint, value in zip(joints, action, strict=True) if not np.isfinite(value)]
+    if not lacking:
+        return ""
+    return source.missing if len(lacking) == len(joints) else f"{source.missing} for {', '.join(lacking)}"

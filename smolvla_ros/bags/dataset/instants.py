@@ -1,0 +1,111 @@
+"""A bag on a uniform clock: what the live policy would have had before it at every k/fps of an episode.
+
+Log times stand for times of reception, and messages go through the live node's own buffer, so an instant has the newest
+image and joint state that had arrived by then, unless they are too old, frozen or wrongly stamped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from smolvla_ros.bags.messages import Recorded
+from smolvla_ros.bags.reader import Bag
+from smolvla_ros.bags.streams import Streams
+from smolvla_ros.robot import RobotConfig
+from smolvla_ros.robot.images import decode_image
+from smolvla_ros.robot.observation import Freshness, Observation, ObservationBuffer
+
+
+@dataclass(frozen=True)
+class Instant:
+    """A point of the clock that starts when an instruction is given.
+
+    time_ns: log time: `start_ns` + k/fps, k = 0, 1, 2, ...
+    start_ns: when the instruction was given; tells one stretch of time from the next.
+    task: the instruction in force.
+    observation: what there was; None: see `problem`.
+    """
+
+    time_ns: int
+    start_ns: int
+    task: str
+    observation: Observation | None
+    problem: str
+
+
+class Instants:
+    """Iterates over the instants of a bag in the order of time; can be iterated more than once.
+
+    Args:
+        bag, streams: what to read.
+        robot: cameras and joints.
+        freshness: what the policy may still act on.
+        fps: instants per second.
+        task: of the whole bag; None: the instruction topic tells, and where it is empty there is no instant.
+
+    `refused` has what was wrong with messages of the last walk, by topic.
+    """
+
+    def __init__(
+        self, bag: Bag, streams: Streams, robot: RobotConfig, freshness: Freshness, *, fps: int, task: str | None = None
+    ):
+        self.robot = robot
+        self._bag, self._streams, self._freshness = bag, streams, freshness
+        self._fps = fps
+        self._task = task
+        self._cameras = {topic: camera for camera, topic in streams.cameras.items()}
+        self.refused: dict[str, list[str]] = {}
+
+    def walk(self, listened: Sequence[str] = (), listen: Callable[[Recorded], None] | None = None) -> Iterator[Instant]:
+        """The instants.
+
+        Args:
+            listened: topics to read besides.
+            listen: takes their messages, and may refuse them with a BagError.
+        """
+        self.refused = {}
+        buffer = ObservationBuffer(list(self._streams.cameras), self.robot.joint_names, self._freshness)
+        clock = _Clock(self._fps, self._bag.start_ns, self._task or "")
+        instruction = self._streams.instruction if self._task is None else None
+        topics = {*self._cameras, self._streams.joint_states, *listened, *([instruction] if instruction else [])}
+        last_ns = 0
+        for recorded in self._bag.read(topics):
+            last_ns = recorded.log_ns
+            yield from clock.before(recorded.log_ns, buffer)
+            try:
+                if recorded.topic == instruction:
+                    clock.instruct(recorded.message.data.strip(), recorded.log_ns)
+                if recorded.topic in listened and listen:
+                    listen(recorded)
+                self._put(buffer, recorded)
+            except ValueError as error:
+                self.refused.setdefault(recorded.topic, []).append(str(error))
+        yield from clock.before(last_ns + 1, buffer)
+
+    def _put(self, buffer: ObservationBuffer, recorded: Recorded) -> None:
+        if recorded.topic == self._streams.joint_states:
+            buffer.put_joint_state(recorded.message, recorded.log_ns)
+        elif recorded.topic in self._cameras:
+            if hasattr(recorded.message, "format"):
+                decode_image(recorded.message)  # whether compressed data are whole is only known then
+            buffer.put_image(self._cameras[recorded.topic], recorded.message, recorded.log_ns)
+
+
+class _Clock:
+    def __init__(self, fps: int, start_ns: int, task: str):
+        self._fps = fps
+        self._start_ns = start_ns
+        self._task = task
+        self._count = 0
+
+    def instruct(self, text: str, now_ns: int) -> None:
+        if text != self._task:
+            self._task, self._start_ns, self._count = text, now_ns, 0
+
+    def before(self, end_ns: int, buffer: ObservationBuffer) -> Iterator[Instant]:
+        """The instants that lie before `end_ns` and have not been yet."""
+        while self._task and (time_ns := self._start_ns + round(self._count * 10**9 / self._fps)) < end_ns:
+            observation, problem = buffer.take(time_ns)
+            yield Instant(time_ns, self._start_ns, self._task, observation, problem)
+            self._count += 1
