@@ -8,13 +8,13 @@
 
 import dataclasses
 
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, Shutdown
 from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import Node
+from launch_ros.actions import LifecycleNode
 from launch_ros.parameter_descriptions import ParameterValue
 
-from launch import LaunchContext, LaunchDescription
-from smolvla_ros.bringup import ArmOptions, NodeProcess, arm_processes
+from launch import Action, LaunchContext, LaunchDescription
+from smolvla_ros.bringup import ArmOptions, CommandProcess, NodeProcess, arm_processes
 
 FIELDS = dataclasses.fields(ArmOptions)
 
@@ -27,23 +27,28 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription([*arguments, OpaqueFunction(function=start)])
 
 
-def start(context: LaunchContext) -> list[Node]:
+def start(context: LaunchContext) -> list[Action]:
     options = ArmOptions.from_strings({f.name: LaunchConfiguration(f.name).perform(context) for f in FIELDS})
-    return [node(process) for process in arm_processes(options)]
+    return [started(process) for process in arm_processes(options)]
 
 
-def node(process: NodeProcess) -> Node:
+def started(process: NodeProcess | CommandProcess) -> Action:
+    ending = {
+        "output": "screen",
+        "sigterm_timeout": "2",
+        "on_exit": Shutdown(reason=f"{process.name} ended"),
+        "additional_env": dict(process.environment),
+    }
+    if isinstance(process, CommandProcess):
+        return ExecuteProcess(cmd=process.command, name=process.name, **ending)
     # The type is stated, or an instruction like "1" would arrive as a number.
     parameters = {name: ParameterValue(value, value_type=type(value)) for name, value in process.parameters.items()}
-    return Node(
+    return LifecycleNode(
         package="smolvla_ros",
         executable=process.name,
         name=process.name,
         namespace=process.namespace,
         parameters=[str(process.parameter_file), parameters],
         ros_arguments=process.ros_arguments,
-        additional_env=dict(process.environment),
-        output="screen",
-        sigterm_timeout="2",
-        on_exit=Shutdown(reason=f"{process.name} ended"),
+        **ending,
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
 from .environment import share_folder
 
@@ -16,13 +17,29 @@ class BringUpError(ValueError):
     """An argument of the bring-up cannot be used; the text says what to give instead."""
 
 
-def _argument(default: str | bool, text: str) -> str | bool:
+def _argument(default: str | bool | float, text: str) -> Any:
+    """A field of `Options`."""
     return dataclasses.field(default=default, metadata={"help": text})
 
 
 @dataclass(frozen=True)
-class ArmOptions:
-    """What to bring up. The fields are the arguments, their metadata the help texts."""
+class Options:
+    """Arguments of a bring-up: the fields are the arguments, their metadata the help texts."""
+
+    @classmethod
+    def from_strings(cls, values: Mapping[str, str]) -> Self:
+        """Builds the options from launch arguments, which are all strings.
+
+        Raises:
+            BringUpError: a text is no value of its argument, or an option cannot be used.
+        """
+        types = {field.name: type(field.default) for field in dataclasses.fields(cls)}
+        return cls(**{name: _READERS[types[name]](name, text) for name, text in values.items()})
+
+
+@dataclass(frozen=True)
+class ArmOptions(Options):
+    """What to bring up."""
 
     sim: bool = _argument(True, "start the simulated SO-101; false: a real arm and its cameras run already")
     robot: str = _argument("", "robot config: the name of a shipped one or a YAML file; default: so101_sim or so101")
@@ -30,24 +47,15 @@ class ArmOptions:
     namespace: str = _argument("", "namespace of all nodes and topics, for several arms")
     instruction: str = _argument("", "instruction to start with; default: wait for `smolvla-ros say`")
     dry_run: bool = _argument(False, "compute and publish everything but the command to the arm")
+    use_sim_time: bool = _argument(False, "take the time from /clock: for simulators of others, and for bags")
+    bag: str = _argument("", "record all of it to a new bag in this folder")
     log_level: str = _argument("info", f"log level of the nodes: {', '.join(LOG_LEVELS)}")
 
     def __post_init__(self) -> None:
-        if self.log_level not in LOG_LEVELS:
-            raise BringUpError(f"log_level is '{self.log_level}', expected one of {', '.join(LOG_LEVELS)}")
+        _check_log_level(self.log_level)
         if not self.sim and not self.checkpoint:
             raise BringUpError("checkpoint is empty: the policy that ships was trained in simulation only, so a real "
                                "arm needs the checkpoint that was trained for it")
-
-    @classmethod
-    def from_strings(cls, values: Mapping[str, str]) -> ArmOptions:
-        """Builds the options from launch arguments, which are all strings.
-
-        Raises:
-            BringUpError: a switch is neither true nor false, or an option cannot be used.
-        """
-        switches = {field.name for field in dataclasses.fields(cls) if isinstance(field.default, bool)}
-        return cls(**{name: _switch(name, text) if name in switches else text for name, text in values.items()})
 
     @property
     def robot_file(self) -> Path:
@@ -71,7 +79,58 @@ class ArmOptions:
         return str(folder.resolve()) if folder.exists() else self.checkpoint
 
 
+@dataclass(frozen=True)
+class ReplayOptions(Options):
+    """How a bag is played, and to what."""
+
+    bag: str = _argument("", "folder or file of the bag")
+    robot: str = _argument("", "robot config: the name of a shipped one or a YAML file; default: what the bag tells")
+    checkpoint: str = _argument("", "folder or hub id of the policy; default: what the bag tells")
+    namespace: str = _argument("", "namespace of the robot in the bag, and of the nodes")
+    instruction: str = _argument("", "instruction to start with, for a bag that holds none")
+    rate: float = _argument(1.0, "seconds of the bag per second")
+    start: float = _argument(0.0, "where to begin, in seconds from the start of the bag")
+    loop: bool = _argument(False, "begin again at the end")
+    start_paused: bool = _argument(False, "wait for the service ~/resume, or the space key")
+    topics: str = _argument("", "topics to play, separated by spaces; default: all that the robot said")
+    remap: str = _argument("", "'A:=B C:=D' plays topic A of the bag as B, and C as D")
+    topics_only: bool = _argument(False, "only play: start neither policy nor controller")
+    log_level: str = _argument("info", "log level of the nodes")
+
+    def __post_init__(self) -> None:
+        _check_log_level(self.log_level)
+        if not self.bag:
+            raise BringUpError("bag is empty, expected the folder or file of a bag")
+        if not 0.01 <= self.rate <= 100.0:
+            raise BringUpError(f"rate is {self.rate:g}, expected 0.01 to 100 seconds of the bag per second")
+        if self.start < 0.0:
+            raise BringUpError(f"start is {self.start:g} s, expected 0 or more")
+        for rule in self.remap.split():
+            if len(rule.split(":=")) != 2:
+                raise BringUpError(f"remap holds '{rule}', expected the form A:=B")
+
+
+def _check_log_level(log_level: str) -> None:
+    """Raises BringUpError for one that ROS does not have."""
+    if log_level not in LOG_LEVELS:
+        raise BringUpError(f"log_level is '{log_level}', expected one of {', '.join(LOG_LEVELS)}")
+
+
 def _switch(name: str, text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise BringUpError(f"{name} is '{text}', expected true or false")
     return text.lower() == "true"
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise BringUpError(f"{name} is '{text}', expected a number") from None
+
+
+_READERS: dict[type, Callable[[str, str], str | bool | float]] = {
+    str: lambda _, text: text,
+    bool: _switch,
+    float: _number,
+}

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .environment import executable, transport_variables
-from .options import ArmOptions
+from .options import ArmOptions, BringUpError
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,17 @@ class NodeProcess:
         return [sys.executable, str(executable(self.name)), "--ros-args", *arguments, *self.ros_arguments]
 
 
-def arm_processes(options: ArmOptions) -> tuple[NodeProcess, ...]:
-    """What `options` ask for: the policy, the controller and, in simulation, the simulated arm.
+@dataclass(frozen=True)
+class CommandProcess:
+    """A command of `smolvla-ros`, or any other, in a process of its own."""
+
+    name: str
+    command: list[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def arm_processes(options: ArmOptions) -> tuple[NodeProcess | CommandProcess, ...]:
+    """What `options` ask for: the policy, the controller, in simulation the simulated arm, and a recorder.
 
     Raises:
         BringUpError: an option names a file that does not exist.
@@ -60,7 +69,9 @@ def arm_processes(options: ArmOptions) -> tuple[NodeProcess, ...]:
     }
     if options.sim:
         parameters["sim_node"] = {}
-    return tuple(
+    if options.use_sim_time:
+        parameters = {name: values | {"use_sim_time": True} for name, values in parameters.items()}
+    nodes = tuple(
         NodeProcess(
             name=name,
             namespace=options.namespace,
@@ -71,6 +82,17 @@ def arm_processes(options: ArmOptions) -> tuple[NodeProcess, ...]:
         )
         for name, values in parameters.items()
     )
+    return (*nodes, _recorder(options)) if options.bag else nodes
+
+
+def _recorder(options: ArmOptions) -> CommandProcess:
+    if Path(options.bag).exists():
+        raise BringUpError(f"bag is '{options.bag}', which exists already; expected a new folder")
+    arguments = ["--robot", str(options.robot_file), "--out", str(Path(options.bag).absolute())]
+    arguments += ["--namespace", options.namespace]
+    arguments += ["--use-sim-time"] if options.use_sim_time else []
+    return CommandProcess("record", [sys.executable, str(executable("smolvla-ros")), "record", *arguments],
+                          transport_variables() | _variables("record"))  # fmt: skip
 
 
 def _variables(name: str) -> dict[str, str]:

@@ -14,13 +14,15 @@ from collections.abc import Callable, Sequence
 
 import trio
 
-from .processes import NodeProcess
+from .processes import CommandProcess, NodeProcess
+
+Process = NodeProcess | CommandProcess
 
 # All of it has to end within 3 s; a node that is still busy after this is killed.
 _GRACE_S = 2.5
 
 
-def supervise(processes: Sequence[NodeProcess], work: Callable[[threading.Event], int] | None = None) -> int:
+def supervise(processes: Sequence[Process], work: Callable[[threading.Event], int] | None = None) -> int:
     """Runs `processes` until SIGINT or SIGTERM, until one of them ends, or until `work` returns.
 
     Args:
@@ -33,7 +35,7 @@ def supervise(processes: Sequence[NodeProcess], work: Callable[[threading.Event]
     return trio.run(_supervise, processes, work)
 
 
-async def _supervise(processes: Sequence[NodeProcess], work: Callable[[threading.Event], int] | None) -> int:
+async def _supervise(processes: Sequence[Process], work: Callable[[threading.Event], int] | None) -> int:
     exit_codes: list[int] = []  # the first one counts, the others follow from it
     stop = threading.Event()
 
@@ -44,7 +46,7 @@ async def _supervise(processes: Sequence[NodeProcess], work: Callable[[threading
                 stop.set()
                 nursery.cancel_scope.cancel()
 
-    async def until_end(process: NodeProcess) -> None:
+    async def until_end(process: Process) -> None:
         result = await trio.run_process(
             process.command,
             env=os.environ | process.environment,

@@ -6,26 +6,15 @@ The same nodes and arguments as `ros2 launch smolvla_ros arm.launch.py`. Ends wi
 from __future__ import annotations
 
 import argparse
-import dataclasses
 
-from smolvla_ros.bringup.options import LOG_LEVELS, ArmOptions
+from smolvla_ros.bringup.options import ArmOptions
+
+from .bringup_options import add_options, options_from
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds one option for each field of `ArmOptions`."""
-    for field in dataclasses.fields(ArmOptions):
-        flag = "--" + field.name.replace("_", "-")
-        if isinstance(field.default, bool):
-            parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=field.default,
-                                help=field.metadata["help"])
-        else:
-            choices = LOG_LEVELS if field.name == "log_level" else None
-            parser.add_argument(flag, default=field.default, choices=choices, help=field.metadata["help"])
-
-
-def options_from(args: argparse.Namespace) -> ArmOptions:
-    """The options that were given."""
-    return ArmOptions(**{field.name: getattr(args, field.name) for field in dataclasses.fields(ArmOptions)})
+    add_options(parser, ArmOptions)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -33,4 +22,4 @@ def run(args: argparse.Namespace) -> int:
     from smolvla_ros.bringup.processes import arm_processes
     from smolvla_ros.bringup.supervisor import supervise
 
-    return supervise(arm_processes(options_from(args)))
+    return supervise(arm_processes(options_from(args, ArmOptions)))

@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `demo`."""
     parser.add_argument("--output", type=Path, default=Path("demo"), metavar="DIR",
                         help="folder of the pictures (default: demo)")
+    parser.add_argument("--bag", default="", metavar="BAG", help="record everything to a new bag in this folder")
     parser.add_argument("--seed", type=int, default=1, help="of the worlds (default: 1)")
 
 
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         )
 
     tasks = [Task(2_000_000_000 + 100 * args.seed + i, colour, text) for i, (text, colour) in enumerate(INSTRUCTIONS)]
-    options = ArmOptions(log_level="error")
+    options = ArmOptions(log_level="error", bag=args.bag)
     exit_code = run_tasks(options, tasks, on_episode, console, watch=VIEWER_TOPIC, linger_s=LINGER_S)
     if len(episodes) < len(tasks):
         return exit_code or 1

@@ -79,6 +79,25 @@ def test_dry_run_is_a_parameter_of_the_controller():
     assert parameter_values(by_name(ArmOptions(dry_run=True))["controller_node"].command)["dry_run"] is True
 
 
+def test_the_time_of_a_bag_or_another_simulator_is_asked_for_by_every_node():
+    for process in arm_processes(ArmOptions(use_sim_time=True)):
+        assert parameter_values(process.command)["use_sim_time"] is True
+    assert all("use_sim_time" not in process.parameters for process in arm_processes(ArmOptions()))
+
+
+def test_a_recorder_is_started_with_the_arm_it_records(tmp_path):
+    (*_, recorder) = arm_processes(ArmOptions(namespace="left", use_sim_time=True, bag=str(tmp_path / "bag")))
+    assert recorder.command[2:] == [
+        "record", "--robot", str((share_folder() / "config" / "so101_sim.yaml").resolve()),
+        "--out", str(tmp_path / "bag"), "--namespace", "left", "--use-sim-time",
+    ]  # fmt: skip
+
+
+def test_an_existing_bag_is_refused_before_anything_is_started(tmp_path):
+    with pytest.raises(BringUpError, match="exists already; expected a new folder"):
+        arm_processes(ArmOptions(bag=str(tmp_path)))
+
+
 @pytest.mark.parametrize(("namespace", "logger"), [("", "policy_node"), ("left", "left.policy_node"),
                                                    ("/a/b", "a.b.policy_node")])
 def test_namespace_and_log_level_are_remapped_for_each_node(namespace, logger):
@@ -128,7 +147,7 @@ def test_the_launch_file_declares_exactly_the_options(repository):
     assert "dataclasses.fields(ArmOptions)" in text
     assert not re.search(r"DeclareLaunchArgument\('", text)
     assert {field.name for field in dataclasses.fields(ArmOptions)} == {
-        "sim", "robot", "checkpoint", "namespace", "instruction", "dry_run", "log_level"
+        "sim", "robot", "checkpoint", "namespace", "instruction", "dry_run", "use_sim_time", "bag", "log_level"
     }  # fmt: skip
 
 

@@ -1,0 +1,66 @@
+"""Plays a bag to the policy and the controller, which run by its time and send no command.
+
+    ros2 launch smolvla_ros replay.launch.py bag:=/path/to/bag
+    ros2 launch smolvla_ros replay.launch.py bag:=/path/to/bag rate:=0.5 loop:=true checkpoint:=/path/to/another
+
+`smolvla-ros play` does the same, with the same arguments, where rosbag2 is not installed.
+"""
+
+import dataclasses
+import tempfile
+from pathlib import Path
+
+from launch.actions import (
+    DeclareLaunchArgument,
+    ExecuteProcess,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+    RegisterEventHandler,
+    Shutdown,
+)
+from launch.event_handlers import OnShutdown
+from launch.substitutions import LaunchConfiguration
+from launch_ros.events.lifecycle import StateTransition
+
+from launch import Action, EventHandler, LaunchContext, LaunchDescription
+from smolvla_ros.bringup import ArmOptions, ReplayOptions
+from smolvla_ros.bringup.replay import bag_play_command, plan_replay
+
+FIELDS = dataclasses.fields(ReplayOptions)
+
+
+def generate_launch_description() -> LaunchDescription:
+    arguments = [
+        DeclareLaunchArgument(field.name, default_value=str(field.default).lower(), description=field.metadata["help"])
+        for field in FIELDS
+    ]
+    return LaunchDescription([*arguments, OpaqueFunction(function=start)])
+
+
+def start(context: LaunchContext) -> list[Action]:
+    options = ReplayOptions.from_strings({f.name: LaunchConfiguration(f.name).perform(context) for f in FIELDS})
+    folder = tempfile.TemporaryDirectory(prefix="smolvla_ros_")
+    plan = plan_replay(options, Path(folder.name))
+    play = ExecuteProcess(
+        cmd=bag_play_command(options, plan.topics), output="screen", on_exit=Shutdown(reason="the bag has ended")
+    )
+    if plan.arm is None:
+        return [play]
+    return [
+        arm(plan.arm),
+        # It loads for seconds; what is played meanwhile would be lost on it.
+        RegisterEventHandler(EventHandler(matcher=policy_is_active, entities=[play])),
+        RegisterEventHandler(OnShutdown(on_shutdown=lambda *_: folder.cleanup())),
+    ]
+
+
+def arm(options: ArmOptions) -> Action:
+    given = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
+    texts = {name: str(value).lower() if isinstance(value, bool) else value for name, value in given.items()}
+    return IncludeLaunchDescription(str(Path(__file__).with_name("arm.launch.py")), launch_arguments=texts.items())
+
+
+def policy_is_active(event: object) -> bool:
+    if not isinstance(event, StateTransition) or event.goal_state != "active":
+        return False
+    return event.action.node_name.endswith("/policy_node")

@@ -1,0 +1,103 @@
+"""Play a bag to the policy and the controller, which run by its time and send no command.
+
+The same nodes and arguments as `ros2 launch smolvla_ros replay.launch.py`. The space key pauses and goes on; so do the
+services `player_node/pause` and `player_node/resume`. Ends with the bag, or with Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from smolvla_ros.bringup.options import ReplayOptions
+
+from .bringup_options import add_options, options_from
+
+if TYPE_CHECKING:
+    import threading
+
+    from smolvla_ros.nodes.player_node import Played
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the bag and one option for each other field of `ReplayOptions`."""
+    parser.add_argument("bag", help="folder or file of the bag")
+    add_options(parser, ReplayOptions, leave_out=["bag"])
+
+
+def run(args: argparse.Namespace) -> int:
+    """Plays the bag; 0 at its end or after a signal, 1 if a node failed, 3 if the bag is damaged."""
+    from smolvla_ros.bringup.environment import transport_variables
+    from smolvla_ros.bringup.processes import arm_processes
+    from smolvla_ros.bringup.replay import plan_replay
+    from smolvla_ros.bringup.supervisor import supervise
+
+    options = options_from(args, ReplayOptions)
+    with tempfile.TemporaryDirectory(prefix="smolvla_ros_") as folder:
+        plan = plan_replay(options, Path(folder))
+        os.environ.update(transport_variables())
+        processes = () if plan.arm is None else arm_processes(plan.arm)
+        names = tuple(process.name for process in processes)
+        return supervise(processes, lambda stop: _play(options, plan.topics, names, stop))
+
+
+def _play(options: ReplayOptions, topics: tuple[str, ...], wait_for: tuple[str, ...], stop: threading.Event) -> int:
+    from smolvla_ros.bags.reader import open_bag
+    from smolvla_ros.nodes.player_node import Player, PlayError, PlaySettings
+
+    settings = PlaySettings(
+        topics=topics, rate=options.rate, start_s=options.start, loop=options.loop, paused=options.start_paused,
+        wait_for=wait_for, remap=options.remap.split(),
+    )  # fmt: skip
+    with open_bag(options.bag) as bag, Player(bag, settings, options.namespace) as player:
+        try:
+            with _keys({" ": lambda: player.resume() if player.paused else player.pause()}):
+                player.play(stop)
+        except PlayError as error:
+            print(f"smolvla-ros play: {error}", file=sys.stderr)
+            return 1
+        _report(player.played)
+        for defect in bag.defects:
+            print(f"smolvla-ros play: {defect}", file=sys.stderr)
+        return 3 if bag.defects else 0
+
+
+def _report(played: Played) -> None:
+    laps = f" in {played.laps} laps" if played.laps > 1 else ""
+    print(f"played {played.messages} messages{laps}; none was more than {1e3 * played.latest_s:.0f} ms late")
+
+
+@contextmanager
+def _keys(actions: dict[str, Callable[[], object]]) -> Iterator[None]:
+    """Calls an action for each key pressed meanwhile, in a thread; does nothing without a terminal."""
+    import select
+    import termios
+    import threading
+    import tty
+
+    if not sys.stdin.isatty():
+        yield
+        return
+    terminal, ended = sys.stdin.fileno(), threading.Event()
+
+    def listen() -> None:
+        while not ended.is_set():
+            if select.select([terminal], [], [], 0.1)[0]:
+                actions.get(os.read(terminal, 1).decode(errors="ignore"), lambda: None)()
+
+    before = termios.tcgetattr(terminal)
+    thread = threading.Thread(target=listen, name="keys", daemon=True)
+    try:
+        tty.setcbreak(terminal)
+        thread.start()
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
