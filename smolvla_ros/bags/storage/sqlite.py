@@ -59,34 +59,30 @@ class Sqlite3File:
 
     def load(self, block: Block, wanted: Collection[int]) -> list[Stored]:
         try:
-            rows = self._rows("timestamp, topic_id, data", block.first, block.last)
+            rows = self._rows("timestamp, topic_id, data", block.first, block.last, wanted)
         except sqlite3.Error:
-            rows = self._row_by_row(block)
-        return [
-            Stored(log_ns, channel, data)
-            for log_ns, channel, data in rows
-            if channel in wanted and isinstance(log_ns, int) and isinstance(data, bytes)
-        ]
+            rows = self._row_by_row(block, wanted)
+        return [Stored(*row) for row in rows if isinstance(row[0], int) and isinstance(row[2], bytes)]
 
-    def _rows(self, columns: str, first: int, last: int) -> list[tuple[Any, ...]]:
-        query = f"SELECT {columns} FROM messages WHERE id BETWEEN ? AND ? ORDER BY id"
-        return self._database.execute(query, (first, last)).fetchall()
+    def _rows(self, columns: str, first: int, last: int, wanted: Collection[int]) -> list[tuple[Any, ...]]:
+        places = ", ".join("?" * len(wanted))
+        query = f"SELECT {columns} FROM messages WHERE id BETWEEN ? AND ? AND topic_id IN ({places}) ORDER BY id"
+        return self._database.execute(query, (first, last, *wanted)).fetchall()
 
-    def _row_by_row(self, block: Block) -> list[tuple[Any, ...]]:
+    def _row_by_row(self, block: Block, wanted: Collection[int]) -> list[tuple[Any, ...]]:
         """What can be read of a block in which some row cannot."""
         try:
-            heads = self._rows("id, timestamp, topic_id", block.first, block.last)
+            heads = self._rows("id, timestamp, topic_id", block.first, block.last, wanted)
         except sqlite3.Error as error:
             self._report(f"messages from row {block.first} to {block.last} are left out: {error}")
             return []
         rows: list[tuple[Any, ...]] = []
         for row, log_ns, channel in heads:
             try:
-                rows += self._rows("timestamp, topic_id, data", row, row)
+                rows += self._rows("timestamp, topic_id, data", row, row, wanted)
             except sqlite3.Error as error:
-                topic = self.channels[channel].topic if channel in self.channels else "a topic"
                 when = time_text(log_ns) if isinstance(log_ns, int) else "some time"
-                self._report(f"the message of {topic} at {when} (row {row}) is left out: {error}")
+                self._report(f"the message of {self.channels[channel].topic} at {when} is left out: {error}")
         return rows
 
     def _connect(self) -> sqlite3.Connection:
