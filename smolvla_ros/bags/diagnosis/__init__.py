@@ -1,0 +1,54 @@
+"""What is wrong with a recording, by name, with the figures that show it and what to do about it.
+
+`facts` is filled while a bag streams through the replay; `diagnose` reads it. A fault that explains others hides them:
+a camera that stopped also leaves nothing to act on, and degrees for radians also lie outside the training range.
+"""
+
+from __future__ import annotations
+
+import math
+
+from smolvla_ros.bags.result import Finding, Replay
+from smolvla_ros.robot.observation import Freshness
+
+from .cameras import camera_findings
+from .clocks import clock_findings
+from .evidence import gather
+from .joints import joint_findings
+from .streams import refusal_findings, stream_findings, waiting_findings
+
+__all__ = ["diagnose"]
+
+_RANK = {"error": 0, "warning": 1, "note": 2}
+_MOVES = 0.03  # rad: error of standing still, below which the arm hardly moves
+
+
+def diagnose(replay: Replay, freshness: Freshness) -> tuple[Finding, ...]:
+    """Everything that is found, the worst first; nothing for a healthy bag.
+
+    Args:
+        replay: complete but for these findings; `replay.facts` was closed. Findings that it has already are kept.
+        freshness: what the live node accepts.
+    """
+    known = gather(replay)
+    streams = stream_findings(replay, freshness)
+    clocks = clock_findings(replay, freshness, known.tracking)
+    findings = [*replay.findings] + streams + clocks + camera_findings(replay) + joint_findings(known)
+    if not clocks:
+        findings += refusal_findings(replay)
+    waiting = waiting_findings(replay)
+    findings += [found for found in waiting if found.name != "no_observation" or not (streams or clocks)]
+    if not any(found.severity == "error" for found in findings):
+        findings += _standing_still(replay)
+    return tuple(sorted(findings, key=lambda found: _RANK[found.severity]))
+
+
+def _standing_still(replay: Replay) -> list[Finding]:
+    error, hold = replay.errors.robot.mean, replay.hold_errors.robot.mean
+    if not (math.isfinite(error) and hold > _MOVES and error >= hold):
+        return []
+    text = (
+        f"The policy is no better than standing still: its mean error is {error:.3f} rad, that of keeping every joint where "
+        f"it is {hold:.3f} rad. Is it the checkpoint for this task and robot, and the instruction one that it was trained on?"
+    )
+    return [Finding("no_better_than_standing_still", "note", text)]

@@ -1,0 +1,44 @@
+"""What is known of the joints: how they moved, what they were told, and what the policy was trained with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from smolvla_ros.bags.result import Replay
+
+from .facts import Array
+from .tracking import Tracking, track
+from .training import Training
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Positions and commands [samples, joints] in rad or m as recorded; how they fit each other and the training data.
+
+    `tracking` is None without commands. `scale`: [joints] of the robot config.
+    """
+
+    names: tuple[str, ...]
+    positions: Array
+    commands: Array
+    tracking: Tracking | None
+    state: Training
+    action: Training
+    scale: Array
+
+
+def gather(replay: Replay) -> Evidence:
+    """All of it."""
+    joints = len(replay.joints)
+    facts, robot = replay.facts, replay.robot
+    return Evidence(
+        names=replay.joints,
+        positions=facts.positions.rows(joints),
+        commands=facts.commands.rows(joints),
+        tracking=track(facts),
+        state=Training.of(replay.statistics.get("observation.state", {}), robot),
+        action=Training.of(replay.statistics.get("action", {}), robot),
+        scale=np.array([joint.scale for joint in robot.joints]),
+    )
