@@ -75,9 +75,7 @@ class MessageTypes:
 
     def __init__(self, definitions: Mapping[str, Definition]):
         self.definitions = definitions
-        self.store = get_typestore(Stores.ROS2_JAZZY)
-        for name, text in _own_definitions().items():
-            self.store.register(get_types_from_msg(text, name))
+        self.store = _installed_types()
         self._checked: set[str] = set()
 
     def deserialise(self, type_name: str, data: bytes) -> Any:
@@ -104,6 +102,8 @@ class MessageTypes:
         if type_name not in self.store.types:
             if definition is None:
                 raise BagError(f"the type {type_name} is not known here and the bag does not define it")
+            if self.store is _installed_types():  # which other bags use too
+                self.store = _new_store()
             _register(self.store, _parsed(type_name, definition))
         elif definition is not None and type_name.startswith(f"{PACKAGE}/"):
             recorded = _parsed(type_name, definition).get(type_name)
@@ -127,11 +127,16 @@ def time_text(time_ns: int) -> str:
     return f"{date}.{nanoseconds // 10**6:03d} UTC ({seconds}.{nanoseconds:09d} s)"
 
 
-@functools.cache
-def _own_definitions() -> dict[str, str]:
+def _new_store() -> Typestore:
     find_ros_in_virtual_environment()
-    files = sorted((share_folder() / "msg").glob("*.msg"))
-    return {f"{PACKAGE}/msg/{file.stem}": file.read_text(encoding="utf-8") for file in files}
+    store = get_typestore(Stores.ROS2_JAZZY)
+    for file in sorted((share_folder() / "msg").glob("*.msg")):
+        store.register(get_types_from_msg(file.read_text(encoding="utf-8"), f"{PACKAGE}/msg/{file.stem}"))
+    return store
+
+
+# Kept because making code for a type takes longer than reading a small bag.
+_installed_types = functools.cache(_new_store)
 
 
 def _parsed(type_name: str, definition: Definition) -> Typesdict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -35,7 +36,7 @@ def decompress(data: bytes | memoryview, compression: str, size: int) -> bytes |
         elif compression == "zstd":
             result = _zstd(data, size)
         elif compression == "lz4":
-            result = lz4.frame.LZ4FrameDecompressor().decompress(bytes(data), max_length=size + 1)
+            result = _lz4(data, size)
         else:
             raise DamageError(f"its compression is {compression!r}, expected zstd, lz4 or none")
     except (zstandard.ZstdError, RuntimeError, EOFError) as error:  # lz4 raises the last two
@@ -77,6 +78,29 @@ def decompress_file(source: BinaryIO, target: Path) -> str:
 
 def _zstd(data: bytes | memoryview, size: int) -> bytes:
     announced = zstandard.frame_content_size(data)
-    if announced not in (-1, size):
+    if announced == size:
+        return zstandard.ZstdDecompressor().decompress(data, max_output_size=size)
+    if announced != -1:
         raise DamageError(f"it holds {announced} bytes where {size} are announced")
-    return zstandard.ZstdDecompressor().decompress(data, max_output_size=size)
+    return _joined(zstandard.ZstdDecompressor().read_to_iter(data), size)
+
+
+def _lz4(data: bytes | memoryview, size: int) -> bytes:
+    decompressor = lz4.frame.LZ4FrameDecompressor()
+
+    def parts() -> Iterator[bytes]:
+        yield decompressor.decompress(bytes(data), max_length=_COPY_BYTES)
+        while not decompressor.eof and not decompressor.needs_input:
+            yield decompressor.decompress(b"", max_length=_COPY_BYTES)
+
+    return _joined(parts(), size)
+
+
+def _joined(parts: Iterator[bytes], size: int) -> bytes:
+    """All parts, but no more than one beyond `size` bytes."""
+    joined = bytearray()
+    for part in parts:
+        joined += part
+        if len(joined) > size:
+            break
+    return bytes(joined)

@@ -13,7 +13,7 @@ import yaml
 
 from smolvla_ros.bags.errors import BagError
 
-from . import mcap, sqlite
+from . import mcap_records, sqlite
 from .blocks import Report, StorageFile
 from .compression import ZSTD_MAGIC, DamageError, decompress_file
 from .mcap import McapFile
@@ -78,7 +78,7 @@ def open_file(path: Path, report: Report, resources: ExitStack) -> StorageFile:
             with path.open("rb") as decompressed:
                 head = decompressed.read(len(sqlite.MAGIC))
     opened: StorageFile
-    if head.startswith(mcap.MAGIC):
+    if head.startswith(mcap_records.MAGIC):
         opened = McapFile(path, report)
     elif head.startswith(sqlite.MAGIC):
         opened = Sqlite3File(path, report)

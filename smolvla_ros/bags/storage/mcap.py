@@ -22,6 +22,7 @@ from .mcap_records import (
     FOOTER_BYTES,
     HEAD,
     MAGIC,
+    MAX_TIME_NS,
     MESSAGE,
     RUN_BYTES,
     ChunkBlock,
@@ -103,6 +104,8 @@ class McapFile:
                 if len(body) < MESSAGE.size:
                     raise DamageError(f"a message record has {len(body)} bytes")
                 channel, _, log_ns, _ = MESSAGE.unpack_from(body)
+                if log_ns > MAX_TIME_NS:
+                    raise DamageError(f"a message has the log time {log_ns} ns")
                 yield channel, log_ns, body[MESSAGE.size :]
             elif opcode in (Opcode.SCHEMA, Opcode.CHANNEL):
                 self._learn(opcode, body)
@@ -180,23 +183,30 @@ class McapFile:
             raise DamageError("its summary contradicts itself")
         if not used <= set(self.channels) or (statistics.message_count and not indexes):
             return False
-        self.blocks = [block for index in indexes if (block := self._chunk(index, is_checked)) is not None]
+        for index in indexes:
+            self._add_chunk(index, is_checked)
         return True
 
-    def _chunk(self, index: ChunkIndex, is_checked: bool) -> Block | None:
-        """The block of a chunk; None: it has no messages. Where index and chunk differ, the wider time range counts."""
-        start_ns, end_ns = index.message_start_time, index.message_end_time
+    def _add_chunk(self, index: ChunkIndex, is_checked: bool) -> None:
+        """Takes a chunk for a block, if it has messages. Without a checksum it is held against the chunk itself."""
         first, last = index.chunk_start_offset, index.chunk_start_offset + index.chunk_length
-        if not is_checked:
-            head = self._read(first, first + HEAD.size + CHUNK.size)
-            own_start_ns, own_end_ns, *_ = CHUNK.unpack_from(head, HEAD.size)
-            start_ns, end_ns = min(start_ns, own_start_ns), max(end_ns, own_end_ns)
+        start_ns, end_ns = index.message_start_time, index.message_end_time
         if start_ns > end_ns or (end_ns == 0 and not index.message_index_offsets):
-            return None
-        # Without a checksum, a wrong byte must not make a chunk look as if it held nothing that is asked for.
-        known = is_checked and index.message_index_offsets
-        channels = frozenset(index.message_index_offsets) if known else None
-        return ChunkBlock(first, last, start_ns, end_ns, index.uncompressed_size, channels)
+            return
+        if is_checked:
+            channels = frozenset(index.message_index_offsets) or None
+            self.blocks.append(ChunkBlock(first, last, start_ns, end_ns, index.uncompressed_size, channels))
+        elif (start_ns, end_ns) == self._chunk_times(first):
+            # A wrong byte must not make a chunk look as if it held nothing that is asked for: its channels are unknown.
+            self.blocks.append(ChunkBlock(first, last, start_ns, end_ns, index.uncompressed_size))
+        else:
+            self._report(f"the chunk at byte {first} and its summary differ; the messages in it are believed")
+            self._scan_chunk(first, last, Counter())
+
+    def _chunk_times(self, first: int) -> tuple[int, int]:
+        """First and last log time as the head of a chunk says. Raises: DamageError."""
+        start_ns, end_ns, *_ = CHUNK.unpack_from(self._read(first, first + HEAD.size + CHUNK.size), HEAD.size)
+        return start_ns, end_ns
 
     # From the beginning.
 
@@ -242,6 +252,8 @@ class McapFile:
         try:
             head = self._read(position + HEAD.size, min(position + HEAD.size + MESSAGE.size, end))
             channel, _, log_ns, _ = MESSAGE.unpack(head)
+            if log_ns > MAX_TIME_NS:
+                raise DamageError(f"its log time is {log_ns} ns")
         except (DamageError, struct.error) as error:
             self._report(f"the message at byte {position} is left out: {error}")
             return

@@ -30,6 +30,7 @@ MESSAGE = struct.Struct("<HIQQ")  # channel, sequence, log time, publish time
 CHUNK = struct.Struct("<QQQII")  # start, end, uncompressed size, checksum, length of the compression's name
 FOOTER_BYTES = HEAD.size + 20 + len(MAGIC)
 RUN_BYTES = 2**20
+MAX_TIME_NS = 2**63 - 1  # as ROS has it: the year 2262
 
 _LENGTH = struct.Struct("<Q")
 # What the records of `mcap` raise on bytes that are none.
