@@ -312,7 +312,9 @@ class Controller:
         start_ns = timeline.start_of(chunk, now_ns, settings.alignment == "executed")
         plan = timeline.merged(chunk, start_ns, settings)
         last, measured = self._commander.last, self._supervision.joint_states.positions
-        if last is None or self._reseed:
+        # In a dry run nobody went where the last command was: the arm stands still, or does what another tells it.
+        reseed = self._reseed or settings.dry_run
+        if last is None or reseed:
             assert measured is not None, "a missing joint state is a fault"
             last = Motion.at_rest(measured)
         if plan.end_ns <= now_ns:
@@ -321,7 +323,7 @@ class Controller:
         offset = plan.offset_of(last, seam_ns)
         self._admission.check_seam(offset[0])
         plan.ease_in(offset, seam_ns, settings.ease_in_rows * chunk.step_ns)
-        self._start = last.position
+        self._start, self._reseed = last.position, reseed
         timeline.replace(chunk, plan, now_ns)
         self._admission.merged(chunk)
         self._counters.chunks_merged += 1

@@ -267,6 +267,21 @@ def test_a_dry_run_never_complains_that_the_arm_does_not_follow(new_rig):
     assert rig.reason == Reason.NONE
 
 
+def test_in_a_dry_run_every_chunk_begins_where_the_arm_is_and_not_where_it_was_not_sent(new_rig):
+    rig = new_rig(dry_run=True)
+    rig.blocked = True
+    rig.follow(rows=50, to=1.5)
+    for position in (0.0, 1.0, -1.0):  # the arm stands still, or somebody else moves it
+        rig.tick(60)
+        rig.measured[:] = position
+        rig.tick()
+        assert rig.deliver(rig.chunk(to=position + 0.4)) is None
+        rig.reseeded = True
+        rig.tick()
+        assert rig.state == State.FOLLOWING
+        np.testing.assert_allclose(rig.commands[-1][1], position, atol=0.05)
+
+
 def test_a_chunk_that_begins_too_far_away_is_refused_and_named_as_the_reason(rig):
     rig.tick()
     assert rig.deliver(rig.chunk(start=0.6)) == Rejection.JUMP_TOO_LARGE
