@@ -1,4 +1,4 @@
-"""One ingest path: the same messages live, over rclpy, and out of a bag give the policy the same inputs, bit for bit."""
+"""One ingest path: the same messages over rclpy and out of a bag give the policy the same inputs, bit for bit."""
 
 import dataclasses
 
@@ -42,8 +42,9 @@ def joints(order):
     names = make_setup(FakePolicy()).robot.joint_names
     positions = np.random.default_rng(3).uniform(-1, 1, len(names))
     pairs = [(names[place], positions[place]) if place >= 0 else (f"other{place}", 9.9) for place in order]
-    return message("sensor_msgs/msg/JointState", header=header(START_NS), name=[name for name, _ in pairs],
-                   position=np.array([value for _, value in pairs]), velocity=np.empty(0), effort=np.empty(0))  # fmt: skip
+    names, values = [name for name, _ in pairs], np.array([value for _, value in pairs])
+    return message("sensor_msgs/msg/JointState", header=header(START_NS), name=names, position=values,
+                   velocity=np.empty(0), effort=np.empty(0))  # fmt: skip
 
 
 def live_inputs(images, joint_state):
@@ -88,8 +89,9 @@ def assert_same(live, replayed):
     assert live.text == replayed.text
 
 
-@pytest.mark.parametrize("big_endian", [0, 1])
-@pytest.mark.parametrize("encoding", BYTES_PER_PIXEL)
+@pytest.mark.parametrize(
+    ("encoding", "big_endian"), [(name, end) for name in BYTES_PER_PIXEL for end in ((0, 1) if "16" in name else (0,))]
+)
 def test_raw_images_of_every_encoding(tmp_path, encoding, big_endian):
     images = {camera: raw(encoding, big_endian, camera) for camera in ("front", "wrist")}
     state = joints(ORDERS["as in the config"])

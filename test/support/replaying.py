@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,14 +17,17 @@ from smolvla_ros.bags.streams import find_streams
 from smolvla_ros.bags.virtual_node import Setup
 from smolvla_ros.bringup.environment import share_folder
 from smolvla_ros.model import InstructionError
-from smolvla_ros.parameters import controller, policy, robot
+from smolvla_ros.parameters import check_values, controller, policy, robot
 from smolvla_ros.parameters.files import read_parameters
 from smolvla_ros.robot import RobotConfig
 
 ROWS, JOINTS = 20, 6
 STEP_NS = 33_333_333
 OFFSET = 2.0  # of the fake policy's answers, in the checkpoint's units
-CONFIG = share_folder() / "config" / "so101_sim.yaml"
+TABLES = {
+    "/policy_node": (*robot.PARAMETERS, *policy.PARAMETERS),
+    "/controller_node": (*robot.PARAMETERS, *controller.PARAMETERS),
+}
 
 
 class FakePolicy:
@@ -54,13 +58,20 @@ class FakePolicy:
 
 def make_setup(fake: Any, **parameters: Any) -> Setup:
     """The simulated arm's policy node with this policy, and parameters in place of those of its config."""
-    choices = {"checkpoint": "fake", "seed": 0, **parameters}
-    values = read_parameters(CONFIG, "/policy_node", (*robot.PARAMETERS, *policy.PARAMETERS), choices)
+    values = check_values(TABLES["/policy_node"], {**_config("/policy_node"), "seed": 0, **parameters})
     return Setup(RobotConfig.from_parameters(values), values, fake, "fake", "so101_sim")
 
 
-def controller_values(**parameters: Any) -> Any:
-    return read_parameters(CONFIG, "/controller_node", (*robot.PARAMETERS, *controller.PARAMETERS), parameters)
+def controller_values(**parameters: Any) -> dict[str, Any]:
+    """The values of the simulated arm's controller node, with parameters in place of those of its config."""
+    return check_values(TABLES["/controller_node"], {**_config("/controller_node"), **parameters})
+
+
+@functools.cache
+def _config(node: str) -> dict[str, Any]:
+    """What the config says, read once; it leaves the checkpoint open."""
+    choices = {"checkpoint": "fake"} if node == "/policy_node" else {}
+    return read_parameters(share_folder() / "config" / "so101_sim.yaml", node, TABLES[node], choices)
 
 
 def run(folder: Path, fake: Any = None, parameters: Any = None, command: Any = None, **options: Any) -> Replay:
