@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +16,11 @@ from numpy.typing import NDArray
 from smolvla_ros.parameters.controller import COMMAND_TOPICS
 from smolvla_ros.parameters.table import Value
 from smolvla_ros.robot import Camera, RobotConfig
+from smolvla_ros.robot.images import BYTES_PER_PIXEL
 
 from .errors import BagError
-from .messages import Recorded
+from .messages import Recorded, time_text
+from .names import Names, why_missing
 from .reader import Bag
 
 IMAGE_TYPES = {"raw": "sensor_msgs/msg/Image", "compressed": "sensor_msgs/msg/CompressedImage"}
@@ -28,6 +34,12 @@ STRING_TYPE = "std_msgs/msg/String"
 CHUNK_TYPE = "smolvla_ros/msg/ActionChunk"
 STATUS_TYPE = "smolvla_ros/msg/ExecutionStatus"
 DESCRIBED_NODES = ("policy_node", "controller_node", "sim_node")
+
+_OWN_NAMES = ("joint_states", "instruction", "action_chunk", "execution_status")
+# Words in the format of a CompressedImage that is no picture on its own, or no colour picture.
+_NO_PICTURES = {"h264", "h265", "hevc", "av1", "vp8", "vp9", "theora", "compresseddepth"}
+# Several publishers may share the topic, each with some of the joints.
+_JOINT_STATES_LOOKED_AT = 200
 
 
 @dataclass(frozen=True)
@@ -67,28 +79,6 @@ class Streams:
     descriptions: dict[str, str]
 
 
-@dataclass(frozen=True)
-class Names:
-    """Resolves the names of a config as ROS does: relative ones under the namespace, then the remappings.
-
-    `remaps` has names of the config as keys and topics of the bag as values; both may be relative.
-    """
-
-    namespace: str = ""
-    remaps: Mapping[str, str] | None = None
-
-    def resolve(self, name: str) -> str:
-        full = self._absolute(name)
-        remaps = {self._absolute(before): self._absolute(after) for before, after in (self.remaps or {}).items()}
-        return remaps.get(full, full)
-
-    def _absolute(self, name: str) -> str:
-        if name.startswith("/"):
-            return name
-        namespace = self.namespace.strip("/")
-        return f"/{namespace}/{name}" if namespace else f"/{name}"
-
-
 def find_streams(
     bag: Bag,
     robot: RobotConfig,
@@ -98,6 +88,8 @@ def find_streams(
 ) -> Streams:
     """Finds the topics of a robot in a bag.
 
+    A camera may be recorded raw where the config says compressed, and the other way round.
+
     Args:
         robot: its cameras and joints.
         values: of the controller's parameters, for the command.
@@ -105,21 +97,14 @@ def find_streams(
         remaps: topic of the config -> topic of the bag.
 
     Raises:
-        BagError: a camera or the joint states are not in the bag; all that is missing in one text.
+        BagError: a camera or the joint states are not in the bag, or are such that the policy node could use none of
+            them; all of it in one text.
     """
-    names = Names(namespace, remaps)
-    problems: list[str] = []
-    cameras: dict[str, str] = {}
-    for camera in robot.cameras:
-        topic = _camera_topic(bag, camera, names.resolve(camera.topic))
-        if topic is None:
-            problems.append(_missing_camera(bag, camera, names.resolve(camera.topic)))
-        else:
-            cameras[camera.name] = topic
-    joint_states = _typed(bag, names.resolve("joint_states"), JOINT_STATE_TYPE)
-    if joint_states is None:
-        problems.append(_missing(bag, "joint states", names.resolve("joint_states"), (JOINT_STATE_TYPE,)))
-    if problems or joint_states is None:
+    names = Names(namespace, remaps or {})
+    problems = _unused_remaps(robot, values, names)
+    cameras = {camera.name: _camera_topic(bag, camera, names, problems) for camera in robot.cameras}
+    joint_states = _joint_states_topic(bag, robot, names, problems)
+    if problems:
         raise BagError(f"{bag.path}: " + "; ".join(problems))
     return Streams(
         cameras=cameras,
@@ -133,14 +118,15 @@ def find_streams(
 
 
 def recorded_parameters(bag: Bag, namespace: str = "") -> dict[str, dict[str, Value]]:
-    """The parameters that the nodes told on their description topics, by node ('policy_node'); the last ones count."""
+    """The parameters that the nodes told on their description topics, by node ('policy_node'); the last ones count.
+
+    What is no description, or was damaged, tells nothing.
+    """
     parameters: dict[str, dict[str, Value]] = {}
     topics = {topic: node for node, topic in _descriptions(bag, Names(namespace)).items()}
     for recorded in bag.read(topics):
-        try:
+        with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
             parameters[topics[recorded.topic]] = dict(json.loads(recorded.message.data)["parameters"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise BagError(f"{bag.path}: {recorded.topic} is no description of a node ({error!r})") from error
     return parameters
 
 
@@ -152,7 +138,7 @@ def command_positions(recorded: Recorded, robot: RobotConfig, command: Command) 
     """
     message = recorded.message
     if command.gripper and recorded.topic == command.gripper.topic:
-        values = (np.asarray(message.data, dtype=np.float64) - command.gripper.offset) / command.gripper.scale
+        values = [(float(value) - command.gripper.offset) / command.gripper.scale for value in message.data]
         return recorded.log_ns, _by_name(recorded, robot, (command.gripper.joint,), values)
     if recorded.type == COMMAND_TYPES["position_array"]:
         return recorded.log_ns, _by_name(recorded, robot, command.joints, message.data)
@@ -166,25 +152,85 @@ def command_positions(recorded: Recorded, robot: RobotConfig, command: Command) 
     return due_ns, _by_name(recorded, robot, message.joint_names, first.positions)
 
 
-def _by_name(recorded: Recorded, robot: RobotConfig, names: object, positions: object) -> NDArray[np.float64]:
-    names, values = list(names), np.asarray(positions, dtype=np.float64)  # type: ignore[call-overload]
-    if len(names) != len(values):
-        raise BagError(f"{recorded.topic}: {len(names)} joints but {len(values)} positions")
-    places = dict(zip(names, values, strict=True))
-    return np.array([places.get(name, np.nan) for name in robot.joint_names])
+def _by_name(
+    recorded: Recorded, robot: RobotConfig, names: Sequence[str], positions: Sequence[float]
+) -> NDArray[np.float64]:
+    if len(names) != len(positions):
+        when = time_text(recorded.log_ns)
+        raise BagError(f"{recorded.topic} at {when}: {len(names)} joints but {len(positions)} positions")
+    places = dict(zip(names, positions, strict=True))
+    values = np.array([places.get(name, np.nan) for name in robot.joint_names], dtype=np.float64)
+    return np.where(np.isfinite(values), values, np.nan)
 
 
-def _typed(bag: Bag, topic: str, type_name: str) -> str | None:
+def _typed(bag: Bag, topic: str, *types: str) -> str | None:
+    """The topic, if it has messages of one of these types."""
     found = bag.topics.get(topic)
-    return topic if found is not None and found.type == type_name and found.messages else None
+    return topic if found is not None and found.type in types and found.messages else None
 
 
-def _camera_topic(bag: Bag, camera: Camera, topic: str) -> str | None:
-    """The topic as configured, or the raw or compressed one beside it."""
-    base = topic.removesuffix("/compressed")
-    candidates = [topic, base, f"{base}/compressed"]
-    usable = [name for name in candidates if any(_typed(bag, name, kind) for kind in IMAGE_TYPES.values())]
-    return usable[0] if usable else None
+def _unused_remaps(robot: RobotConfig, values: Mapping[str, Value], names: Names) -> list[str]:
+    command = str(values["command_topic"]) or COMMAND_TOPICS[str(values["command_type"])]
+    known = [*(camera.topic for camera in robot.cameras), *_OWN_NAMES, command, str(values["gripper_topic"])]
+    unused = names.unused_remaps(known)
+    return [f"--remap {name}: the robot config has no such topic, only {', '.join(known)}" for name in unused]
+
+
+def _camera_topic(bag: Bag, camera: Camera, names: Names, problems: list[str]) -> str:
+    """The topic as configured, or the raw or compressed one beside it; '' and a problem if it cannot be used."""
+    full = names.resolve(camera.topic)
+    base = full.removesuffix("/compressed")
+    types = tuple(IMAGE_TYPES.values())
+    topic = next((name for name in (full, base, f"{base}/compressed") if _typed(bag, name, *types)), None)
+    if topic is None:
+        beside = camera.topic.removesuffix("/compressed")
+        problems.append(why_missing(bag.topics, f"camera '{camera.name}'", beside, types, names))
+        return ""
+    first = _first_message(bag, topic)
+    if first is not None and (unusable := _unusable_pictures(first)):
+        problems.append(f"camera '{camera.name}': the images on {topic} are {unusable}")
+    return topic
+
+
+def _first_message(bag: Bag, topic: str) -> Any:
+    """The first message that can be read, or None."""
+    for recorded in bag.read([topic]):
+        with contextlib.suppress(BagError):
+            return recorded.message
+    return None
+
+
+def _unusable_pictures(image: Any) -> str:
+    """What is wrong with all images of a topic that begins with this one; '': nothing."""
+    if not hasattr(image, "format"):
+        if image.encoding in BYTES_PER_PIXEL:
+            return ""
+        return f"encoded as '{image.encoding}', expected one of {', '.join(BYTES_PER_PIXEL)}"
+    words = set(re.findall(r"[a-z0-9]+", image.format.lower()))
+    return f"of the format '{image.format}', expected JPEG or PNG" if words & _NO_PICTURES else ""
+
+
+def _joint_states_topic(bag: Bag, robot: RobotConfig, names: Names, problems: list[str]) -> str:
+    """The topic of the joint states; '' or a problem if it cannot be used."""
+    topic = _typed(bag, names.resolve("joint_states"), JOINT_STATE_TYPE)
+    if topic is None:
+        problems.append(why_missing(bag.topics, "joint states", "joint_states", (JOINT_STATE_TYPE,), names))
+        return ""
+    wanted = set(robot.joint_names)
+    found: dict[tuple[str, ...], None] = {}
+    for recorded in itertools.islice(bag.read([topic]), _JOINT_STATES_LOOKED_AT):
+        with contextlib.suppress(BagError):
+            if wanted <= set(recorded.message.name):
+                return topic
+            found[tuple(recorded.message.name)] = None
+    listed = " and ".join(f"[{', '.join(joints)}]" for joints in itertools.islice(found, 5)) or "nothing"
+    missing = sorted(wanted - {joint for joints in found for joint in joints})
+    if missing:
+        problems.append(f"joint states: {topic} has {listed}, but not {', '.join(missing)} of the robot config")
+    else:
+        problems.append(f"joint states: no message of {topic} has all joints of the robot config, but {listed}, from "
+                        "several publishers; the policy node needs them in one message")  # fmt: skip
+    return topic
 
 
 def _command(bag: Bag, robot: RobotConfig, values: Mapping[str, Value], names: Names) -> Command | None:
@@ -200,6 +246,8 @@ def _command(bag: Bag, robot: RobotConfig, values: Mapping[str, Value], names: N
     gripper_topic = _typed(bag, names.resolve(str(values["gripper_topic"])), COMMAND_TYPES["position_array"])
     if gripper_joint and gripper_topic:
         scale, offset = float(values["gripper_scale"]), float(values["gripper_offset"])  # type: ignore[arg-type]
+        if scale == 0.0:
+            raise BagError("the gripper's positions cannot be told: parameter 'gripper_scale' is 0")
         gripper = Gripper(gripper_topic, gripper_joint, scale, offset)
     return Command(topic, COMMAND_TYPES[kind], joints, gripper)
 
@@ -207,15 +255,3 @@ def _command(bag: Bag, robot: RobotConfig, values: Mapping[str, Value], names: N
 def _descriptions(bag: Bag, names: Names) -> dict[str, str]:
     found = {node: _typed(bag, names.resolve(f"{node}/description"), STRING_TYPE) for node in DESCRIBED_NODES}
     return {node: topic for node, topic in found.items() if topic}
-
-
-def _missing_camera(bag: Bag, camera: Camera, topic: str) -> str:
-    return _missing(bag, f"camera '{camera.name}'", topic, tuple(IMAGE_TYPES.values()))
-
-
-def _missing(bag: Bag, what: str, topic: str, types: tuple[str, ...]) -> str:
-    others = [f"{t.name} ({t.messages} messages)" for t in bag.topics.values() if t.type in types]
-    return (
-        f"{what}: the robot config says {topic}, the bag has {', '.join(others) or 'no topic'} of type "
-        f"{' or '.join(types)}; change the config or give --namespace or --remap {topic}:=TOPIC"
-    )
