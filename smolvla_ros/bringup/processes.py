@@ -89,7 +89,7 @@ def _recorder(options: ArmOptions) -> CommandProcess:
     if Path(options.bag).exists():
         raise BringUpError(f"bag is '{options.bag}', which exists already; expected a new folder")
     arguments = ["--robot", str(options.robot_file), "--out", str(Path(options.bag).absolute())]
-    arguments += ["--namespace", options.namespace]
+    arguments += ["--namespace", options.namespace, "--log-level", options.log_level]
     arguments += ["--use-sim-time"] if options.use_sim_time else []
     return CommandProcess("record", [sys.executable, str(executable("smolvla-ros")), "record", *arguments],
                           transport_variables() | _variables("record"))  # fmt: skip

@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from smolvla_ros.bringup.options import LOG_LEVELS
+
 if TYPE_CHECKING:
     import threading
 
@@ -29,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-gb", type=float, default=0.0, metavar="GB", help="end at this size (default: no limit)")
     parser.add_argument("--min-free-gb", type=float, default=0.5, metavar="GB",
                         help="end when the disk has less left (default: 0.5)")
+    parser.add_argument("--log-level", default="info", choices=LOG_LEVELS, help="log level of the recorder")
     parser.add_argument("--use-sim-time", action="store_true", help="log times are those of /clock")
 
 
@@ -53,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     def work(stop: threading.Event) -> int:
         from smolvla_ros.nodes.recorder_node import record
 
-        losses = record(recording, wanted, stop, args.namespace, args.use_sim_time)
+        losses = record(recording, wanted, stop, args.namespace, args.use_sim_time, args.log_level)
         _report(folder, losses, recording.size_bytes)
         if recording.ended:
             print(f"recording ended: {recording.ended}", file=sys.stderr)

@@ -20,6 +20,7 @@ import rclpy
 from rclpy.clock import Clock, ClockType
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.logging import LoggingSeverity
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -197,6 +198,7 @@ def record(
     stop: threading.Event,
     namespace: str = "",
     use_sim_time: bool = False,
+    log_level: str = "info",
 ) -> dict[str, Losses]:
     """Records until `stop` is set or the recording ends by itself, and closes the bag.
 
@@ -205,6 +207,7 @@ def record(
     """
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     node = RecorderNode(recording, wanted, namespace, use_sim_time)
+    node.get_logger().set_level(LoggingSeverity[log_level.upper()])
     executor = SingleThreadedExecutor()  # the other one cannot hand out the information that comes with a message
     executor.add_node(node)
     try:

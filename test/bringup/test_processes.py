@@ -89,7 +89,7 @@ def test_a_recorder_is_started_with_the_arm_it_records(tmp_path):
     (*_, recorder) = arm_processes(ArmOptions(namespace="left", use_sim_time=True, bag=str(tmp_path / "bag")))
     assert recorder.command[2:] == [
         "record", "--robot", str((share_folder() / "config" / "so101_sim.yaml").resolve()),
-        "--out", str(tmp_path / "bag"), "--namespace", "left", "--use-sim-time",
+        "--out", str(tmp_path / "bag"), "--namespace", "left", "--log-level", "info", "--use-sim-time",
     ]  # fmt: skip
 
 
