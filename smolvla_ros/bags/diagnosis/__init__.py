@@ -27,13 +27,13 @@ def diagnose(replay: Replay, freshness: Freshness) -> tuple[Finding, ...]:
     """Everything that is found, the worst first; nothing for a healthy bag.
 
     Args:
-        replay: complete but for these findings; `replay.facts` was closed. Findings that it has already are kept.
+        replay: complete but for these findings; `replay.facts` was closed.
         freshness: what the live node accepts.
     """
     known = gather(replay)
     streams = stream_findings(replay, freshness)
     clocks = clock_findings(replay, freshness, known.tracking)
-    findings = [*replay.findings] + streams + clocks + camera_findings(replay) + joint_findings(known)
+    findings = streams + clocks + camera_findings(replay) + joint_findings(known)
     if not clocks:
         findings += refusal_findings(replay)
     waiting = waiting_findings(replay)
