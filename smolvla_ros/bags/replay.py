@@ -23,8 +23,9 @@ from .comparison import chunk_errors, hold_errors, recorded_errors, usable_std
 from .errors import BagError
 from .ingest import Ingest, stamp_ns_of
 from .messages import Recorded, time_text
+from .moved import MovedBag, moved
 from .reader import Bag
-from .result import RecordedChunk, Replay, ReplayedChunk, Trace
+from .result import Finding, RecordedChunk, Replay, ReplayedChunk, Trace
 from .schedule import REQUESTS, Instant, instants, latency_from, recorded_chunks
 from .streams import Streams
 from .tracks import CommandTrack, Track
@@ -47,6 +48,7 @@ class Options:
         instruction: in place of those in the bag.
         reference: one of `REFERENCES`.
         start_s, duration_s: the part of the bag; duration 0: to its end.
+        clock_offset: see `moved`.
     """
 
     request: str = ""
@@ -55,6 +57,7 @@ class Options:
     reference: str = ""
     start_s: float = 0.0
     duration_s: float = 0.0
+    clock_offset: str = ""
 
 
 def replay(bag: Bag, streams: Streams, setup: Setup, options: Options, progress: Callable[[float], Any]) -> Replay:
@@ -65,7 +68,7 @@ def replay(bag: Bag, streams: Streams, setup: Setup, options: Options, progress:
     Raises:
         BagError: an option does not fit the bag.
     """
-    run = _Run(bag, streams, setup, options)
+    run = _Run(moved(bag, options.clock_offset, streams.joint_states), streams, setup, options)
     try:
         run.run(progress)
     except KeyboardInterrupt:
@@ -74,7 +77,7 @@ def replay(bag: Bag, streams: Streams, setup: Setup, options: Options, progress:
 
 
 class _Run:
-    def __init__(self, bag: Bag, streams: Streams, setup: Setup, options: Options):
+    def __init__(self, bag: Bag | MovedBag, streams: Streams, setup: Setup, options: Options):
         self.stopped = False
         self._bag, self._streams, self._setup, self._options = bag, streams, setup, options
         self._start_ns, self._end_ns = section(bag, options)
@@ -150,7 +153,7 @@ class _Run:
             statistics={f: setup.policy.statistics(f) for f in ("observation.state", "action")},
             defects=tuple(self._defects()),
             facts=self._ingest.facts,
-            findings=tuple(node.findings),
+            findings=(*self._moved(), *node.findings),
         )
 
     # Messages.
@@ -235,6 +238,11 @@ class _Run:
         scale = np.array([joint.scale for joint in self._setup.robot.joints])
         return usable_std(np.full(len(scale), np.nan) if std is None else std / np.abs(scale))
 
+    def _moved(self) -> Iterator[Finding]:
+        if isinstance(self._bag, MovedBag):
+            text = f"All log times were moved by {self._bag.by_ns / 1e9:+.6f} s, as --clock-offset says."
+            yield Finding("moved_clock", "note", text)
+
     def _defects(self) -> Iterator[str]:
         if self.stopped:
             into_s = (self._now_ns - self._bag.start_ns) / 1e9
@@ -242,7 +250,7 @@ class _Run:
         yield from self._bag.defects
 
 
-def section(bag: Bag, options: Options) -> tuple[int, int]:
+def section(bag: Bag | MovedBag, options: Options) -> tuple[int, int]:
     """Log times of the part that is replayed.
 
     Raises:

@@ -7,7 +7,7 @@ recorded arm does not follow. One thread.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from array import array
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +23,6 @@ from .result import Seams, Spread
 Array = NDArray[np.float64]
 
 
-@dataclass
-class _Tick:
-    time_ns: int
-    position: Array
-    chunk: int
-    counts: bool
-
-
 class VirtualExecution:
     """Follows chunks; `step_ns` between two of their rows, `start_ns` is when the arm begins to hold."""
 
@@ -41,10 +33,13 @@ class VirtualExecution:
         self._timeline.reset(start_ns)
         self._under_way: list[tuple[int, Chunk]] = []
         self._instructed = False
-        self._ticks: list[_Tick] = []
+        # By tick, compact: a long bag has a million.
+        self._times_ns, self._commands, self._chunks = array("q"), array("d"), array("q")
+        self._counted = bytearray()
+        self._last: Array | None = None
         self._jumps: list[tuple[float, float]] = []
         self._overlaps: list[float] = []
-        self._ages_s: list[float] = []
+        self._ages_s = array("d")
         self._merged = 0
         self._expired = 0
 
@@ -87,20 +82,19 @@ class VirtualExecution:
 
     def advance(self, now_ns: int) -> None:
         """Executes the row of this tick."""
-        motion = self._timeline.advance(now_ns)
-        chunk = self._timeline.chunk
-        counts = self._merged > 0 and self._instructed
-        if motion is None or chunk is None:
-            self._ticks.append(_Tick(now_ns, self._nothing, -1, counts))
-            return
-        self._ticks.append(_Tick(now_ns, motion.position, chunk.sequence - 1, counts))
-        self._ages_s.append((now_ns - chunk.stamp_ns) * 1e-9)
+        motion, chunk = self._timeline.advance(now_ns), self._timeline.chunk
+        self._last = motion.position if motion else None
+        self._times_ns.append(now_ns)
+        self._commands.extend((self._nothing if self._last is None else self._last).tolist())
+        self._chunks.append(chunk.sequence - 1 if motion and chunk else -1)
+        self._counted.append(self._merged > 0 and self._instructed)
+        if motion and chunk:
+            self._ages_s.append((now_ns - chunk.stamp_ns) * 1e-9)
 
     def trace(self) -> tuple[NDArray[np.int64], Array, NDArray[np.int64]]:
         """Of every tick: its time [ns], the command [joints] or NaN, and the place of the chunk behind it or -1."""
-        times_ns = np.array([tick.time_ns for tick in self._ticks], np.int64)
-        commands = np.array([tick.position for tick in self._ticks]).reshape(len(times_ns), len(self._nothing))
-        return times_ns, commands, np.array([tick.chunk for tick in self._ticks], np.int64)
+        commands = np.array(self._commands).reshape(len(self._times_ns), len(self._nothing))
+        return np.array(self._times_ns, np.int64), commands, np.array(self._chunks, np.int64)
 
     def seams(self) -> Seams:
         """How one chunk went over into the next."""
@@ -113,7 +107,7 @@ class VirtualExecution:
             jump_ratio=spread(jumps[:, 1]),
             overlap=spread(np.array(self._overlaps)),
             action_age_s=spread(np.array(self._ages_s)),
-            idle_fraction=metrics.idle_fraction([tick.chunk >= 0 for tick in self._ticks if tick.counts]),
+            idle_fraction=metrics.idle_fraction(chunks[np.array(self._counted, bool)] >= 0),
             jerk_rms=_jerk_rms(commands, chunks >= 0, self._step_ns * 1e-9),
         )
 
@@ -124,13 +118,13 @@ class VirtualExecution:
         if plan.end_ns <= now_ns:
             self._expired += 1
             return
-        if timeline.plan is not None and self._ticks and self._ticks[-1].chunk >= 0:
-            self._measure(timeline.plan, plan, now_ns)
+        if timeline.plan is not None and self._last is not None:
+            self._measure(timeline.plan, plan, self._last, now_ns)
         timeline.replace(chunk, plan, now_ns)
         self._merged += 1
 
-    def _measure(self, old: Plan, new: Plan, now_ns: int) -> None:
-        jump = metrics.seam_jump(self._ticks[-1].position, new.sample(now_ns).position)
+    def _measure(self, old: Plan, new: Plan, last: Array, now_ns: int) -> None:
+        jump = metrics.seam_jump(last, new.sample(now_ns).position)
         step = metrics.in_chunk_step(new.rows)
         self._jumps.append((jump, jump / step if step > 0.0 else np.nan))
         times_ns = new.start_ns + self._step_ns * np.arange(len(new.rows), dtype=np.int64)

@@ -75,6 +75,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME:=VALUE",
         help="a parameter of the policy node, such as device:=cuda or rtc:=lerobot",
     )
+    add("--clock-offset", default="", metavar="SECONDS", help="added to the log times, where the recorder had another "
+        "clock than the robot; 'auto': so that joint states come when they are stamped")
     add("--rows", default="parquet", choices=("parquet", "csv", "none"), help="every number as a table")
     add(
         "--fail-if",
@@ -95,7 +97,8 @@ def run(args: argparse.Namespace) -> int:
     from smolvla_ros.bags.streams import find_streams
 
     _make_folder(args.out)
-    options = Options(args.request, args.latency, args.instruction, args.reference, args.start, args.duration)
+    options = Options(args.request, args.latency, args.instruction, args.reference, args.start, args.duration,
+                      args.clock_offset)  # fmt: skip
     remaps = _pairs("--remap", args.remap)
     with open_bag(args.bag) as bag:
         values, controller_values = _values(bag, args)
