@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -15,6 +17,7 @@ from smolvla_ros.bags.dataset.export import Exported, Survey
 _MOST_EPISODES = 40
 _MANY_REPEATS = 0.2
 _LONG_WAIT_S = 1.0
+_STILL_RAD = 1e-3
 
 
 def show(console: Console, exported: Exported, out: Path, fps: int) -> None:
@@ -26,6 +29,8 @@ def show(console: Console, exported: Exported, out: Path, fps: int) -> None:
         for note in _notes(survey):
             console.print(f"[yellow]{escape(survey.path.name)}[/]: {escape(note)}")
     for note in _repeat_notes(episodes, fps):
+        console.print(f"[yellow]note[/]: {escape(note)}")
+    for note in _still_notes(episodes, exported.joints):
         console.print(f"[yellow]note[/]: {escape(note)}")
     for feature in sorted(exported.cropped):
         console.print(f"[yellow]note[/]: '{feature}' lost its last row or column: videos have an even number of both")
@@ -69,6 +74,21 @@ def _repeat_notes(episodes: list[Episode], fps: int) -> list[str]:
         f"{fps * (1 - count / frames):.0f} new ones come in a second; a smaller --fps would suit them"
         for name, count in sorted(total.items())
         if count > _MANY_REPEATS * frames
+    ]
+
+
+def _still_notes(episodes: list[Episode], joints: Sequence[str]) -> list[str]:
+    """Joints whose deviation is nothing that a policy should be scaled by."""
+    if not episodes:
+        return []
+    lowest = np.min([episode.states.min(axis=0) for episode in episodes], axis=0)
+    highest = np.max([episode.states.max(axis=0) for episode in episodes], axis=0)
+    still = [joint for joint, span in zip(joints, highest - lowest, strict=True) if span < _STILL_RAD]
+    if not still:
+        return []
+    return [
+        f"{', '.join(still)} never moved: a policy that normalises by the standard deviation of these data magnifies "
+        "the slightest movement of it; add episodes in which it moves"
     ]
 
 

@@ -116,8 +116,7 @@ class _Stretch:
             if usable and len(frames) >= min_frames:
                 episodes.append(self._episode(times_ns, actions, slice(first, last + 1)))
             else:
-                length_s = (times_ns[last] - times_ns[first]) / 1e9
-                reason = problems[first] or f"only {length_s:.2f} s in which nothing is missing"
+                reason = problems[first] or f"only {len(frames)} frames in which nothing is missing"
                 waiting = not usable and first == 0 and last < count - 1
                 left_out.append(LeftOut(self._task, int(times_ns[first]), int(times_ns[last]), reason, waiting))
         return episodes, left_out

@@ -82,9 +82,10 @@ class Survey:
 
 @dataclass(frozen=True)
 class Exported:
-    """What was done: the bags, the codec of the videos, and the image features that lost an odd row or column."""
+    """What was done: the bags, the robot's joints, the codec of the videos, features that lost an odd row or column."""
 
     surveys: list[Survey]
+    joints: tuple[str, ...]
     codec: str
     cropped: frozenset[str]
 
@@ -117,7 +118,7 @@ def export(
             for survey in surveys:
                 _write(survey, writer, robot, settings, progress)
             writer.finish(_origin(surveys, settings))
-    return Exported(surveys, codec.name, frozenset(writer.cropped))
+    return Exported(surveys, config.joint_names, codec.name, frozenset(writer.cropped))
 
 
 def _survey(path: Path, robot: Robot, settings: Settings, progress: Progress) -> Survey:

@@ -68,11 +68,12 @@ class Instants:
         buffer = ObservationBuffer(list(self._streams.cameras), self.robot.joint_names, self._freshness)
         clock = _Clock(self._fps, self._bag.start_ns, self._task or "")
         instruction = self._streams.instruction if self._task is None else None
-        topics = {*self._cameras, self._streams.joint_states, *listened, *([instruction] if instruction else [])}
+        observed = {*self._cameras, self._streams.joint_states, *([instruction] if instruction else [])}
         last_ns = 0
-        for recorded in self._bag.read(topics):
-            last_ns = recorded.log_ns
-            yield from clock.before(recorded.log_ns, buffer)
+        for recorded in self._bag.read(observed | set(listened)):
+            if recorded.topic in observed:  # other topics do not matter here: with them or not, instants are the same
+                last_ns = recorded.log_ns
+                yield from clock.before(last_ns, buffer)
             try:
                 if recorded.topic == instruction:
                     clock.instruct(recorded.message.data.strip(), recorded.log_ns)

@@ -77,7 +77,7 @@ class Clip:
     """
 
     def __init__(self, file: Path, codec: Codec, fps: int, size: tuple[int, int]):
-        os.environ.setdefault("SVT_LOG", "1")  # errors only; the AV1 encoder writes to stderr by itself
+        os.environ.setdefault("SVT_LOG", "0")  # the AV1 encoder writes to stderr by itself
         self.file = file
         self.frames = 0
         self._container = av.open(str(file), "w", format="mp4")
