@@ -109,6 +109,10 @@ class MessageTypes:
             recorded = _parsed(type_name, definition).get(type_name)
             if recorded is None or recorded[1] != self.store.fielddefs[type_name][1]:
                 raise BagError(f"the bag was recorded with another version of {type_name} than the one installed")
+        try:
+            self.store.get_msgdef(type_name)
+        except (KeyError, RecursionError) as error:  # of a type that is missing, or in which it contains itself
+            raise BagError(f"the bag's definition of {type_name} is incomplete ({error})") from error
 
 
 def full_type(name: str) -> str:
@@ -146,7 +150,8 @@ def _parsed(type_name: str, definition: Definition) -> Typesdict:
             return get_types_from_idl(definition.text)
         return get_types_from_msg(definition.text, type_name)
     except (TypesysError, RecursionError) as error:
-        raise BagError(f"the bag's definition of {type_name} cannot be understood ({error})") from error
+        reason = " ".join(str(error).split())
+        raise BagError(f"the bag's definition of {type_name} cannot be understood ({reason})") from error
 
 
 def _register(store: Typestore, types: Typesdict) -> None:

@@ -18,9 +18,7 @@ from .storage.blocks import Block, Channel, Report, StorageFile, Stored
 from .storage.compression import ZSTD_MAGIC, DamageError, decompress_message
 from .storage.folder import Metadata, find_files, open_file
 from .storage.ordering import in_time_order
-
-# A bag with a longer pause than this has a wrong clock in it, or a wrong byte; the longer part counts.
-_MAX_PAUSE_NS = 24 * 3600 * 10**9
+from .storage.strays import without_strays
 
 
 class Bag:
@@ -45,7 +43,8 @@ class Bag:
             files, metadata = find_files(path, self._report)
             self._files = self._open_files(files)
             self._set_topics()
-            self._blocks = self._without_strays([(file, block) for file in self._files for block in file.blocks])
+            blocks = [(file, block) for file in self._files for block in file.blocks]
+            self._blocks = without_strays(blocks, self._report)
             if not self._blocks:
                 raise BagError(f"{path} has no messages{self._told()}")
         except OSError as error:
@@ -141,26 +140,6 @@ class Bag:
                              f"most there are {self.topics[name].type}")  # fmt: skip
         self.types = MessageTypes(definitions)
 
-    def _without_strays(self, blocks: list[tuple[StorageFile, Block]]) -> list[tuple[StorageFile, Block]]:
-        """Leaves out what is more than a day away from the most of the bag: nobody paused that long."""
-        parts: list[list[tuple[StorageFile, Block]]] = []
-        end_ns = 0
-        for file, block in sorted(blocks, key=lambda item: item[1].start_ns):
-            if not parts or block.start_ns - end_ns > _MAX_PAUSE_NS:
-                parts.append([])
-                end_ns = block.end_ns
-            parts[-1].append((file, block))
-            end_ns = max(end_ns, block.end_ns)
-        if len(parts) < 2:
-            return blocks
-        most = max(parts, key=lambda part: sum(block.size for _, block in part))
-        kept = {id(block) for _, block in most}
-        for file, block in blocks:
-            if id(block) not in kept:
-                self._report(f"{file.path.name}: messages from {time_text(block.start_ns)} on are left out, more than "
-                             "a day away from the rest: some clock was wrong, or a byte")  # fmt: skip
-        return [(file, block) for file, block in blocks if id(block) in kept]
-
     def _compare_counts(self, metadata: Metadata) -> None:
         for name, expected in metadata.messages.items():
             found = self.topics[name].messages if name in self.topics else 0
@@ -174,7 +153,8 @@ class Bag:
 
         def load(file: StorageFile, block: Block) -> list[Stored]:
             stored = file.load(block, channels[id(file)])
-            self._report_misplaced(file, block, stored)
+            if not block.is_shared:
+                self._report_misplaced(file, block, stored)
             first_ns, last_ns = max(start_ns, block.start_ns), min(end_ns, block.end_ns)
             return [message for message in stored if first_ns <= message.log_ns <= last_ns]
 

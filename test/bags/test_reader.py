@@ -257,10 +257,19 @@ def test_missing_metadata_are_told(tmp_path, events, messages):
     assert "metadata.yaml is missing" in defects[0] and "ros2 bag reindex" in defects[0]
 
 
-def test_a_pause_of_more_than_a_day_is_a_wrong_clock(tmp_path, events, messages):
+@pytest.mark.parametrize("form", ["sqlite3", "chunks", "one chunk", "no chunks"])
+def test_a_pause_of_more_than_a_day_is_a_wrong_clock(tmp_path, events, messages, form):
     """A machine without a battery starts in 1970 and learns the time later; or one bit of a time is wrong."""
     early = [replace(event, log_ns=event.log_ns % 10**9) for event in events[:20]]
-    write_bag(tmp_path / "bag", [*early, *events], "sqlite3")
-    found, defects = read_all(tmp_path / "bag")
+    path = tmp_path / "bag.mcap"
+    if form == "sqlite3":
+        path = tmp_path / "bag"
+        write_bag(path, [*early, *events], "sqlite3")
+    else:
+        options = {"chunks": {}, "one chunk": {"chunk_size": 2**30}, "no chunks": {"use_chunking": False}}[form]
+        write_mcap(path, [*early, *events], **options)
+    found, defects = read_all(path)
     assert found == messages
-    assert "more than a day away from the rest" in " ".join(defects)
+    assert len(defects) == 1 and "more than a day away from the rest" in defects[0]
+    with open_bag(path) as bag:
+        assert (bag.start_ns, bag.end_ns) == (events[0].log_ns, events[-1].log_ns)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from simulated_bag import Event, header, make_bag, message, plant, write_bag
+from simulated_bag import START_NS, Event, header, make_bag, message, plant, write_bag
 
 from smolvla_ros.bags.errors import BagError
 from smolvla_ros.bags.messages import Recorded
@@ -58,16 +58,16 @@ def renamed(events, names):
 def picture(topic, **fields):
     content = {"header": header(1), "height": 1, "width": 1, "encoding": "rgb8", "is_bigendian": 0, "step": 3,
                "data": np.zeros(3, np.uint8)}  # fmt: skip
-    return Event(topic, 10**18, message("sensor_msgs/msg/Image", **content | fields))
+    return Event(topic, START_NS, message("sensor_msgs/msg/Image", **content | fields))
 
 
 def compressed(topic, kind):
     content = message("sensor_msgs/msg/CompressedImage", header=header(1), format=kind, data=np.ones(9, np.uint8))
-    return Event(topic, 10**18, content)
+    return Event(topic, START_NS, content)
 
 
 def text(topic, words):
-    return Event(topic, 10**18, message("std_msgs/msg/String", data=words))
+    return Event(topic, START_NS, message("std_msgs/msg/String", data=words))
 
 
 def test_the_topics_of_the_live_system_are_found(bag_of, events):
@@ -257,8 +257,8 @@ def test_an_array_goes_by_the_order_of_the_config_and_the_gripper_by_its_own_top
 
 
 def test_the_gripper_of_the_config_is_found(bag_of, events):
-    gripper = Event("/gripper_controller/commands", 10**18, array_of([1.0]))
-    arm = Event("/forward_position_controller/commands", 10**18, array_of([0.0] * 5))
+    gripper = Event("/gripper_controller/commands", START_NS, array_of([1.0]))
+    arm = Event("/forward_position_controller/commands", START_NS, array_of([0.0] * 5))
     changes = {"command_type": "position_array", "gripper_joint": "gripper", "gripper_scale": 2.0}
     commands = streams_of(bag_of([*events, gripper, arm]), **changes).commands
     assert commands.joints == JOINTS[:-1]

@@ -38,6 +38,7 @@ class Block:
         start_ns, end_ns: every message in it has a log time in this range, ends included.
         size: bytes of its messages, roughly.
         channels: those of its messages; None: not known.
+        is_shared: other blocks lie in the same place, and messages outside of this one's time are theirs.
     """
 
     first: int
@@ -46,6 +47,7 @@ class Block:
     end_ns: int
     size: int
     channels: frozenset[int] | None = None
+    is_shared: bool = False
 
 
 class Stored(NamedTuple):
