@@ -62,7 +62,7 @@ METHODS = {
     "rtc_paper": Method({"rtc": "paper"}, {"ease_in_rows": 0}),
     "rtc_ease_in": Method({"rtc": "lerobot"}),
 }
-DEFAULT_METHODS = ("sync", "latest", "weighted_average", "ease_in", "rtc")
+DEFAULT_METHODS = ("sync", "latest", "weighted_average", "ease_in", "rtc", "rtc_paper")
 
 
 @dataclass(frozen=True)
@@ -257,7 +257,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--delays", nargs="+", type=int, default=[0, 1, 2, 4, 8, 15, 20], metavar="TICKS")
     add("--jitter", nargs="+", type=float, default=[0.0, 0.5], help="delays vary by this part of themselves")
     add("--episodes", type=int, default=24, help="tasks for the success rate and the time")
-    add("--windows", type=int, default=1, help="minutes of tasks, one after the other")
+    add("--windows", type=int, default=3, help="minutes of tasks, one after the other")
     add("--reactions", type=int, default=10, help="cubes that are moved")
     add("--seed", type=int, default=0)
     add("--from-rest", action="store_true", help="tasks begin with the arm at home instead of at another cube")

@@ -84,7 +84,8 @@ def task(world: World, make_arm: MakeArm, seed: int, from_rest: bool = False) ->
 def tasks_for(world: World, make_arm: MakeArm, seed: int, duration_s: float) -> list[Outcome]:
     """One task after the other, each given when the one before is done or failed, until the time is over.
 
-    The cube asked for is put back where it lay at first, or in the course of a minute it would be out of reach.
+    The other cubes are put back where they lay at first, as a person would: pushed together in the course of a minute,
+    they would be a scene that no policy was trained for. The cube touched last is left alone, the fingers are on it.
     """
     arm, rng = _start(world, make_arm, seed)
     outcomes: list[Outcome] = []
@@ -92,7 +93,9 @@ def tasks_for(world: World, make_arm: MakeArm, seed: int, duration_s: float) -> 
     while left_s > STEP_S / 2:
         target = str(rng.choice([colour for colour in COLOURS if colour != target]))
         instruction = Instruction(draw_instruction(target, rng), len(outcomes) + 1)
-        world.move_cube(target, world.layout.cube(target).xy)
+        for cube in world.layout.cubes:
+            if cube.colour != world.touched():
+                world.move_cube(cube.colour, cube.xy)
         world.forget_touch()
         ticks = _until_touch(arm, instruction, min(left_s, TIME_LIMIT_S))
         outcomes.append(Outcome(target, world.touched(), len(ticks) * STEP_S, ticks))

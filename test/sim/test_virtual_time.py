@@ -137,8 +137,11 @@ def _expert_arm(world, delay=4):
     )
 
 
-def test_the_expert_does_its_tasks_one_after_the_other_and_hears_of_a_moved_cube(world):
+def test_the_expert_does_its_tasks_one_after_the_other_on_a_tidy_table_and_hears_of_a_moved_cube(world):
     outcomes = scenarios.tasks_for(world, lambda world, seed: _expert_arm(world), seed=1, duration_s=6.0)
     assert len(outcomes) > 3 and all(outcome.success for outcome in outcomes[:-1])
+    resting = [cube for cube in world.layout.cubes if cube.colour not in (outcomes[-1].target, outcomes[-2].target)]
+    for cube in resting:  # whatever the arm pushed on its way was put back
+        np.testing.assert_allclose(world.cube_position(cube.colour)[:2], cube.xy, atol=0.02)
     # After the move: at most until half the chunk is left, then the delay.
     assert 4 * STEP_S <= scenarios.reaction_s(world, lambda world, seed: _expert_arm(world), seed=1) <= 31 * STEP_S
