@@ -9,6 +9,7 @@
 import dataclasses
 
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, Shutdown
+from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
 from launch_ros.parameter_descriptions import ParameterValue
@@ -36,7 +37,7 @@ def started(process: NodeProcess | CommandProcess) -> Action:
     ending = {
         "output": "screen",
         "sigterm_timeout": "2",
-        "on_exit": Shutdown(reason=f"{process.name} ended"),
+        "on_exit": end_the_others,
         "additional_env": dict(process.environment),
     }
     if isinstance(process, CommandProcess):
@@ -52,3 +53,8 @@ def started(process: NodeProcess | CommandProcess) -> Action:
         ros_arguments=process.ros_arguments,
         **ending,
     )
+
+
+def end_the_others(event: ProcessExited, context: LaunchContext) -> list[Action]:
+    # launch_ros fails when it is shut down a second time.
+    return [] if context.is_shutdown else [Shutdown(reason=f"{event.process_name} ended")]

@@ -19,6 +19,7 @@ from launch.actions import (
     Shutdown,
 )
 from launch.event_handlers import OnShutdown
+from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.events.lifecycle import StateTransition
 
@@ -41,9 +42,7 @@ def start(context: LaunchContext) -> list[Action]:
     options = ReplayOptions.from_strings({f.name: LaunchConfiguration(f.name).perform(context) for f in FIELDS})
     folder = tempfile.TemporaryDirectory(prefix="smolvla_ros_")
     plan = plan_replay(options, Path(folder.name))
-    play = ExecuteProcess(
-        cmd=bag_play_command(options, plan.topics), output="screen", on_exit=Shutdown(reason="the bag has ended")
-    )
+    play = ExecuteProcess(cmd=bag_play_command(options, plan.topics), output="screen", on_exit=end_the_nodes)
     if plan.arm is None:
         return [play]
     return [
@@ -58,6 +57,11 @@ def arm(options: ArmOptions) -> Action:
     given = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
     texts = {name: str(value).lower() if isinstance(value, bool) else value for name, value in given.items()}
     return IncludeLaunchDescription(str(Path(__file__).with_name("arm.launch.py")), launch_arguments=texts.items())
+
+
+def end_the_nodes(event: ProcessExited, context: LaunchContext) -> list[Action]:
+    # launch_ros fails when it is shut down a second time.
+    return [] if context.is_shutdown else [Shutdown(reason="the bag has ended")]
 
 
 def policy_is_active(event: object) -> bool:

@@ -57,7 +57,7 @@ def _play(options: ReplayOptions, topics: tuple[str, ...], wait_for: tuple[str, 
     )  # fmt: skip
     with open_bag(options.bag) as bag, Player(bag, settings, options.namespace) as player:
         try:
-            with _keys({" ": lambda: player.resume() if player.paused else player.pause()}):
+            with keys({" ": lambda: player.resume() if player.paused else player.pause()}):
                 player.play(stop)
         except PlayError as error:
             print(f"smolvla-ros play: {error}", file=sys.stderr)
@@ -74,7 +74,7 @@ def _report(played: Played) -> None:
 
 
 @contextmanager
-def _keys(actions: dict[str, Callable[[], object]]) -> Iterator[None]:
+def keys(actions: dict[str, Callable[[], object]]) -> Iterator[None]:
     """Calls an action for each key pressed meanwhile, in a thread; does nothing without a terminal."""
     import select
     import termios

@@ -1,5 +1,8 @@
 """`smolvla-ros play`: the bag as it was recorded, and nodes that behave by its time as on the robot."""
 
+import os
+import pty
+import termios
 import threading
 import time
 
@@ -17,6 +20,7 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from smolvla_ros.bags.reader import open_bag
+from smolvla_ros.cli.play import keys
 from smolvla_ros.msg import ActionChunk, ExecutionStatus
 from smolvla_ros.nodes.qos import LATCHED
 
@@ -129,3 +133,16 @@ def test_a_looped_bag_is_followed_lap_after_lap_and_a_pause_stops_everything(sta
     exit_code, seconds = play.end()
     assert exit_code == 0 and seconds < 3.0, play.output
     assert "Traceback" not in play.output
+
+
+def test_keys_are_heard_without_return_and_the_terminal_is_as_before_afterwards(monkeypatch):
+    ours, terminal = pty.openpty()
+    before = termios.tcgetattr(terminal)
+    with os.fdopen(terminal) as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        pressed = []
+        with keys({" ": lambda: pressed.append("space")}):
+            os.write(ours, b"x  \n")
+            wait_for(lambda: len(pressed) == 2, 10)
+        assert termios.tcgetattr(terminal) == before
+    os.close(ours)
