@@ -115,6 +115,11 @@ class MessageTypes:
             raise BagError(f"the bag's definition of {type_name} is incomplete ({error})") from error
 
 
+def full_topic(name: str) -> str:
+    """The name of a topic from the root: 'joint_states', as some writers put it, is '/joint_states'."""
+    return name if name.startswith("/") else f"/{name}"
+
+
 def full_type(name: str) -> str:
     """The name of a type with its kind: 'sensor_msgs/Image', as ROS 1 and old bags say, is 'sensor_msgs/msg/Image'."""
     package, separator, rest = name.partition("/")

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from .errors import BagError
-from .messages import Definition, MessageTypes, Recorded, Topic, full_type, time_text
+from .messages import Definition, MessageTypes, Recorded, Topic, time_text
 from .storage.blocks import Block, Channel, Report, StorageFile, Stored
 from .storage.compression import ZSTD_MAGIC, DamageError, decompress_message
 from .storage.folder import Metadata, find_files, open_file
@@ -47,6 +47,8 @@ class Bag:
             self._blocks = without_strays(blocks, self._report)
             if not self._blocks:
                 raise BagError(f"{path} has no messages{self._told()}")
+            if not self.topics:
+                raise BagError(f"{path} has no messages of ROS 2{self._told()}")
         except OSError as error:
             self.close()
             raise BagError(f"{path} cannot be read: {error.strerror}") from error
@@ -128,9 +130,9 @@ class Bag:
                     self._report(f"{channel.topic} is left out: its messages are encoded as {channel.encoding!r}, "
                                  "expected 'cdr'")  # fmt: skip
                     continue
-                counts[channel.topic, full_type(channel.type)] += file.counts.get(number, 0)
+                counts[channel.topic, channel.type] += file.counts.get(number, 0)
                 if channel.definition is not None:
-                    definitions.setdefault(full_type(channel.type), channel.definition)
+                    definitions.setdefault(channel.type, channel.definition)
         self.topics = {}
         for (name, type_name), messages in sorted(counts.items(), key=lambda item: (item[0][0], -item[1], item[0][1])):
             if name not in self.topics:
@@ -200,6 +202,6 @@ def _channels(file: StorageFile, types: dict[str, str]) -> frozenset[int]:
     """The channels of a file that carry these topics with these types."""
 
     def is_wanted(channel: Channel) -> bool:
-        return channel.encoding == "cdr" and types.get(channel.topic) == full_type(channel.type)
+        return channel.encoding == "cdr" and types.get(channel.topic) == channel.type
 
     return frozenset(number for number, channel in file.channels.items() if is_wanted(channel))

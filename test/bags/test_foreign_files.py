@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,10 @@ FOREIGN = {
     "text.mcap": (lambda path: path.write_text("Dear diary"), "neither mcap nor sqlite3: it begins with b'Dear dia'"),
     "picture.db3": (lambda path: path.write_bytes(PNG), "neither mcap nor sqlite3: it begins with b'\\x89PNG"),
     "noetic.bag": (ros1_bag, "a bag of ROS 1; convert it with `rosbags-convert --src FILE.bag --dst FOLDER`"),
+    "pointer.mcap": (
+        lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"),
+        "a pointer of Git LFS in place of the file; get it with `git lfs pull`",
+    ),
     "photos.db3": (other_database, "a database without the tables of a bag; it has photos"),
     "nothing": (lambda path: path.mkdir(), "is no bag: no metadata.yaml, .mcap or .db3 file in it, but nothing"),
     "pictures": (folder_of("a.png", PNG), "is no bag: no metadata.yaml, .mcap or .db3 file in it, but a.png"),
@@ -216,9 +221,8 @@ def test_our_own_messages_of_another_version_are_refused(tmp_path):
 
 def test_an_encoding_that_is_not_of_ros_2_is_named_and_left_out(tmp_path):
     file = write_channel(tmp_path / "bag.mcap", "foxglove.Grid", "", b"{}", encoding="json")
-    with open_bag(file) as bag:
-        assert bag.topics == {}
-        assert bag.defects == ["/odd is left out: its messages are encoded as 'json', expected 'cdr'"]
+    with pytest.raises(BagError, match=r"no messages of ROS 2; /odd is left out: .* encoded as 'json', expected 'cdr'"):
+        open_bag(file)
 
 
 def test_types_named_as_in_ros_1_are_the_same_types(tmp_path):
@@ -227,6 +231,12 @@ def test_types_named_as_in_ros_1_are_the_same_types(tmp_path):
     with open_bag(write_channel(tmp_path / "bag.mcap", "std_msgs/String", "string data\n", data)) as bag:
         assert bag.topics["/odd"].type == "std_msgs/msg/String"
         assert [recorded.message.data for recorded in bag.read(["/odd"])] == ["x"]
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_topics_written_without_a_leading_slash_are_found(tmp_path, events, messages, storage):
+    write_bag(tmp_path / "bag", [replace(event, topic=event.topic[1:]) for event in events], storage)
+    assert read_all(tmp_path / "bag") == (messages, [])
 
 
 def test_of_two_types_on_one_topic_the_one_with_more_messages_is_read(tmp_path):

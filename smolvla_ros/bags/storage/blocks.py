@@ -21,7 +21,7 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Channel:
-    """A topic of one file; `encoding` is 'cdr' for messages of ROS 2."""
+    """A topic of one file, with its full name and full type; `encoding` is 'cdr' for messages of ROS 2."""
 
     topic: str
     type: str

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 import yaml
 
 from smolvla_ros.bags.errors import BagError
+from smolvla_ros.bags.messages import full_topic
 
 from . import mcap_records, sqlite
 from .blocks import Report, StorageFile
@@ -22,7 +23,8 @@ from .sqlite import Sqlite3File
 _METADATA = "metadata.yaml"
 _MAX_METADATA_BYTES = 2**24
 _NAMES = re.compile(r"\.(mcap|db3)(\.zstd)?$")
-_ROS1_MAGIC = b"#ROSBAG V"
+_ROS1_BEGINNING = b"#ROSBAG V"
+_LFS_BEGINNING = b"version https://"
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def _read_metadata(file: Path, report: Report) -> Metadata:
         files = tuple(PurePosixPath(str(name)).name for name in content["relative_file_paths"])
         messages: dict[str, int] = {}
         for entry in content["topics_with_message_count"]:
-            name = str(entry["topic_metadata"]["name"])
+            name = full_topic(str(entry["topic_metadata"]["name"]))
             messages[name] = messages.get(name, 0) + int(entry["message_count"])
         return Metadata(files, messages)
     except FileNotFoundError:
@@ -124,6 +126,8 @@ def _no_bag(folder: Path) -> str:
 def _what_else(head: bytes) -> str:
     if not head:
         return "the file is empty"
-    if head.startswith(_ROS1_MAGIC):
+    if head.startswith(_ROS1_BEGINNING):
         return "a bag of ROS 1; convert it with `rosbags-convert --src FILE.bag --dst FOLDER`"
+    if head.startswith(_LFS_BEGINNING):
+        return "a pointer of Git LFS in place of the file; get it with `git lfs pull`"
     return f"neither mcap nor sqlite3: it begins with {head[:8]!r}"

@@ -18,7 +18,7 @@ from mcap.opcode import Opcode
 from mcap.records import Channel as ChannelRecord
 from mcap.records import Schema
 
-from smolvla_ros.bags.messages import Definition
+from smolvla_ros.bags.messages import Definition, full_topic, full_type
 
 from .blocks import Block, Channel
 from .compression import DamageError, decompress
@@ -107,7 +107,8 @@ def decode(record: Any, body: memoryview) -> Any:
 
 
 def channel_of(record: ChannelRecord, schema: Schema | None) -> Channel:
+    topic = full_topic(record.topic)
     if schema is None:
-        return Channel(record.topic, "", record.message_encoding)
+        return Channel(topic, "", record.message_encoding)
     definition = Definition(schema.encoding, schema.data.decode(errors="replace"))
-    return Channel(record.topic, schema.name, record.message_encoding, definition)
+    return Channel(topic, full_type(schema.name), record.message_encoding, definition)

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import quote
 
-from smolvla_ros.bags.messages import Definition, time_text
+from smolvla_ros.bags.messages import Definition, full_topic, full_type, time_text
 
 from .blocks import MAX_BLOCK_BYTES, Block, Channel, Report, Stored
 from .compression import DamageError
@@ -135,7 +135,8 @@ class Sqlite3File:
             definitions = self._read_definitions()
         topics = self._database.execute("SELECT id, name, type, serialization_format FROM topics ORDER BY id")
         for channel, name, type_name, encoding in topics:
-            self.channels[channel] = Channel(str(name), str(type_name), str(encoding), definitions.get(type_name))
+            names = full_topic(str(name)), full_type(str(type_name))
+            self.channels[channel] = Channel(*names, str(encoding), definitions.get(type_name))
 
     def _read_definitions(self) -> dict[str, Definition]:
         query = "SELECT topic_type, encoding, encoded_message_definition FROM message_definitions"
