@@ -20,6 +20,10 @@ from .storage.folder import Metadata, find_files, open_file
 from .storage.ordering import in_time_order
 from .storage.strays import without_strays
 
+# Of the sentences about a bag, so many are kept, and so many told.
+_MAX_DEFECTS = 10_000
+_MAX_TOLD = 50
+
 
 class Bag:
     """An open bag; a context manager, made by `open_bag`. Not thread-safe; iterators may be used side by side.
@@ -90,7 +94,9 @@ class Bag:
     @property
     def defects(self) -> list[str]:
         """Sentences about damage met so far; complete when everything was read. Empty: none."""
-        return list(self._defects)
+        told = list(self._defects)
+        more = len(told) - _MAX_TOLD
+        return [*told[:_MAX_TOLD], f"and {more} more like these"] if more > 0 else told
 
     def definition(self, type_name: str) -> str:
         """The definition of a type as the bag holds it; '' if it holds none."""
@@ -100,13 +106,14 @@ class Bag:
     # Opening.
 
     def _report(self, text: str) -> None:
-        self._defects[text] = None
+        if len(self._defects) < _MAX_DEFECTS:
+            self._defects[text] = None
 
     def _report_for(self, file: Path) -> Report:
         return lambda text: self._report(f"{file.name}: {text}")
 
     def _told(self) -> str:
-        return "".join(f"; {text}" for text in self._defects)
+        return "".join(f"; {text}" for text in self.defects)
 
     def _open_files(self, files: list[Path]) -> list[StorageFile]:
         opened = []

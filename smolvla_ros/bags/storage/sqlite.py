@@ -156,31 +156,31 @@ class Sqlite3File:
                 self._report(f"row {row} of its messages is damaged and left out")
                 continue
             counts[channel] += 1
-            if group and (group_bytes + size > _BLOCK_BYTES or abs(log_ns - group[0][1]) > _BLOCK_SPAN_NS):
-                self.blocks.append(_block(group))
+            is_next = bool(group) and row == group[-1][0] + 1  # no gap between them, where damaged rows may lie
+            if not is_next or group_bytes + size > _BLOCK_BYTES or abs(log_ns - group[0][1]) > _BLOCK_SPAN_NS:
+                self.blocks += _blocks(group)
                 group, group_bytes = [], 0
             group_bytes += size
             group.append((row, log_ns, channel, size))
-        if group:
-            self.blocks.append(_block(group))
+        self.blocks += _blocks(group)
         self.counts = dict(counts)
 
     def _heads(self) -> Iterator[tuple[int, int, int, int]]:
         """(row, log time, channel, bytes) of every message that can be reached, in the order of rows."""
         query = "SELECT id, timestamp, topic_id, length(data) FROM messages WHERE id > ? ORDER BY id"
-        after = 0
+        row, last_ns = 0, None
         for _ in range(_MAX_GAPS):
             try:
-                for head in self._database.execute(query, (after,)):
-                    after = head[0]
+                for head in self._database.execute(query, (row,)):
+                    row, last_ns, *_ = head
                     yield head
                 return
             except sqlite3.Error as error:
-                skipped = after
-                after = self._readable_after(after)
-                until = f"to {after}" if after < _MAX_ROW else "on"
-                self._report(f"messages from row {skipped + 1} {until} are lost: {error}")
-                if after == _MAX_ROW:
+                when = f"after {time_text(last_ns)}" if isinstance(last_ns, int) else "at its beginning"
+                first, row = row + 1, self._readable_after(row)
+                rows = f"rows {first} to {row}" if row < _MAX_ROW else f"row {first} and all that follow"
+                self._report(f"messages {when} are lost, {rows}: {error}")
+                if row == _MAX_ROW:
                     return
         self._report("it is damaged in too many places; the rest is left out")
 
@@ -205,8 +205,10 @@ class Sqlite3File:
             return False
 
 
-def _block(rows: list[tuple[int, int, int, int]]) -> Block:
-    """The block of rows (row, log time, channel, bytes)."""
+def _blocks(rows: list[tuple[int, int, int, int]]) -> list[Block]:
+    """One block of rows (row, log time, channel, bytes), none without rows."""
+    if not rows:
+        return []
     times = [log_ns for _, log_ns, _, _ in rows]
     channels = frozenset(channel for _, _, channel, _ in rows)
-    return Block(rows[0][0], rows[-1][0], min(times), max(times), sum(size for *_, size in rows), channels)
+    return [Block(rows[0][0], rows[-1][0], min(times), max(times), sum(size for *_, size in rows), channels)]
