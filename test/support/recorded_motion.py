@@ -90,26 +90,29 @@ def facts(
     shift_s: dict[str, float] | None = None,
     until_s: dict[str, float] | None = None,
     keep_every: dict[str, int] | None = None,
+    late_s: dict[str, float] | None = None,
+    topics: dict[str, str] | None = None,
     with_commands: bool = True,
     instruction: str = "touch the red cube",
 ) -> Facts:
     """The motion as seen by the recorder, with faults.
 
-    `shift_s` moves a stream's header stamps into the past, `until_s` ends a stream, `keep_every` makes it slower; all by
-    stream name.
+    `shift_s` moves a stream's header stamps into the past, `until_s` ends a stream, `keep_every` makes it slower, `late_s`
+    is how long its messages are under way; all by stream name. `topics`: of cameras, by their names.
     """
     commands = motion.commands if commands is None else commands
     positions = motion.positions if positions is None else positions
     images = motion.images if images is None else images
-    shift_s, until_s, keep_every = shift_s or {}, until_s or {}, keep_every or {}
-    topics = {camera_stream(name): f"/{name}/image_raw" for name in images}
-    topics |= {"joint states": "/joint_states", "commands": "/joint_command", "instruction": "/instruction"}
-    made = Facts(topics, robot, int(motion.times_ns[0]), int(motion.times_ns[-1]))
+    shift_s, until_s, keep_every, late_s = shift_s or {}, until_s or {}, keep_every or {}, late_s or {}
+    streams = {camera_stream(name): (topics or {}).get(name, f"/{name}/image_raw") for name in images}
+    streams |= {"joint states": "/joint_states", "commands": "/joint_command", "instruction": "/instruction"}
+    made = Facts(streams, robot, int(motion.times_ns[0]), int(motion.times_ns[-1]))
 
     def stamps(stream: str, k: int, delay_ns: int) -> tuple[int, int] | None:
         now = int(motion.times_ns[k])
         if now - motion.times_ns[0] >= until_s.get(stream, 1e9) * 1e9:
             return None
+        delay_ns += round(late_s.get(stream, 0.0) * 1e9)
         return now - round(shift_s.get(stream, 0.0) * 1e9), now + delay_ns
 
     if instruction:

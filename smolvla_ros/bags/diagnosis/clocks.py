@@ -47,17 +47,18 @@ def clock_findings(replay: Replay, freshness: Freshness, tracking: Tracking | No
     shifted = [lag for lag in steady if lag.median_s < -future_s or lag.median_s > lag.limit_s]
     if shifted and len(steady) > 1 and _alike(steady):
         findings.append(_machine(steady))
-    else:
-        findings += [_stream(lag, steady) for lag in shifted]
-        view = [_view(facts, lag, steady) for lag in steady if lag not in shifted]
-        findings += [finding for finding in view if finding]
-    if not findings and tracking is not None and tracking.lag_s < _LEADS_S:
+        return findings
+    findings += [_stream(lag, steady) for lag in shifted]
+    if any(lag.stream == JOINT_STATES for lag in shifted):
+        return findings  # nothing can be compared with them
+    if tracking is not None and tracking.lag_s < _LEADS_S:
         text = (
             f"The joint states move {-tracking.lag_s:.2f} s before the commands that they follow: one of both was recorded "
             "late, or on a machine with another clock."
         )
-        findings.append(Finding("shifted_clock", "error", text))
-    return findings
+        return [*findings, Finding("shifted_clock", "error", text)]
+    views = [_view(facts, lag, steady) for lag in steady if lag not in shifted]
+    return findings + [finding for finding in views if finding]
 
 
 def _lag(stream: str, activity: Activity, freshness: Freshness) -> _Lag | None:

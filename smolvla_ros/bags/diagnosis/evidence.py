@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from smolvla_ros.bags.result import Replay
 
@@ -17,12 +18,15 @@ from .training import Training
 class Evidence:
     """Positions and commands [samples, joints] in rad or m as recorded; how they fit each other and the training data.
 
-    `tracking` is None without commands. `scale`: [joints] of the robot config.
+    `tracking` is None without commands. `scale`: [joints] of the robot config. Times are log times.
     """
 
     names: tuple[str, ...]
+    start_ns: int
     positions: Array
+    position_times_ns: NDArray[np.int64]
     commands: Array
+    command_times_ns: NDArray[np.int64]
     tracking: Tracking | None
     state: Training
     action: Training
@@ -35,8 +39,11 @@ def gather(replay: Replay) -> Evidence:
     facts, robot = replay.facts, replay.robot
     return Evidence(
         names=replay.joints,
+        start_ns=replay.start_ns,
         positions=facts.positions.rows(joints),
+        position_times_ns=facts.positions.times_ns,
         commands=facts.commands.rows(joints),
+        command_times_ns=facts.commands.times_ns,
         tracking=track(facts),
         state=Training.of(replay.statistics.get("observation.state", {}), robot),
         action=Training.of(replay.statistics.get("action", {}), robot),

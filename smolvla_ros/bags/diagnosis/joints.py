@@ -16,13 +16,20 @@ from .evidence import Evidence
 from .tracking import GAINS, Tracking
 from .units import unit_findings
 
-_FOLLOWS_NOT = 0.2  # part of the motion explained, below which an arm did something else
+_FOLLOWS_NOT = 0.6, 0.35  # part of the motion explained, of the best joint and on average: the arm did something else
+_FROZEN_RANGE = 0.3  # rad that an arm is commanded through while nothing at all changes
 _STUCK_RANGE = 0.5  # rad that a joint is commanded through while it does not move
 
 
 def joint_findings(known: Evidence) -> list[Finding]:
     """The first of these that is found hides the others, which would only be its consequences."""
-    return unit_findings(known) or _swapped(known) or _signs(known) + _not_following(known) or _outside(known)
+    return (
+        _frozen(known)
+        or unit_findings(known)
+        or _swapped(known)
+        or _signs(known) + _not_following(known)
+        or _outside(known)
+    )
 
 
 # Order of the joints.
@@ -132,19 +139,33 @@ def _signs(known: Evidence) -> list[Finding]:
 # Whatever else is odd.
 
 
+def _frozen(known: Evidence) -> list[Finding]:
+    """Joint states that repeat each other to the last bit, all joints of them, while commands move the arm."""
+    if not len(known.commands) or len(known.positions) < 2:
+        return []
+    same = np.concatenate([[False], (np.diff(known.positions, axis=0) == 0.0).all(axis=1), [False]])
+    edges = np.flatnonzero(same[1:] != same[:-1]).reshape(-1, 2)  # first and last sample of every stretch
+    for begin, end in edges:
+        start_ns, end_ns = known.position_times_ns[[begin, min(end, len(known.positions) - 1)]]
+        told = known.commands[(known.command_times_ns >= start_ns) & (known.command_times_ns <= end_ns)]
+        motion = float(np.nanmax(np.ptp(told, axis=0))) if len(told) else 0.0
+        if motion > _FROZEN_RANGE:
+            text = (
+                f"The joint states are frozen: from {(start_ns - known.start_ns) / 1e9:.1f} s on they stay the same for "
+                f"{(end_ns - start_ns) / 1e9:.1f} s, to the last bit, while commands move the arm by {motion:.2f} rad. The "
+                "driver repeats itself: look at its connection to the servos."
+            )
+            return [Finding("frozen_joint_states", "error", text)]
+    return []
+
+
 def _not_following(known: Evidence) -> list[Finding]:
     tracking = known.tracking
     if tracking is None or not tracking.command_moves.any():
         return []
     moving = np.flatnonzero(tracking.command_moves)
     explained = np.array([tracking.explained(joint, joint) for joint in moving])
-    if tracking.position_range.max() == 0.0 and tracking.command_range.max() > _STUCK_RANGE:
-        text = (
-            f"All joint states are the same for the whole bag while commands move the arm by up to "
-            f"{tracking.command_range.max():.2f} rad: the driver repeats itself. Look at it before anything else."
-        )
-        return [Finding("frozen_joint_states", "error", text)]
-    if len(moving) > 1 and explained.max() < _FOLLOWS_NOT and not tracking.permutation():
+    if len(moving) > 1 and explained.max() < _FOLLOWS_NOT[0] and explained.mean() < _FOLLOWS_NOT[1]:
         text = (
             f"The arm did something else than it was commanded: its commands explain at most {explained.max():.2f} of any "
             "joint's motion. Was this a dry run, or was the arm moved by hand?"

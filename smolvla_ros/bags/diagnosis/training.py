@@ -91,17 +91,18 @@ class Training:
         return np.where(self._too_small(rows, scale, inside), DEGREES, neutral)
 
     def _too_small(self, rows: Array, scale: Array, inside: Mapping[float, Array]) -> NDArray[np.bool_]:
-        fits = inside[DEGREES] > _INSIDE
-        size = np.abs(self.robot.to_policy_units(rows) - self.robot.to_policy_units(np.zeros(rows.shape[1])))
+        """A joint that hardly moves has small values too, so one joint alone is believed only against a wrong scale."""
+        size = np.abs(rows * scale)
         small = np.quantile(size, 0.95, axis=0) < 3.0 * _spread(self.mean, self.std) / DEGREES
         spread = rows.std(axis=0) * np.abs(scale)
-        motion_fits = (spread * DEGREES > 0.2 * self.std) & (spread * DEGREES < 3.0 * self.std) & (spread < 0.1 * self.std)
+        moves = (spread * DEGREES > 0.2 * self.std) & (spread * DEGREES < 3.0 * self.std)
+        fits = small & (inside[DEGREES] > _INSIDE)
         wrong_scale = np.array([not self.wants_scale(scale, joint) for joint in range(len(scale))])
-        believed = small & fits & np.where(wrong_scale, motion_fits | (inside[1.0] < _OUTSIDE), motion_fits & small)
-        if not believed.any():
-            return believed
-        # One joint alone may be a matter of its own scale; all with the same wrong scale go together.
-        return believed | (small & fits & wrong_scale)
+        believed = fits & wrong_scale & (moves | (inside[1.0] < _OUTSIDE))
+        if believed.any():
+            return fits & wrong_scale
+        all_fit = bool(small.all()) and (fits & moves).sum() >= max(2, len(scale) // 2)
+        return fits if all_fit and bool((inside[1.0] < _OUTSIDE).any()) else np.zeros(len(scale), bool)
 
     def swapped(self, positions: Array) -> tuple[int, int] | None:
         """Two joints that are strange, and are not once exchanged; None for an arm that does not move."""

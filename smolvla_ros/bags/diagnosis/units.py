@@ -95,7 +95,7 @@ def _remedy(known: Evidence, training: Training, joint: int, topics: str, factor
     if training.known and not training.wants_scale(known.scale, joint):
         return (
             f"Set 'joint.<joint>.scale' of the robot config to {known.scale[joint] * factor:.10g}, not "
-            f"{known.scale[joint]:.10g}: the checkpoint's training data are in {'radians' if factor < 1.0 else 'degrees'}."
+            f"{known.scale[joint]:.10g}, and commands with it: that fits the checkpoint's training data."
         )
     if factor < 1.0:
         return f"ROS wants radians on topics: change what publishes the {topics}."
