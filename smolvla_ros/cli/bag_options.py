@@ -1,4 +1,4 @@
-"""Options of the commands that read bags: whose bag it is, and how its topics are named."""
+"""Options of the commands that look into bags: whose bag it is, and how its topics are named."""
 
 from __future__ import annotations
 
@@ -12,37 +12,63 @@ from .robot_option import read_values
 
 if TYPE_CHECKING:
     from smolvla_ros.bags.reader import Bag
-    from smolvla_ros.parameters import Parameter
     from smolvla_ros.parameters.table import Value
+    from smolvla_ros.robot import RobotConfig
+
+_ROBOT_NAMES = ("cameras", "camera", "joints", "joint")
 
 
 def node_values(
-    bag: Bag, robot: str, node: str, table: Sequence[Parameter], namespace: str, overrides: Mapping[str, Value]
-) -> dict[str, Value]:
-    """The parameters of a node: as in the robot config of this name or, without one, as the bag tells them.
+    bag: Bag, robot: str, namespace: str, overrides: Mapping[str, Value]
+) -> tuple[dict[str, Value], dict[str, Value]]:
+    """The parameters of the policy and of the controller node: of a robot config, or as the bag tells them.
 
     Args:
-        node: 'policy_node', 'controller_node', ...
-        table: all that the node has.
+        robot: name or file of the config; '': what the bag tells.
         namespace: of the robot in the bag.
-        overrides: values that count instead.
+        overrides: parameters of the policy node that count instead; the checkpoint is else the one of the recording.
 
     Raises:
         BagError: the bag does not tell. BringUpError: the config cannot be used.
     """
     from smolvla_ros.bags.streams import recorded_parameters
-    from smolvla_ros.parameters import ParameterError, check_values
+    from smolvla_ros.parameters import ParameterError, check_values, controller, policy
+    from smolvla_ros.parameters import robot as robot_parameters
 
+    policy_table = (*robot_parameters.PARAMETERS, *policy.PARAMETERS)
+    controller_table = (*robot_parameters.PARAMETERS, *controller.PARAMETERS)
+    recorded = recorded_parameters(bag, namespace)
+    told = recorded.get("policy_node", {})
+    if told.get("checkpoint"):
+        overrides = {"checkpoint": told["checkpoint"], **overrides}
     if robot:
         folder = f"/{namespace.strip('/')}" if namespace else ""
-        return read_values(robot, f"{folder}/{node}", table, overrides)
-    recorded = recorded_parameters(bag, namespace).get(node)
-    if recorded is None:
-        raise BagError(f"{bag.path} does not tell the parameters of {node} when it was recorded: give --robot")
+        return (
+            read_values(robot, f"{folder}/policy_node", policy_table, overrides),
+            read_values(robot, f"{folder}/controller_node", controller_table),
+        )
+    if not told:
+        raise BagError(f"{bag.path} does not tell which robot it was recorded on: give --robot")
+    described = {name: value for name, value in told.items() if name.partition(".")[0] in _ROBOT_NAMES}
     try:
-        return check_values(table, {**recorded, **overrides})
+        values = check_values(policy_table, {**told, **overrides})
+        return values, check_values(controller_table, recorded.get("controller_node", described))
     except ParameterError as error:
-        raise BagError(f"{bag.path}: {node} as it was recorded: {error}; give --robot") from error
+        raise BagError(f"{bag.path}: the robot as it was recorded: {error}; give --robot") from error
+
+
+def robot_of(values: Mapping[str, Value], name: str) -> RobotConfig:
+    """The robot that these parameters describe; `name` is what the user called it, if anything.
+
+    Raises:
+        BringUpError: they contradict themselves.
+    """
+    from smolvla_ros.robot import RobotConfig, RobotConfigError
+
+    try:
+        return RobotConfig.from_parameters(values)
+    except RobotConfigError as error:
+        raise BringUpError(f"robot config '{name or 'of the bag'}': {error}") from error
 
 
 def name_pairs(option: str, texts: Sequence[str]) -> dict[str, str]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from smolvla_ros.bringup.options import BringUpError
 
-from .bag_options import name_pairs, node_values
+from .bag_options import name_pairs, node_values, robot_of
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -42,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--min-length", type=_seconds, default=1.0, metavar="S", help="shorter episodes are left out (default: 1)")
     add("--codec", choices=("av1", "h264", "hevc"), default="", help="of the videos; default: av1, as LeRobot's, or "
         "h264 where there is no encoder for that")
+    add("--clock-offset", default="", metavar="SECONDS", help="added to the log times, where the recorder had another "
+        "clock than the robot; 'auto': so that joint states come when they are stamped")
     add("--robot-type", default="", metavar="NAME", help="name of the robot in the dataset; default: that of --robot")
     add("--namespace", default="", help="namespace of the robot's nodes and topics in the bags")
     add("--remap", action="append", default=[], metavar="A:=B", help="topic A of the config is B in the bags")
@@ -60,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         raise BringUpError("--task is one instruction for all, expected with --episodes bag only")
     settings = Settings(
         fps=args.fps, codec=args.codec, action=args.action, whole_bags=args.episodes == "bag", task=args.task.strip(),
-        max_gap_s=args.max_gap, min_length_s=args.min_length,
+        max_gap_s=args.max_gap, min_length_s=args.min_length, clock_offset=args.clock_offset,
     )  # fmt: skip
     console = Console(highlight=False, soft_wrap=True)
     try:
@@ -84,22 +86,12 @@ def _robot(args: argparse.Namespace) -> Robot:
     from smolvla_ros.bags.reader import open_bag
     from smolvla_ros.bags.streams import find_streams
     from smolvla_ros.inference.policy_setup import freshness
-    from smolvla_ros.parameters import controller, policy, robot
-    from smolvla_ros.robot import RobotConfig, RobotConfigError
 
     remaps = name_pairs("--remap", args.remap)
+    not_needed = {"checkpoint": "none"}  # but a node has to have one
     with open_bag(args.bags[0]) as bag:
-        policy_values = node_values(
-            bag, args.robot, "policy_node", (*robot.PARAMETERS, *policy.PARAMETERS), args.namespace,
-            {"checkpoint": "none"},  # a required parameter, not of interest here
-        )  # fmt: skip
-        values = node_values(
-            bag, args.robot, "controller_node", (*robot.PARAMETERS, *controller.PARAMETERS), args.namespace, {}
-        )
-    try:
-        config = RobotConfig.from_parameters(values)
-    except RobotConfigError as error:
-        raise BringUpError(f"robot config '{args.robot or 'of the bag'}': {error}") from error
+        policy_values, values = node_values(bag, args.robot, args.namespace, not_needed)
+    config = robot_of(values, args.robot)
     return Robot(
         config=config,
         name=args.robot_type or (Path(args.robot).stem if args.robot else "unknown"),

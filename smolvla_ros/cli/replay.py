@@ -11,14 +11,13 @@ import argparse
 import dataclasses
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smolvla_ros.bags.errors import BagError
 from smolvla_ros.bringup.options import ArmOptions, BringUpError
 
-from .robot_option import read_values
+from .bag_options import name_pairs, node_values, robot_of
 
 if TYPE_CHECKING:
     from smolvla_ros.bags.conditions import Condition
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from smolvla_ros.parameters.table import Value
     from smolvla_ros.robot import RobotConfig
 
-_ROBOT_NAMES = ("cameras", "camera", "joints", "joint")
 _REQUESTS = ("threshold", "synchronous", "every_n", "continuous", "recorded")
 
 
@@ -99,68 +97,31 @@ def run(args: argparse.Namespace) -> int:
     _make_folder(args.out)
     options = Options(args.request, args.latency, args.instruction, args.reference, args.start, args.duration,
                       args.clock_offset)  # fmt: skip
-    remaps = _pairs("--remap", args.remap)
+    remaps = name_pairs("--remap", args.remap)
     with open_bag(args.bag) as bag:
-        values, controller_values = _values(bag, args)
-        robot = _robot(values, args.robot)
+        values, controller_values = node_values(bag, args.robot, args.namespace, _overrides(args))
+        robot = robot_of(values, args.robot)
         conditions = [parse_condition(text, robot.joint_names) for text in args.fail_if]
         streams = find_streams(bag, robot, controller_values, args.namespace, remaps)
         found = _replay(bag, streams, _setup(values, robot, args), options)
     return _finish(found, args, conditions)
 
 
-def _values(bag: Bag, args: argparse.Namespace) -> tuple[dict[str, Value], dict[str, Value]]:
-    """The parameters of the policy and of the controller node: of the robot config, or as the bag tells them."""
-    from smolvla_ros.bags.streams import recorded_parameters
-    from smolvla_ros.parameters import ParameterError, check_values, controller, policy, robot
-
-    policy_table = (*robot.PARAMETERS, *policy.PARAMETERS)
-    controller_table = (*robot.PARAMETERS, *controller.PARAMETERS)
-    recorded = recorded_parameters(bag, args.namespace)
-    told = recorded.get("policy_node", {})
-    overrides = _overrides(args, str(told.get("checkpoint", "")))
-    if args.robot:
-        folder = f"/{args.namespace.strip('/')}" if args.namespace else ""
-        return (
-            read_values(args.robot, f"{folder}/policy_node", policy_table, overrides),
-            read_values(args.robot, f"{folder}/controller_node", controller_table),
-        )
-    if not told:
-        raise BagError(f"{bag.path} does not tell which robot it was recorded on: give --robot")
-    described = {name: value for name, value in told.items() if name.partition(".")[0] in _ROBOT_NAMES}
-    try:
-        values = check_values(policy_table, told | overrides)
-        return values, check_values(controller_table, recorded.get("controller_node", described))
-    except ParameterError as error:
-        raise BagError(f"{bag.path}: the robot as it was recorded: {error}; give --robot") from error
-
-
-def _overrides(args: argparse.Namespace, recorded_checkpoint: str) -> dict[str, Value]:
+def _overrides(args: argparse.Namespace) -> dict[str, Value]:
     """What the arguments say of the policy node's parameters."""
     import yaml
 
     overrides: dict[str, Value] = {"torch_threads": os.cpu_count() or 1, "seed": args.seed}
     if args.checkpoint:
         overrides["checkpoint"] = ArmOptions(checkpoint=args.checkpoint).checkpoint_source
-    elif recorded_checkpoint:
-        overrides["checkpoint"] = recorded_checkpoint
     if args.request and args.request != "recorded":
         overrides["request_rule"] = args.request
-    for name, text in _pairs("--param", args.param).items():
+    for name, text in name_pairs("--param", args.param).items():
         try:
             overrides[name] = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise BringUpError(f"--param {name}: '{text}' is no value") from error
     return overrides
-
-
-def _robot(values: Mapping[str, Value], name: str) -> RobotConfig:
-    from smolvla_ros.robot import RobotConfig, RobotConfigError
-
-    try:
-        return RobotConfig.from_parameters(values)
-    except RobotConfigError as error:
-        raise BringUpError(f"robot config '{name or 'of the bag'}': {error}") from error
 
 
 def _setup(values: dict[str, Value], robot: RobotConfig, args: argparse.Namespace) -> Setup:
@@ -226,13 +187,3 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BringUpError(f"--out {folder} cannot be made: {error.strerror}") from error
-
-
-def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
-    pairs = {}
-    for text in texts:
-        name, mark, value = text.partition(":=")
-        if not (mark and name and value):
-            raise BringUpError(f"{option} is '{text}', expected NAME:=VALUE")
-        pairs[name.strip()] = value.strip()
-    return pairs

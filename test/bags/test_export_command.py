@@ -2,17 +2,19 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
-from simulated_bag import Scene, make_bag, recorded_events
+from simulated_bag import Scene, make_bag, recorded_events, write_bag
 
 from smolvla_ros.bags.dataset import export as exporting
 from smolvla_ros.cli.main import main
 
 FRONT = "observation.images.front"
 SMALL = {"seconds": 2.0, "picture_size": (32, 32)}
+SCENE = Scene(**SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,7 @@ def test_a_session_becomes_a_dataset_in_degrees_with_the_commands_as_actions(bag
     assert info["features"]["action"]["names"][0] == "shoulder_pan.pos"
     frames = pd.read_parquet(tmp_path / "ds/data/chunk-000/file-000.parquet")
     origin = json.loads((tmp_path / "ds/meta/smolvla_ros.json").read_text())
-    events = recorded_events(Scene(2.0, 7, "touch the red cube", "expert", (32, 32)))
+    events = recorded_events(SCENE)
     for topic, column in (("/joint_states", "observation.state"), ("/joint_command", "action")):
         sent = [event for event in events if event.topic == topic]
         for frame in range(0, len(frames), 7):
@@ -74,6 +76,14 @@ def test_a_camera_that_dies_gives_a_shorter_episode_a_sentence_and_exit_code_3(t
     assert run(bag, "--out", tmp_path / "ds", "--codec", "h264") == 3
     assert "the last image from camera 'wrist' is older than 0.2 s" in capsys.readouterr().out
     assert run(bag, "--out", tmp_path / "ds2", "--codec", "h264", "--allow-partial") == 0
+
+
+def test_a_recorder_with_another_clock_is_no_obstacle_if_the_user_says_so(tmp_path, capsys):
+    events = [replace(event, log_ns=event.log_ns - 10**11) for event in recorded_events(SCENE)]
+    write_bag(tmp_path / "bag", events)
+    assert run(tmp_path / "bag", "--out", tmp_path / "ds", "--codec", "h264") == 1
+    assert "s in the future: the clocks of two machines differ" in capsys.readouterr().out
+    assert run(tmp_path / "bag", "--out", tmp_path / "ds", "--codec", "h264", "--clock-offset", "auto") == 0
 
 
 def test_without_any_episode_nothing_is_written_and_the_exit_code_is_1(tmp_path, capsys):

@@ -12,6 +12,7 @@ import numpy as np
 
 from smolvla_ros.bags.errors import BagError
 from smolvla_ros.bags.messages import time_text
+from smolvla_ros.bags.moved import MovedBag, moved
 from smolvla_ros.bags.reader import Bag, open_bag
 from smolvla_ros.bags.streams import Streams
 from smolvla_ros.robot import RobotConfig
@@ -36,6 +37,7 @@ class Settings:
     task: the instruction of `whole_bags`; '': the only one in the bag.
     max_gap_s: an image, joint state or command that is older is none.
     min_length_s: of an episode.
+    clock_offset: see `moved`.
     """
 
     fps: int = 30
@@ -45,6 +47,7 @@ class Settings:
     task: str = ""
     max_gap_s: float = 0.2
     min_length_s: float = 1.0
+    clock_offset: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,16 +125,17 @@ def export(
 
 
 def _survey(path: Path, robot: Robot, settings: Settings, progress: Progress) -> Survey:
-    with open_bag(path) as bag:
+    with open_bag(path) as opened:
+        streams = robot.streams(opened)
+        bag = moved(opened, settings.clock_offset, streams.joint_states)
         duration_ns = max(1, bag.end_ns - bag.start_ns)
+        instants = _instants(bag, streams, robot, settings)
         try:
-            instants = _instants(bag, robot, settings)
             source = action_source(
-                settings.action, robot.streams(bag), robot.config,
-                fps=settings.fps, max_gap_ns=round(settings.max_gap_s * 1e9),
-            )  # fmt: skip
+                settings.action, streams, robot.config, fps=settings.fps, max_gap_ns=round(settings.max_gap_s * 1e9)
+            )
         except BagError as error:
-            raise BagError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
+            raise BagError(f"{path}: {error}") from error
         episodes, left_out = find_episodes(
             instants, source, min_frames=max(1, round(settings.min_length_s * settings.fps)),
             progress=lambda time_ns: progress("looking through", path, (time_ns - bag.start_ns) / duration_ns),
@@ -143,8 +147,10 @@ def _write(survey: Survey, writer: DatasetWriter, robot: Robot, settings: Settin
     """Adds the episodes of a bag to the dataset."""
     total, done = sum(len(episode.times_ns) for episode in survey.episodes), 0
     features = {camera.name: camera.feature for camera in robot.config.cameras}
-    with open_bag(survey.path) as bag:
-        walk = _instants(bag, robot, settings).walk()
+    with open_bag(survey.path) as opened:
+        streams = robot.streams(opened)
+        bag = moved(opened, settings.clock_offset, streams.joint_states)
+        walk = _instants(bag, streams, robot, settings).walk()
         for episode in survey.episodes:
 
             def tell(frame: int, before: int = done) -> None:
@@ -174,8 +180,7 @@ def _images(
         tell(frame)
 
 
-def _instants(bag: Bag, robot: Robot, settings: Settings) -> Instants:
-    streams = robot.streams(bag)
+def _instants(bag: Bag | MovedBag, streams: Streams, robot: Robot, settings: Settings) -> Instants:
     gap_ns = round(settings.max_gap_s * 1e9)
     freshness = replace(robot.freshness, max_image_age_ns=gap_ns, max_joint_state_age_ns=gap_ns)
     task = _task(bag, streams, settings) if settings.whole_bags else None
@@ -187,7 +192,7 @@ def _instants(bag: Bag, robot: Robot, settings: Settings) -> Instants:
     return Instants(bag, streams, robot.config, freshness, fps=settings.fps, task=task)
 
 
-def _task(bag: Bag, streams: Streams, settings: Settings) -> str:
+def _task(bag: Bag | MovedBag, streams: Streams, settings: Settings) -> str:
     """The task of a whole bag."""
     if settings.task:
         return settings.task

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from smolvla_ros.bags.messages import Recorded
+from smolvla_ros.bags.moved import MovedBag
 from smolvla_ros.bags.reader import Bag
 from smolvla_ros.bags.streams import Streams
 from smolvla_ros.robot import RobotConfig
@@ -48,7 +49,14 @@ class Instants:
     """
 
     def __init__(
-        self, bag: Bag, streams: Streams, robot: RobotConfig, freshness: Freshness, *, fps: int, task: str | None = None
+        self,
+        bag: Bag | MovedBag,
+        streams: Streams,
+        robot: RobotConfig,
+        freshness: Freshness,
+        *,
+        fps: int,
+        task: str | None = None,
     ):
         self.robot = robot
         self._bag, self._streams, self._freshness = bag, streams, freshness

@@ -25,8 +25,8 @@ PIXEL_FORMAT = "yuv420p"
 _MAX_FILE_S = 1000.0
 
 # LeRobot's settings, but for AV1's preset: its 12 repeats the key frame where only the brightness changes, 10 does not
-# and takes no longer. Every other frame is a key frame, because training reads single frames. No frame refers to a later
-# one (bf), so times of decoding are those of display and nothing is shifted.
+# and takes no longer. Every other frame is a key frame, because training reads single frames. No frame refers to one
+# after it (bf), so times of decoding are those of display and nothing is shifted.
 _OPTIONS = {"g": "2", "crf": "30"}
 
 
