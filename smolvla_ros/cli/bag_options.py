@@ -71,6 +71,23 @@ def robot_of(values: Mapping[str, Value], name: str) -> RobotConfig:
         raise BringUpError(f"robot config '{name or 'of the bag'}': {error}") from error
 
 
+def parameters(texts: Sequence[str]) -> dict[str, Value]:
+    """Parameters of a node as `--param NAME:=VALUE` gives them, values in YAML.
+
+    Raises:
+        BringUpError: a text is no pair, or its value no YAML.
+    """
+    import yaml
+
+    values = {}
+    for name, text in name_pairs("--param", texts).items():
+        try:
+            values[name] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise BringUpError(f"--param {name}: '{text}' is no value") from error
+    return values
+
+
 def name_pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
     """`NAME:=VALUE` of an option that may be given more than once.
 

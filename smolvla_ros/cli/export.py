@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from smolvla_ros.bringup.options import BringUpError
 
-from .bag_options import name_pairs, node_values, robot_of
+from .bag_options import name_pairs, node_values, parameters, robot_of
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -47,6 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--robot-type", default="", metavar="NAME", help="name of the robot in the dataset; default: that of --robot")
     add("--namespace", default="", help="namespace of the robot's nodes and topics in the bags")
     add("--remap", action="append", default=[], metavar="A:=B", help="topic A of the config is B in the bags")
+    add("--param", action="append", default=[], metavar="NAME:=VALUE", help="a parameter of the policy node, such as "
+        "accept_zero_stamps:=true")
     add("--allow-partial", action="store_true", help="exit code 0 where it would be 3")  # fmt: skip
 
 
@@ -88,9 +90,9 @@ def _robot(args: argparse.Namespace) -> Robot:
     from smolvla_ros.inference.policy_setup import freshness
 
     remaps = name_pairs("--remap", args.remap)
-    not_needed = {"checkpoint": "none"}  # but a node has to have one
+    overrides = {"checkpoint": "none", **parameters(args.param)}  # not needed, but a node has to have one
     with open_bag(args.bags[0]) as bag:
-        policy_values, values = node_values(bag, args.robot, args.namespace, not_needed)
+        policy_values, values = node_values(bag, args.robot, args.namespace, overrides)
     config = robot_of(values, args.robot)
     return Robot(
         config=config,

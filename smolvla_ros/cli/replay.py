@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from smolvla_ros.bringup.options import ArmOptions, BringUpError
 
-from .bag_options import name_pairs, node_values, robot_of
+from .bag_options import name_pairs, node_values, parameters, robot_of
 
 if TYPE_CHECKING:
     from smolvla_ros.bags.conditions import Condition
@@ -109,19 +109,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _overrides(args: argparse.Namespace) -> dict[str, Value]:
     """What the arguments say of the policy node's parameters."""
-    import yaml
-
     overrides: dict[str, Value] = {"torch_threads": os.cpu_count() or 1, "seed": args.seed}
     if args.checkpoint:
         overrides["checkpoint"] = ArmOptions(checkpoint=args.checkpoint).checkpoint_source
     if args.request and args.request != "recorded":
         overrides["request_rule"] = args.request
-    for name, text in name_pairs("--param", args.param).items():
-        try:
-            overrides[name] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise BringUpError(f"--param {name}: '{text}' is no value") from error
-    return overrides
+    return {**overrides, **parameters(args.param)}
 
 
 def _setup(values: dict[str, Value], robot: RobotConfig, args: argparse.Namespace) -> Setup:

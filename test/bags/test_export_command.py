@@ -78,6 +78,13 @@ def test_a_camera_that_dies_gives_a_shorter_episode_a_sentence_and_exit_code_3(t
     assert run(bag, "--out", tmp_path / "ds2", "--codec", "h264", "--allow-partial") == 0
 
 
+def test_zero_stamps_are_times_of_reception_if_the_user_says_so(tmp_path, capsys):
+    bag = make_bag(tmp_path / "bag", zero_stamps=True, **SMALL)
+    assert run(bag, "--out", tmp_path / "ds", "--codec", "h264") == 1
+    assert "stamp is zero" in capsys.readouterr().out
+    assert run(bag, "--out", tmp_path / "ds", "--codec", "h264", "--param", "accept_zero_stamps:=true") == 0
+
+
 def test_a_recorder_with_another_clock_is_no_obstacle_if_the_user_says_so(tmp_path, capsys):
     events = [replace(event, log_ns=event.log_ns - 10**11) for event in recorded_events(SCENE)]
     write_bag(tmp_path / "bag", events)
