@@ -230,6 +230,11 @@ def test_the_shifted_clock_of_one_camera_is_named(find, shift_s):
     assert "camera front" in only(find(shift_s={"camera front": shift_s}), "shifted_clock").text
 
 
+def test_two_cameras_of_one_machine_with_a_shifted_clock_are_one_finding(find):
+    text = only(find(shift_s={"camera front": 3.0, "camera wrist": 3.0}), "shifted_clock").text
+    assert "camera front" in text and "camera wrist" in text
+
+
 @pytest.mark.parametrize("shift_s", [5.0, 0.4, -0.3])
 def test_the_shifted_clock_of_the_joint_states_is_named(find, shift_s):
     assert "joint states" in only(find(shift_s={"joint states": shift_s}), "shifted_clock").text
@@ -251,6 +256,18 @@ def test_joint_states_that_precede_their_commands_show_a_shifted_clock(find, mot
 def test_slow_streams_are_named(find):
     assert "2.5 Hz" in only(find(keep_every={"joint states": 40}), "slow_joint_states").text
     assert "1.3 Hz" in only(find(keep_every={"camera front": 25}), "slow_camera").text
+
+
+def test_streams_without_time_in_common_are_one_finding(find):
+    cameras = {"camera front": 3.0, "camera wrist": 3.0}
+    text = only(find(until_s={"joint states": 2.0}, from_s=cameras, with_commands=False), "no_overlap").text
+    assert "/joint_states (joint states) ends at 2.0 s" in text
+
+
+def test_an_instruction_that_comes_after_the_bag_began_is_not_missing(find):
+    early = Skipped("instruction", START_NS, START_NS + 10**9, 30, "no instruction")
+    later = Skipped("observation", START_NS + 10**9, START_NS + 6 * 10**9, 150, "no image from camera 'front' yet")
+    assert "missing_instruction" not in find(replay={"chunks": (), "skipped": (early, later)})
 
 
 def test_a_missing_instruction_is_named(find):

@@ -88,6 +88,7 @@ def facts(
     positions: NDArray[np.float64] | None = None,
     images: dict[str, list[NDArray[np.uint8]]] | None = None,
     shift_s: dict[str, float] | None = None,
+    from_s: dict[str, float] | None = None,
     until_s: dict[str, float] | None = None,
     keep_every: dict[str, int] | None = None,
     late_s: dict[str, float] | None = None,
@@ -97,8 +98,8 @@ def facts(
 ) -> Facts:
     """The motion as seen by the recorder, with faults.
 
-    `shift_s` moves a stream's header stamps into the past, `until_s` ends a stream, `keep_every` makes it slower, `late_s`
-    is how long its messages are under way; all by stream name. `topics`: of cameras, by their names.
+    `shift_s` moves a stream's header stamps into the past, `from_s` and `until_s` begin and end a stream, `keep_every`
+    makes it slower, `late_s` is how long its messages are under way; all by stream name. `topics`: of cameras by name.
     """
     commands = motion.commands if commands is None else commands
     positions = motion.positions if positions is None else positions
@@ -110,7 +111,8 @@ def facts(
 
     def stamps(stream: str, k: int, delay_ns: int) -> tuple[int, int] | None:
         now = int(motion.times_ns[k])
-        if now - motion.times_ns[0] >= until_s.get(stream, 1e9) * 1e9:
+        since_s = (now - int(motion.times_ns[0])) / 1e9
+        if not (from_s or {}).get(stream, 0.0) <= since_s < until_s.get(stream, 1e9):
             return None
         delay_ns += round(late_s.get(stream, 0.0) * 1e9)
         return now - round(shift_s.get(stream, 0.0) * 1e9), now + delay_ns

@@ -48,7 +48,7 @@ def clock_findings(replay: Replay, freshness: Freshness, tracking: Tracking | No
     if shifted and len(steady) > 1 and _alike(steady):
         findings.append(_machine(steady))
         return findings
-    findings += [_stream(lag, steady) for lag in shifted]
+    findings += [_streams(group, steady) for group in _groups(shifted)]
     if any(lag.stream == JOINT_STATES for lag in shifted):
         return findings  # nothing can be compared with them
     if tracking is not None and tracking.lag_s < _LEADS_S:
@@ -131,13 +131,26 @@ def _machine(lags: list[_Lag]) -> Finding:
     return Finding("shifted_clock", "error", text)
 
 
-def _stream(lag: _Lag, others: list[_Lag]) -> Finding:
-    side = "behind" if lag.median_s > 0 else "ahead of"
-    rest = [f"{other.stream} {other.median_s:+.3f} s" for other in others if other is not lag]
+def _groups(lags: list[_Lag]) -> list[list[_Lag]]:
+    """Streams of the same clock together."""
+    groups: list[list[_Lag]] = []
+    for lag in sorted(lags, key=lambda lag: lag.median_s):
+        if groups and _alike([groups[-1][0], lag]):
+            groups[-1].append(lag)
+        else:
+            groups.append([lag])
+    return groups
+
+
+def _streams(group: list[_Lag], lags: list[_Lag]) -> Finding:
+    median_s = float(np.median([lag.median_s for lag in group]))
+    side = "behind" if median_s > 0 else "ahead of"
+    rest = [f"{other.stream} {other.median_s:+.3f} s" for other in lags if other not in group]
     compared = f" (log time - stamp of the others: {', '.join(rest)})" if rest else ""
+    names = " and ".join(sorted(f"{lag.stream} ({lag.topic})" for lag in group))
     text = (
-        f"The stamps of {lag.stream} ({lag.topic}) are {_duration(abs(lag.median_s))} {side} the log{compared}. Its clock is "
-        "shifted: synchronise the machine of its driver. The policy node would refuse its messages."
+        f"The stamps of {names} are {_duration(abs(median_s))} {side} the log{compared}. Their clock is shifted: synchronise "
+        "the machine of the driver (chrony). The policy node would refuse these messages."
     )
     return Finding("shifted_clock", "error", text)
 

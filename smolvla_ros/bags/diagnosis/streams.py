@@ -18,13 +18,29 @@ _SKIPPED = 0.2  # share of the instants
 
 
 def stream_findings(replay: Replay, freshness: Freshness) -> list[Finding]:
-    """One finding at most for each stream that the policy needs."""
-    findings = []
-    for stream in replay.streams:
-        if stream.name == JOINT_STATES or stream.name.startswith("camera "):
-            found = _ends(replay, stream) or _slow(stream, freshness) or _gaps(replay, stream, freshness)
-            findings += [found] if found else []
-    return findings
+    """One finding at most for each stream that the policy needs; a single one if they are not there together."""
+    needed = [stream for stream in replay.streams if stream.name == JOINT_STATES or stream.name.startswith("camera ")]
+    if apart := _apart(replay, needed):
+        return [apart]
+    found = [
+        _ends(replay, stream) or _slow(stream, freshness) or _gaps(replay, stream, freshness) for stream in needed
+    ]
+    return [finding for finding in found if finding]
+
+
+def _apart(replay: Replay, needed: list[StreamHealth]) -> Finding | None:
+    present = [stream for stream in needed if stream.messages]
+    if not present:
+        return None
+    ends, begins = min(present, key=lambda s: s.last_ns), max(present, key=lambda s: s.first_ns)
+    if begins.first_ns <= ends.last_ns:
+        return None
+    ends_s, begins_s = ((ns - replay.start_ns) / 1e9 for ns in (ends.last_ns, begins.first_ns))
+    text = (
+        f"Streams have no time in common: {ends.topic} ({ends.name}) ends at {ends_s:.1f} s, {begins.topic} ({begins.name}) "
+        f"begins at {begins_s:.1f} s. Were bags of two sessions, or of machines with different clocks, put together?"
+    )
+    return Finding("no_overlap", "error", text)
 
 
 def _kind(stream: StreamHealth) -> str:
@@ -106,7 +122,7 @@ def waiting_findings(replay: Replay) -> list[Finding]:
     waited = {kind: [skipped for skipped in replay.skipped if skipped.kind == kind] for kind in
               ("instruction", "observation", "inference")}  # fmt: skip
     findings = []
-    if waited["instruction"] and not replay.chunks:
+    if not replay.chunks and _share(replay, "instruction") > max(0.5, _share(replay, "observation")):
         topic = replay.facts.streams.get("instruction")
         where = f"{topic.topic} says nothing" if topic else "the bag has no instruction topic"
         text = f"There is no instruction: {where}. Name one with --instruction, and publish it when recording."
