@@ -226,6 +226,17 @@ def test_the_time_before_the_first_frame_is_told_but_nothing_is_lost_by_it(tmp_p
     assert 700 <= since_start_ms(episodes(exported)[0].times_ns[0]) <= 750
 
 
+def test_the_last_commands_of_the_task_before_are_no_loss_while_the_controller_starts_again(tmp_path):
+    events = without(session(2000, instruction(0, "go"), instruction(900, "come")), "/joint_command", 900, 1200)
+    exported, _ = run(tmp_path, events, min_length_s=0.5)
+    assert [episode.task for episode in episodes(exported)] == ["go", "come"]
+    assert [part.reason for part in left_out(exported)][1:] == [
+        "only 4 frames in which nothing is missing",
+        "no command in force",
+    ]
+    assert all(part.waiting for part in left_out(exported))
+
+
 def test_an_instruction_under_which_a_camera_never_worked_gives_no_episode_and_counts_as_lost(tmp_path):
     events = without(session(1000, instruction(0, "go")), "/top/image_raw", 0, 950)
     exported, _ = run(tmp_path, events)

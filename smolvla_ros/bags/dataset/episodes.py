@@ -44,7 +44,7 @@ class Episode:
 class LeftOut:
     """A stretch of time under an instruction that is in no episode, in log time, and why.
 
-    `waiting`: it is the time before the first frame, in which the robot was getting ready; nothing is lost by it.
+    `waiting`: it comes before the first episode of the instruction, while the robot is getting ready; that is no loss.
     """
 
     task: str
@@ -108,17 +108,24 @@ class _Stretch:
         actions = source.at(times_ns)
         problems = [problem or _action_problem(source, joints, action)
                     for problem, action in zip(self._problems, actions, strict=False)]  # fmt: skip
-        episodes: list[Episode] = []
-        left_out: list[LeftOut] = []
-        for usable, places in itertools.groupby(range(count), key=lambda place: not problems[place]):
-            frames = list(places)
-            first, last = frames[0], frames[-1]
-            if usable and len(frames) >= min_frames:
-                episodes.append(self._episode(times_ns, actions, slice(first, last + 1)))
-            else:
-                reason = problems[first] or f"only {len(frames)} frames in which nothing is missing"
-                waiting = not usable and first == 0 and last < count - 1
-                left_out.append(LeftOut(self._task, int(times_ns[first]), int(times_ns[last]), reason, waiting))
+        runs = [(usable, list(places)) for usable, places in itertools.groupby(range(count), lambda k: not problems[k])]
+        used = [usable and len(frames) >= min_frames for usable, frames in runs]
+        episodes = [
+            self._episode(times_ns, actions, slice(frames[0], frames[-1] + 1))
+            for (_, frames), is_episode in zip(runs, used, strict=True)
+            if is_episode
+        ]
+        left_out = [
+            LeftOut(
+                self._task,
+                int(times_ns[frames[0]]),
+                int(times_ns[frames[-1]]),
+                problems[frames[0]] or f"only {len(frames)} frames in which nothing is missing",
+                waiting=not any(used[: number + 1]) and any(used),
+            )
+            for number, (_, frames) in enumerate(runs)
+            if not used[number]
+        ]
         return episodes, left_out
 
     def _episode(self, times_ns: Times, actions: NDArray[np.float64], frames: slice) -> Episode:
