@@ -172,6 +172,8 @@ class Sqlite3File:
         for _ in range(_MAX_GAPS):
             try:
                 for head in self._database.execute(query, (row,)):
+                    if head[0] <= row:  # the order of a damaged tree; following it could lead in circles
+                        raise sqlite3.DatabaseError(f"row {head[0]} lies behind row {row}")
                     row, last_ns, *_ = head
                     yield head
                 return
@@ -200,9 +202,10 @@ class Sqlite3File:
     def _is_readable(self, after: int) -> bool:
         query = "SELECT id, timestamp, topic_id, length(data) FROM messages WHERE id > ? ORDER BY id LIMIT 1"
         try:
-            return self._database.execute(query, (after,)).fetchone() is not None
+            head = self._database.execute(query, (after,)).fetchone()
         except sqlite3.Error:
             return False
+        return head is not None and head[0] > after
 
 
 def _blocks(rows: list[tuple[int, int, int, int]]) -> list[Block]:
