@@ -6,9 +6,10 @@ tells of, unless a robot config is given.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -49,6 +50,8 @@ def plan_replay(options: ReplayOptions, folder: Path) -> ReplayPlan:
             raise BringUpError(f"start is {options.start:g} s, the bag has {(bag.end_ns - bag.start_ns) * 1e-9:.1f} s")
         told = recorded_parameters(bag, options.namespace)
         values = _controller_values(options, told)
+        if not options.instruction:
+            options = replace(options, instruction=_instruction(options, bag))
         return ReplayPlan(
             arm=None if options.topics_only else _arm(options, told, folder),
             topics=_topics(options, bag, values),
@@ -70,6 +73,16 @@ def _topics(options: ReplayOptions, bag: Bag, values: Mapping[str, Value] | None
     if unknown:
         raise BringUpError(f"topics holds {', '.join(unknown)}; the bag has {', '.join(bag.topics)}")
     return tuple(chosen)
+
+
+def _instruction(options: ReplayOptions, bag: Bag) -> str:
+    """The first instruction that the policy node told of, for a bag without the topic on which it was said."""
+    names = Names(options.namespace)
+    described = names.resolve("policy_node/description")
+    if names.resolve("instruction") in bag.topics or described not in bag.topics:
+        return ""
+    told = (json.loads(message.message.data).get("instruction", "") for message in bag.read([described]))
+    return next(filter(None, told), "")
 
 
 def _controller_values(

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from smolvla_ros.bags.losses import Losses
 
+# So few messages have no rate.
+_FEW = 20
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `record`."""
@@ -80,5 +83,6 @@ def _report(folder: Path, losses: dict[str, Losses], size_bytes: int) -> None:
     for topic, of in losses.items():
         gap = f"{of.longest_gap_s:.3f}" if of.gaps else ""
         recorded = str(of.recorded) if of.recorded else "[bold red]0"
-        table.add_row(topic, recorded, f"{of.rate_hz:.1f}", bad(of.lost), bad(of.dropped), bad(of.gaps), gap)
+        rate = f"{of.rate_hz:.1f}" if of.recorded > _FEW else ""
+        table.add_row(topic, recorded, rate, bad(of.lost), bad(of.dropped), bad(of.gaps), gap)
     Console(width=None if sys.stdout.isatty() else 120).print(table)

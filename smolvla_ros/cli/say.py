@@ -8,6 +8,11 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable
+
+# Others that listen, such as the controller and a recorder, are discovered within so long after one another [s].
+_SETTLED_S = 0.5
+_POLL_S = 0.02
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,8 +44,18 @@ def run(args: argparse.Namespace) -> int:
                       "is the arm up (`smolvla-ros arm`), in this namespace and ROS domain?", file=sys.stderr)
                 return 1
             time.sleep(0.05)
+        _wait_until_settled(publisher.get_subscription_count)
         acknowledged = publisher.wait_for_all_acked(Duration(seconds=max(1.0, deadline - time.monotonic())))
         return 0 if acknowledged else 1
     finally:
         node.destroy_node()
         rclpy.try_shutdown()
+
+
+def _wait_until_settled(listeners: Callable[[], int]) -> None:
+    """Returns once nobody new has begun to listen for a moment: who is not discovered yet would hear nothing."""
+    count, since_s = listeners(), time.monotonic()
+    while time.monotonic() - since_s < _SETTLED_S:
+        time.sleep(_POLL_S)
+        if listeners() != count:
+            count, since_s = listeners(), time.monotonic()

@@ -135,7 +135,8 @@ class PolicyNode(ManagedNode):
 
     def description(self) -> dict[str, Any]:
         hashes = self._hashes.result() if self._hashes.done() else {}
-        return {"checkpoint": {"folder": str(self._policy.folder), "sha256": hashes}, "session": self._session}
+        checkpoint = {"folder": str(self._policy.folder), "sha256": hashes}
+        return {"checkpoint": checkpoint, "session": self._session, "instruction": self._instruction_text}
 
     # What configure is made of.
 
@@ -180,9 +181,12 @@ class PolicyNode(ManagedNode):
             except ParameterError as error:
                 self.get_logger().error(f"{error}; the instruction before stays")
                 return
+        if text == self._instruction_text:
+            return
         self._instruction_text = text
         if self._loop is not None:
             self._loop.set_instruction(text)
+        self.describe()  # who said it may be gone before a recorder has heard of it
 
     def _check_instruction(self, text: str) -> None:
         from smolvla_ros.model import InstructionError

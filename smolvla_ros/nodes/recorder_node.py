@@ -134,7 +134,7 @@ class RecorderNode(Node):
             qos,
             raw=True,
             event_callbacks=SubscriptionEventCallbacks(
-                message_lost=lambda event: setattr(stream.counter, "reported", event.total_count),
+                message_lost=partial(_on_lost, stream.counter),
                 use_default_callbacks=False,  # what does not match is told by `_tell_silence`
             ),
         )
@@ -221,12 +221,19 @@ def record(
     return node.losses
 
 
+def _on_lost(counter: LossCounter, event: Any) -> None:
+    counter.reported += event.total_count_change
+
+
 def _requested(stream: _Stream, offers: Sequence[TopicEndpointInfo]) -> QoSProfile:
     """The strictest profile that is compatible with all offers; while there is none, the one that is usual."""
+    is_image = stream.type.endswith("Image")
     reliable = all(o.qos_profile.reliability != ReliabilityPolicy.BEST_EFFORT for o in offers)
+    if not offers:
+        reliable = not is_image  # asking a camera for too much makes its driver complain
     latched = [o.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for o in offers] or [stream.wanted.latched]
     return QoSProfile(
-        depth=_IMAGE_DEPTH if stream.type.endswith("Image") else _DEPTH,
+        depth=_IMAGE_DEPTH if is_image else _DEPTH,
         reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
         durability=DurabilityPolicy.TRANSIENT_LOCAL if all(latched) else DurabilityPolicy.VOLATILE,
     )

@@ -1,11 +1,14 @@
 """What playing a bag brings up: nodes as on the robot, by the bag's time, without a command. No ROS graph."""
 
+import json
 from dataclasses import replace
 
 import pytest
 import yaml
 from simulated_bag import make_bag
 
+from smolvla_ros.bags.reader import open_bag
+from smolvla_ros.bags.recording import Limits, RecordedTopic, Recording
 from smolvla_ros.bringup import BringUpError, ReplayOptions, arm_processes
 from smolvla_ros.bringup.environment import share_folder
 from smolvla_ros.bringup.replay import bag_play_command, plan_replay
@@ -90,3 +93,21 @@ def test_rosbag2_is_asked_for_the_same():
         "ros2", "bag", "play", "b", "--clock", "100", "--rate", "0.5", "--start-offset", "2", "--loop",
         "--start-paused", "--remap", "/a:=/b", "/c:=/d", "--topics", "/a", "/c",
     ]  # fmt: skip
+
+
+def test_who_did_not_hear_the_instruction_itself_has_it_from_the_policy(bag, tmp_path):
+    recording = Recording(tmp_path / "copy", Limits(reserve=0, ballast=0))
+    with open_bag(bag) as source:
+        for message in source.read(set(source.topics) - {"/instruction"}):
+            data = message.data
+            if message.topic == "/policy_node/description":
+                told = json.loads(message.message.data) | {"instruction": "touch the blue cube"}
+                data = source.types.serialise(type(message.message)(json.dumps(told)))
+            topic = RecordedTopic(message.topic, message.type, source.definition(message.type), "")
+            recording.put(topic, message.log_ns, message.log_ns, 0, data)
+    recording.finish()
+    recording.close({})
+    plan = plan_replay(ReplayOptions(bag=str(tmp_path / "copy")), tmp_path)
+    assert plan.arm.instruction == "touch the blue cube"
+    plan = plan_replay(ReplayOptions(bag=str(tmp_path / "copy"), instruction="go home"), tmp_path)
+    assert plan.arm.instruction == "go home"

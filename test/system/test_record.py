@@ -45,6 +45,7 @@ def test_a_run_is_explained_by_its_bag_alone(start, operator, tmp_path):
     assert parameters["policy_node"]["step_s"] > 0 and parameters["controller_node"]["command_type"] == "joint_state"
     described = json.loads(read["/policy_node/description"][-1].message.data)
     assert described["checkpoint"]["sha256"] == file_hashes(share_folder() / "checkpoints" / "demo")
+    assert described["instruction"] == "touch the red cube"
     assert described["session"] == read["/action_chunk"][-1].message.session
     for topic in ("/front/image_raw", "/wrist/image_raw", "/joint_states", "/joint_command"):
         stamps = [m.message.header.stamp for m in read[topic]]
