@@ -130,6 +130,13 @@ def recorded_parameters(bag: Bag, namespace: str = "") -> dict[str, dict[str, Va
     return parameters
 
 
+def described_namespaces(bag: Bag) -> list[str]:
+    """The namespaces in which a policy node told its parameters; '' for none."""
+    ending = "/policy_node/description"
+    topics = [topic for topic in bag.topics if topic.endswith(ending) and _typed(bag, topic, STRING_TYPE)]
+    return [topic.removesuffix(ending).strip("/") for topic in topics]
+
+
 def command_positions(recorded: Recorded, robot: RobotConfig, command: Command) -> tuple[int, NDArray[np.float64]]:
     """When a command is due [ns] and the positions that it asks for [joints] in rad or m; NaN: not commanded.
 

@@ -31,7 +31,7 @@ def node_values(
     Raises:
         BagError: the bag does not tell. BringUpError: the config cannot be used.
     """
-    from smolvla_ros.bags.streams import recorded_parameters
+    from smolvla_ros.bags.streams import described_namespaces, recorded_parameters
     from smolvla_ros.parameters import ParameterError, check_values, controller, policy
     from smolvla_ros.parameters import robot as robot_parameters
 
@@ -48,7 +48,8 @@ def node_values(
             read_values(robot, f"{folder}/controller_node", controller_table),
         )
     if not told:
-        raise BagError(f"{bag.path} does not tell which robot it was recorded on: give --robot")
+        others = "".join(f" or --namespace {other}" for other in described_namespaces(bag) if other)
+        raise BagError(f"{bag.path} does not tell which robot it was recorded on: give --robot{others}")
     described = {name: value for name, value in told.items() if name.partition(".")[0] in _ROBOT_NAMES}
     try:
         values = check_values(policy_table, {**told, **overrides})

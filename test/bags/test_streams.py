@@ -11,6 +11,7 @@ from smolvla_ros.bags.errors import BagError
 from smolvla_ros.bags.messages import Recorded
 from smolvla_ros.bags.reader import open_bag
 from smolvla_ros.bags.streams import Command, Gripper, command_positions, find_streams, recorded_parameters
+from smolvla_ros.cli.bag_options import node_values
 from smolvla_ros.cli.robot_option import read_values
 from smolvla_ros.parameters import check_values, controller, robot
 from smolvla_ros.robot import RobotConfig
@@ -284,6 +285,11 @@ def test_the_recorded_parameters_are_those_of_the_nodes(bag_of, events):
     told = recorded_parameters(bag_of(events, namespace="left"), "left")
     assert set(told) == {"policy_node", "controller_node"}
     assert RobotConfig.from_parameters(check_values(TABLE, told["controller_node"])) == ROBOT
+
+
+def test_the_namespace_of_a_described_robot_is_offered(bag_of, events):
+    with pytest.raises(BagError, match="give --robot or --namespace left"):
+        node_values(bag_of(events, namespace="left"), "", "", {})
 
 
 @pytest.mark.parametrize("words", ["", "no JSON", "5", "[]", '{"parameters": 5}', "[" * 100_000, json.dumps({"a": 1})])
