@@ -120,13 +120,14 @@ def _machine(lags: list[_Lag]) -> Finding:
     if abs(median_s) > _OTHER_EPOCH_S:
         text = (
             f"All header stamps are in another time than the log: they differ by {_duration(abs(median_s))}. They may be "
-            "simulation time, or the robot's clock was never set; record with use_sim_time, or set the clock."
+            "simulation time, or the robot's clock was never set. Replay this bag with --clock-offset auto."
         )
     else:
         side = "behind" if median_s > 0 else "ahead of"
         text = (
             f"The robot's clock is {_duration(abs(median_s))} {side} the recorder's: the stamps of all {len(lags)} streams "
-            "say so. Synchronise both machines (chrony), or record on the robot; among each other the streams agree."
+            "say so, and agree among each other. Synchronise both machines (chrony); this bag can be replayed with "
+            "--clock-offset auto."
         )
     return Finding("shifted_clock", "error", text)
 

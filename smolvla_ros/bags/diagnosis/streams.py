@@ -67,11 +67,17 @@ def _ends(replay: Replay, stream: StreamHealth) -> Finding | None:
             f"{silent_s:.1f} s. From there on the policy node would not act. Look at its driver, cable and power."
         )
         return Finding(name, "error", text)
-    late_s = (stream.first_ns - replay.start_ns) / 1e9
+    late_s = (stream.first_ns - _begin_ns(replay)) / 1e9
     if late_s > max(_LATE_S, _MANY_GAPS * usual_s):
-        text = f"{stream.topic} ({stream.name}) begins only {late_s:.1f} s after the bag: nothing can be replayed before."
+        text = f"{stream.topic} ({stream.name}) begins {late_s:.1f} s too late: nothing can be replayed before."
         return Finding(f"late_{_kind(stream)}", "warning", text)
     return None
+
+
+def _begin_ns(replay: Replay) -> int:
+    """When the policy was first wanted: nobody minds how drivers start up before."""
+    told = [time_ns for time_ns, text in replay.facts.instructions if text]
+    return max(replay.start_ns, min(told)) if told else replay.start_ns
 
 
 def _slow(stream: StreamHealth, freshness: Freshness) -> Finding | None:
@@ -91,7 +97,7 @@ def _gaps(replay: Replay, stream: StreamHealth, freshness: Freshness) -> Finding
     if not stream.max_gap_s > limit_s:
         return None
     gaps = replay.facts.streams[stream.name].gaps
-    long = [(length, start) for length, start in gaps if length / 1e9 > limit_s]
+    long = [(length, start) for length, start in gaps if length / 1e9 > limit_s and start >= _begin_ns(replay)]
     if not long:
         return None
     length_ns, start_ns = max(long)

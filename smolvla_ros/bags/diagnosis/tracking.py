@@ -20,7 +20,7 @@ GAINS = (1.0, -1.0, DEGREES, 1.0 / DEGREES, -DEGREES, -1.0 / DEGREES)  # positio
 
 _WINDOW_S = 0.3
 _LAGS_S = (-0.6, 1.0)
-_MAX_SILENCE_S = 1.0
+_MAX_SILENCE_S = 0.25  # a controller that commands nothing leaves the arm to others
 _MIN_SAMPLES = 50
 _MOVES = 0.03  # displacement within the window that a joint exceeds for 5 % of the time, rad
 _OWN_EXPLAINS_LITTLE, _OTHER_EXPLAINS = 0.75, 0.5  # unexplained part of the motion, 0 to 1
@@ -101,16 +101,17 @@ def track(facts: Facts) -> Tracking | None:
         return None
     step_s = float(np.median(np.diff(grid_ns))) / 1e9
     commands[:, ~commanded] = 0.0
-    lag, unexplained = _best_lag(commands, positions, valid, max(1, round(_WINDOW_S / step_s)), step_s)
+    window = max(1, round(_WINDOW_S / step_s))
+    lag, unexplained = _best_lag(commands, positions, valid, window, step_s)
     shifted, rows = _shifted(positions, valid, lag)
-    moving = _moves(_displaced(positions, max(1, round(_WINDOW_S / step_s)))[0][valid])
+    followed, whole = _displaced(positions, valid, window)
     return Tracking(
         lag_s=lag * step_s if np.isfinite(unexplained).any() else math.nan,
         unexplained=unexplained,
         apart=_apart(commands[rows], shifted[rows]),
         command_range=np.ptp(commands[valid], axis=0),
         position_range=np.ptp(positions[valid], axis=0),
-        position_moves=moving,
+        position_moves=_moves(followed[whole]),
         commanded=commanded,
     )
 
@@ -131,16 +132,18 @@ def _on_grid(times_ns: NDArray[np.int64], rows: Array, grid_ns: NDArray[np.int64
     """Interpolated, NaN within long silences; times may not be ordered strictly but never fall."""
     result = np.column_stack([np.interp(grid_ns, times_ns, column) for column in rows.T])
     after = np.clip(np.searchsorted(times_ns, grid_ns), 1, len(times_ns) - 1)
-    silence_ns = max(_MAX_SILENCE_S * 1e9, 3.0 * float(np.median(np.diff(times_ns))))
+    silence_ns = max(_MAX_SILENCE_S * 1e9, 4.0 * float(np.median(np.diff(times_ns))))
     result[times_ns[after] - times_ns[after - 1] > silence_ns] = np.nan
     return result
 
 
-def _displaced(rows: Array, window: int) -> tuple[Array, NDArray[np.bool_]]:
-    """rows[k + window] - rows[k], padded with NaN to the same length, and where it is finite in all columns."""
-    moved = np.full_like(rows, np.nan)
+def _displaced(rows: Array, valid: NDArray[np.bool_], window: int) -> tuple[Array, NDArray[np.bool_]]:
+    """rows[k + window] - rows[k], padded to the same length, and where all rows in between are valid."""
+    moved, whole = np.zeros_like(rows), np.zeros(len(rows), bool)
     moved[:-window] = rows[window:] - rows[:-window]
-    return moved, np.isfinite(moved).all(axis=1)
+    until = np.concatenate([[0], np.cumsum(valid)])
+    whole[:-window] = until[window + 1 :] - until[: -window - 1] == window + 1
+    return moved, whole
 
 
 def _shifted(rows: Array, valid: NDArray[np.bool_], lag: int) -> tuple[Array, NDArray[np.bool_]]:
@@ -154,16 +157,16 @@ def _shifted(rows: Array, valid: NDArray[np.bool_], lag: int) -> tuple[Array, ND
 def _moves(moved: Array) -> NDArray[np.bool_]:
     if not len(moved):
         return np.zeros(moved.shape[1], bool)
-    return np.asarray(np.nanpercentile(np.abs(moved), 95, axis=0) > _MOVES)
+    return np.asarray(np.percentile(np.abs(moved), 95, axis=0) > _MOVES)
 
 
 def _best_lag(
     commands: Array, positions: Array, valid: NDArray[np.bool_], window: int, step_s: float
 ) -> tuple[int, Array]:
     """The lag in steps of the grid, and what is unexplained at it."""
-    moved, has_moved = _displaced(commands, window)
-    followed, has_followed = _displaced(positions, window)
-    valid = valid & has_moved & has_followed
+    moved, whole = _displaced(commands, valid, window)
+    followed, _ = _displaced(positions, valid, window)
+    valid = whole
     joints = commands.shape[1]
     nothing = np.full((joints, joints, len(GAINS)), np.nan)
     if not valid.any():
