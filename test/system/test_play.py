@@ -126,6 +126,8 @@ def test_a_looped_bag_is_followed_lap_after_lap_and_a_pause_stops_everything(sta
     sequence, paused = chunks[-1][1].sequence, len(statuses)
     wait_for(lambda: len(statuses) > paused + 20, 10)  # more than a second: whatever was on its way has come
     assert chunks[-1][1].sequence <= sequence + 1
+    still = {(s.header.stamp.sec, s.header.stamp.nanosec, s.state, s.reason) for _, s in statuses[-10:]}
+    assert len(still) == 1  # nothing becomes stale where no time passes
     assert listener.call("/player_node/resume") == "playing"
     resumed = len(statuses)
     wait_for(lambda: seen(ExecutionStatus.FOLLOWING, ExecutionStatus.NONE, resumed), 20, lambda: play.output)
