@@ -3,8 +3,10 @@
 import os
 import shutil
 import sqlite3
+import struct
 import subprocess
 import sys
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -231,6 +233,28 @@ def test_types_named_as_in_ros_1_are_the_same_types(tmp_path):
     with open_bag(write_channel(tmp_path / "bag.mcap", "std_msgs/String", "string data\n", data)) as bag:
         assert bag.topics["/odd"].type == "std_msgs/msg/String"
         assert [recorded.message.data for recorded in bag.read(["/odd"])] == ["x"]
+
+
+def test_records_of_an_mcap_file_may_be_padded(tmp_path):
+    """The specification lets writers append bytes to records, so that later versions can append fields."""
+    (_, _, data), = messages_of([Event("/odd", 1, message("std_msgs/msg/String", data="x"))])
+
+    def text(words: str) -> bytes:
+        return struct.pack("<I", len(words)) + words.encode()
+
+    def record(kind: int, content: bytes) -> bytes:
+        return struct.pack("<BQ", kind, len(content)) + content
+
+    padding = bytes(5)
+    schema = struct.pack("<H", 1) + text("std_msgs/msg/String") + text("ros2msg") + text("string data") + padding
+    channel = struct.pack("<HH", 0, 1) + text("/odd") + text("cdr") + struct.pack("<I", 0) + padding
+    inner = record(3, schema) + record(4, channel) + record(5, struct.pack("<HIQQ", 0, 0, 1, 1) + data)
+    chunk = struct.pack("<QQQI", 1, 1, len(inner), zlib.crc32(inner)) + text("") + struct.pack("<Q", len(inner)) + inner
+    magic = b"\x89MCAP0\r\n"
+    parts = [record(1, text("ros2") + text("") + padding), record(6, chunk + padding), record(0x90, b"private"),
+             record(0x0F, bytes(4) + padding), record(2, bytes(20))]  # fmt: skip
+    (tmp_path / "bag.mcap").write_bytes(magic + b"".join(parts) + magic)
+    assert read_all(tmp_path / "bag.mcap") == ([("/odd", 1, data)], [])
 
 
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])

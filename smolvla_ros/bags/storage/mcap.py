@@ -33,6 +33,7 @@ from .mcap_records import (
     split,
 )
 
+_KNOWN = frozenset(Opcode)
 _MAX_SUMMARY_BYTES = 2**28
 
 
@@ -244,7 +245,8 @@ class McapFile:
             raise DamageError(f"no record begins there (type {opcode})")
         if end > self._size:
             raise DamageError("the record there is cut off")
-        if opcode not in set(Opcode):
+        # Types from 128 on are free for private use, but some differ in one bit from those that matter.
+        if opcode not in _KNOWN and (opcode < 128 or opcode - 128 in _KNOWN):
             self._report(f"a record of unknown type {opcode} at byte {position} is skipped")
         return opcode, end
 

@@ -90,9 +90,9 @@ def decompressed(chunk: memoryview) -> memoryview:
     except (struct.error, UnicodeDecodeError) as error:
         raise DamageError(f"the head of its chunk is no such thing ({error})") from error
     data = chunk[CHUNK.size + name_length + _LENGTH.size :]
-    if length != len(data):
+    if length > len(data):
         raise DamageError(f"its chunk has {len(data)} bytes where {length} are announced")
-    records = decompress(data, compression, size)
+    records = decompress(data[:length], compression, size)  # writers may pad a record
     if checksum not in (0, zlib.crc32(records)):
         raise DamageError("its chunk does not match its checksum")
     return memoryview(records)
