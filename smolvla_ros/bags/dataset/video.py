@@ -24,7 +24,7 @@ PIXEL_FORMAT = "yuv420p"
 # LeRobot finds frames by times in float32, to within 0.1 ms; beyond 1024 s float32 is coarser than that.
 _MAX_FILE_S = 1000.0
 
-# LeRobot's settings. Its preset for AV1 is 12, which SVT-AV1 3 took for 10; SVT-AV1 4 has a 12 of its own, which repeats
+# LeRobot's settings. Its preset for AV1 is 12, which SVT-AV1 3 took for 10; SVT-AV1 4 has a 12 of its own: it repeats
 # the key frame where only the brightness changes, and is no faster. Every other frame is a key frame, because training
 # reads single frames. No frame refers to one after it (bf), so times of decoding are those of display.
 _OPTIONS = {"g": "2", "crf": "30"}
