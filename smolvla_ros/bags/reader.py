@@ -55,7 +55,7 @@ class Bag:
                 raise BagError(f"{path} has no messages of ROS 2{self._told()}")
         except OSError as error:
             self.close()
-            raise BagError(f"{path} cannot be read: {error.strerror}") from error
+            raise BagError(f"{path} cannot be read: {error.strerror or error}") from error
         except BaseException:
             self.close()
             raise
@@ -123,7 +123,7 @@ class Bag:
             except DamageError as error:
                 self._report(f"{file.name} cannot be read: {error}")
             except OSError as error:
-                self._report(f"{file.name} cannot be read: {error.strerror}")
+                self._report(f"{file.name} cannot be read: {error.strerror or error}")
         if not opened:
             raise BagError(f"{self.path} cannot be read{self._told()}")
         return opened
@@ -145,8 +145,8 @@ class Bag:
             if name not in self.topics:
                 self.topics[name] = Topic(name, type_name, messages)
             else:
-                self._report(f"{messages} messages of type {type_name} on {name} are left out: "
-                             f"most there are {self.topics[name].type}")  # fmt: skip
+                self._report(f"{name}: what is of type {type_name} ({messages}) is left out, "
+                             f"most is {self.topics[name].type}")  # fmt: skip
         self.types = MessageTypes(definitions)
 
     def _compare_counts(self, metadata: Metadata) -> None:

@@ -3,6 +3,8 @@
 Nothing here may take long, take much memory or change the bag.
 """
 
+import errno
+import os
 import shutil
 import sqlite3
 import struct
@@ -179,6 +181,20 @@ def test_a_file_that_cannot_be_read_does_not_spoil_the_others(tmp_path, events, 
     found, defects = read_all(tmp_path / "bag")
     assert found == messages
     assert "bag_1.mcap cannot be read: the file is empty" in defects
+
+
+def test_a_disk_that_fails_under_way_costs_what_lies_there(tmp_path, mcap_files, messages, monkeypatch):
+    path, bad_byte, pread = mcap_files["zstd"], 20_000, os.pread
+
+    def failing_pread(file, count, offset):
+        if offset <= bad_byte < offset + count:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return pread(file, count, offset)
+
+    monkeypatch.setattr("os.pread", failing_pread)
+    found, defects = read_all(path)
+    assert 0 < len(found) < len(messages) and is_part_of(found, messages)
+    assert len(defects) == 1 and "Input/output error" in defects[0]
 
 
 def test_a_compressed_file_cut_off_gives_what_lies_before_the_cut(tmp_path, events, messages):

@@ -278,7 +278,7 @@ def test_of_two_types_on_one_topic_the_one_with_more_messages_is_read(tmp_path):
             writer.write(connection, event.log_ns, types().serialise(event.message))
     found, defects = read_all(file)
     assert found == messages_of(words)
-    assert "1 messages of type std_msgs/msg/Bool on /odd are left out: most there are std_msgs/msg/String" in defects
+    assert "/odd: what is of type std_msgs/msg/Bool (1) is left out, most is std_msgs/msg/String" in defects
 
 
 def test_a_bag_of_a_robot_with_many_topics_is_read(tmp_path, events):

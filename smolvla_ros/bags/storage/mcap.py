@@ -83,7 +83,10 @@ class McapFile:
         """Bytes of the file. Raises: DamageError: they are not all there."""
         if not 0 <= start <= end <= self._size or end - start > MAX_BLOCK_BYTES:
             raise DamageError(f"bytes {start} to {end} of a file of {self._size} bytes are asked for")
-        data = os.pread(self._file, end - start, start)
+        try:
+            data = os.pread(self._file, end - start, start)
+        except OSError as error:  # of the disk
+            raise DamageError(f"bytes {start} to {end} cannot be read: {error.strerror}") from error
         if len(data) != end - start:
             raise DamageError(f"bytes {start + len(data)} to {end} cannot be read")
         return data
