@@ -12,6 +12,7 @@ from smolvla_ros.robot.observation import ObservationBuffer
 from .diagnosis.facts import COMMANDS, INSTRUCTION, JOINT_STATES, Facts, camera_stream
 from .errors import BagError
 from .health import StreamRecord
+from .holds import Holds
 from .messages import Recorded
 from .reader import Bag
 from .result import StreamHealth
@@ -31,6 +32,7 @@ class Ingest:
         check_instruction: raises a ValueError for a text that the policy cannot read.
         instruct: takes every instruction that it can, and when it came.
         start_ns, end_ns: the time that is replayed.
+        step_ns: time between two rows of a chunk.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Ingest:
         instruct: Callable[[str, int], None],
         start_ns: int,
         end_ns: int,
+        step_ns: int,
     ):
         self._buffer = buffer
         self._check_instruction = check_instruction
@@ -50,6 +53,7 @@ class Ingest:
         self._cameras = {topic: camera for camera, topic in streams.cameras.items()}
         self.state = state_track(len(robot.joints))
         self._joint_order = JointOrder(robot.joint_names)
+        self.holds = Holds(step_ns)
         self.commands = CommandTrack(streams.commands, robot) if streams.commands else None
         names = {topic: camera_stream(camera) for topic, camera in self._cameras.items()}
         names[streams.joint_states] = JOINT_STATES
@@ -60,7 +64,7 @@ class Ingest:
         self.facts = Facts({name: topic for topic, name in reversed(names.items())}, robot, start_ns, end_ns)
         self._takers: dict[str, Callable[[Recorded], None]] = {
             JOINT_STATES: self._take_joint_state, COMMANDS: self._take_command, INSTRUCTION: self._take_instruction,
-            CHUNKS: self._take_other, STATUS: self._take_other,
+            CHUNKS: self._take_other, STATUS: self._take_status,
         }  # fmt: skip
 
     @property
@@ -133,6 +137,12 @@ class Ingest:
             return
         self.facts.instruction(text, recorded.log_ns)
         self._instruct(text, recorded.log_ns)
+
+    def _take_status(self, recorded: Recorded) -> None:
+        self._take_other(recorded)
+        message, _ = _message(recorded)
+        if message is not None:
+            self.holds.add(message)
 
     def _take_other(self, recorded: Recorded) -> None:
         message, refusal = _message(recorded)

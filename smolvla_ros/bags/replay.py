@@ -93,15 +93,18 @@ class _Run:
         self._node = VirtualNode(setup, self._buffer, self._execution, self._latency, self._request == "recorded")
         self._ingest = Ingest(
             bag, streams, setup.robot, self._buffer, setup.policy.check_instruction, self._instruct,
-            self._start_ns, self._end_ns,
+            self._start_ns, self._end_ns, setup.step_ns,
         )  # fmt: skip
+        self._instruction = ""
+        self._changes_ns: list[int] = []
         self._track = self._reference_track()
         self._messages = bag.read(self._ingest.topics, self._start_ns, self._end_ns)
         self._next = next(self._messages, None)
 
     def run(self, progress: Callable[[float], Any]) -> None:
         """Everything, in the order of time."""
-        self._node.instruct(self._options.instruction or self._instruction_before(), self._start_ns)
+        self._instruction = self._options.instruction or self._instruction_before()
+        self._node.instruct(self._instruction, self._start_ns)
         for instant in instants(self._start_ns, self._end_ns, self._setup.step_ns, self._asked):
             self._now_ns = instant.time_ns
             self._feed(instant)
@@ -180,7 +183,9 @@ class _Run:
         self._next = next(self._messages, None)
 
     def _instruct(self, text: str, now_ns: int) -> None:
-        if not self._options.instruction:
+        if not self._options.instruction and text != self._instruction:
+            self._instruction = text
+            self._changes_ns.append(now_ns)
             self._node.instruct(text, now_ns)
 
     def _instruction_before(self) -> str:
@@ -229,9 +234,20 @@ class _Run:
     def _with_references(self, chunks: list[ReplayedChunk]) -> tuple[ReplayedChunk, ...]:
         rows, joints = self._node.rows, len(self._setup.robot.joints)
         stamps_ns = np.array([chunk.stamp_ns for chunk in chunks], np.int64)
-        times_ns = stamps_ns[:, None] + self._setup.step_ns * np.arange(rows, dtype=np.int64)
+        starts_ns = self._ingest.holds.starts_ns(stamps_ns, np.array([chunk.usable_ns for chunk in chunks], np.int64))
+        times_ns = starts_ns[:, None] + self._setup.step_ns * np.arange(rows, dtype=np.int64)
         references = self._track.sample(times_ns.ravel()).reshape(len(chunks), rows, joints)
-        return tuple(replace(chunk, reference=row) for chunk, row in zip(chunks, references, strict=True))
+        references[times_ns > self._instructed_until_ns(chunks)[:, None]] = np.nan
+        return tuple(
+            replace(chunk, start_ns=int(start_ns), reference=reference)
+            for chunk, start_ns, reference in zip(chunks, starts_ns, references, strict=True)
+        )
+
+    def _instructed_until_ns(self, chunks: list[ReplayedChunk]) -> NDArray[np.int64]:
+        """When the instruction of each chunk was withdrawn or replaced; what the arm did then was something else."""
+        changes_ns = np.array([*self._changes_ns, self._end_ns], np.int64)
+        requested_ns = np.array([chunk.requested_ns for chunk in chunks], np.int64)
+        return changes_ns[np.minimum(np.searchsorted(changes_ns, requested_ns, side="right"), len(changes_ns) - 1)]
 
     def _action_std(self) -> NDArray[np.float64]:
         std = self._setup.policy.statistics("action").get("std")

@@ -77,16 +77,18 @@ class RecordedChunk:
 
 @dataclass(frozen=True)
 class ReplayedChunk:
-    """One answer of the policy; row i is for the instant stamp_ns + i * step.
+    """One answer of the policy; row i is for the instant start_ns + i * step.
 
     Attributes:
         requested_ns: when it was asked.
         stamp_ns: of the observation: the stamp of its oldest image.
+        start_ns: the same, or, if the recorded arm was held then, when it was let go: a chunk does not run while it is.
         usable_ns: when the controller would have had it.
         instruction: what it was asked for.
         state: [joints] positions that the policy saw.
         positions: [rows, joints] what it answered.
-        reference: [rows, joints] what the robot did at those instants; NaN where the bag does not tell.
+        reference: [rows, joints] what the robot did at those instants; NaN where the bag does not tell, and from when
+            on it did something else because the instruction changed.
         frozen_rows: leading rows that continue the chunk before.
         inference_s: time that the answer took here.
         recorded: the chunk of the bag that this one repeats; only with requests 'recorded'.
@@ -94,6 +96,7 @@ class ReplayedChunk:
 
     requested_ns: int
     stamp_ns: int
+    start_ns: int
     usable_ns: int
     instruction: str
     state: Array

@@ -63,7 +63,7 @@ def _table(replay: Replay, number: int, chunk: ReplayedChunk) -> pa.Table:
     columns = {
         "chunk": np.full(rows * joints, number),
         "row": row,
-        "time_ns": chunk.stamp_ns + row * round(replay.step_s * 1e9),
+        "time_ns": chunk.start_ns + row * round(replay.step_s * 1e9),
         "joint": list(replay.joints) * rows,
         "predicted": chunk.positions,
         "reference": chunk.reference,

@@ -59,7 +59,7 @@ class VirtualNode:
         latency: when they arrive.
         on_demand: it infers whenever it is asked to, instead of by the request rule.
 
-    `chunks` (their references are still empty), `skipped`, `findings` and `stage_s` are what it did.
+    `chunks` (still without references), `skipped`, `findings` and `stage_s` are what it did.
     """
 
     def __init__(
@@ -141,6 +141,7 @@ class VirtualNode:
             ReplayedChunk(
                 requested_ns=self._requested_ns,
                 stamp_ns=sent.stamp_ns,
+                start_ns=sent.stamp_ns,
                 usable_ns=self._now_ns,
                 instruction=sent.instruction.text,
                 state=self._observed.positions,

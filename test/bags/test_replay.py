@@ -57,7 +57,7 @@ def test_against_the_measured_positions_a_chunk_is_compared_instant_by_instant(h
     stamps_ns = [m.header.stamp.sec * S + m.header.stamp.nanosec for m in joint_states]
     positions = np.array([m.position for m in joint_states])
     for chunk in found.chunks:
-        times_ns = chunk.stamp_ns + STEP_NS * np.arange(ROWS)
+        times_ns = chunk.start_ns + STEP_NS * np.arange(ROWS)
         inside = times_ns <= stamps_ns[-1]
         for joint in range(JOINTS):
             expected = np.interp(times_ns - START_NS, np.array(stamps_ns) - START_NS, positions[:, joint])
@@ -77,6 +77,16 @@ def test_errors_in_std_are_those_of_the_checkpoint_units(healthy):
     found = run(healthy, reference="state")
     np.testing.assert_allclose(found.action_std, offsets() * 4.0 / OFFSET)
     np.testing.assert_allclose(found.errors.std.joint_mean, found.errors.robot.joint_mean / found.action_std)
+
+
+def test_the_first_chunk_is_compared_from_when_the_recorded_arm_was_let_go(healthy, made):
+    first = next(event for event in recorded_events(SCENE) if event.topic == "/action_chunk")
+    late_ns = round(first.message.latency_s * 1e9)
+    found = run(healthy, request="recorded")
+    assert found.chunks[0].start_ns - found.chunks[0].stamp_ns == pytest.approx(late_ns, abs=5e6)
+    assert all(chunk.start_ns == chunk.stamp_ns for chunk in found.chunks[1:])
+    untold = run(made(events(drop_topic="/execution_status")), request="recorded")
+    assert all(chunk.start_ns == chunk.stamp_ns for chunk in untold.chunks)
 
 
 def test_commands_are_the_reference_where_the_bag_has_them(healthy, made):
@@ -243,6 +253,16 @@ def test_the_instruction_of_the_bag_counts_and_its_changes_are_answered_at_once(
     assert texts[0] == INSTRUCTION and texts[-1] == "touch the blue cube"
     changed_at = found.chunks[texts.index("touch the blue cube")].requested_ns
     assert 0 <= changed_at - START_NS - S <= STEP_NS
+
+
+def test_a_chunk_is_not_compared_with_what_the_robot_did_for_another_instruction(made):
+    folder = made([*events(), instruction("touch the blue cube", 1.0), instruction("", 2.0)])
+    for chunk in run(folder, reference="state").chunks:
+        ends_ns = START_NS + (S if chunk.instruction == INSTRUCTION else 2 * S)
+        known = np.isfinite(chunk.reference).all(axis=1)
+        assert known.tolist() == (chunk.start_ns + STEP_NS * np.arange(ROWS) <= ends_ns).tolist()
+    given = run(folder, reference="state", instruction="dance").chunks
+    assert all(np.isfinite(chunk.reference).all() for chunk in given if chunk.stamp_ns < START_NS + 2 * S)
 
 
 def test_an_empty_instruction_ends_motion_until_the_next(made):

@@ -41,7 +41,7 @@ def test_there_is_a_line_for_every_row_and_joint_of_every_chunk(found, tmp_path)
     assert len(rows) == len(found.chunks) * ROWS * JOINTS
     line = rows[(rows["chunk"] == 1) & (rows["row"] == 3) & (rows["joint"] == "elbow_flex")].iloc[0]
     chunk = found.chunks[1]
-    assert line["time_ns"] == chunk.stamp_ns + 3 * STEP_NS
+    assert line["time_ns"] == chunk.start_ns + 3 * STEP_NS
     assert line["predicted"] == chunk.positions[3, 2] and line["reference"] == chunk.reference[3, 2]
     assert line["error"] == pytest.approx(chunk.positions[3, 2] - chunk.reference[3, 2])
     assert line["error_std"] == pytest.approx(line["error"] / found.action_std[2])

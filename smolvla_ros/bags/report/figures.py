@@ -21,8 +21,9 @@ ROBOT, POLICY, QUIET, BAD = "#3f7fd6", "#e0702d", "#8b919b", "#d64550"
 _LINE_POINTS = 1500
 _CHUNKS = 160
 _CHUNK_POINTS = 26
-_TRACE_HEIGHT_PX, _HEAD_PX = 132, 60
-_INSTRUCTIONS, _SKIPPED = 12, 40
+_TRACE_HEIGHT_PX, _HEAD_PX, _SMALL_HEIGHT_PX = 132, 60, 330
+_INSTRUCTIONS, _SKIPPED = 40, 40
+_LETTERS = 120  # that fit side by side
 
 
 def drawn_chunks(replay: Replay) -> tuple[ReplayedChunk, ...]:
@@ -53,14 +54,14 @@ def traces(replay: Replay) -> str:
         x, y = _fans(replay, chunks, joint)
         figure.add_scatter(x=x, y=y, name="policy, each chunk", legendgroup="p", showlegend=first, mode="lines",
                            line={"color": POLICY, "width": 1.1}, opacity=0.75, **place)  # fmt: skip
-        starts = np.array([chunk.stamp_ns for chunk in chunks], np.int64)
+        starts = np.array([chunk.start_ns for chunk in chunks], np.int64)
         figure.add_scatter(x=_seconds(replay, starts), y=np.float32([chunk.positions[0, joint] for chunk in chunks]),
                            name="first row of a chunk", legendgroup="s", showlegend=first, mode="markers",
                            marker={"color": POLICY, "size": 3.5}, **place)  # fmt: skip
     _mark_events(figure, replay)
     # The lower half of a title's height is the gap above its plot: the names stand left, where lines begin.
     figure.update_annotations(x=0.0, xanchor="left", font_size=13, selector={"yanchor": "bottom"})
-    figure.update_xaxes(range=[0.0, (replay.end_ns - replay.start_ns) / 1e9])
+    figure.update_xaxes(range=list(_shown(replay)), ticks="")
     figure.update_xaxes(title_text="time in the bag [s]", row=joints, col=1)
     figure.update_yaxes(nticks=4, title_text="rad", title_standoff=4)
     return _finished(figure, height=_HEAD_PX + _TRACE_HEIGHT_PX * joints)
@@ -84,7 +85,7 @@ def horizon(replay: Replay) -> str:
                               text=" past on arrival", font_size=11)  # fmt: skip
     figure.update_xaxes(title_text="time ahead of the observation [s]")
     figure.update_yaxes(title_text="|error| [rad]", rangemode="tozero")
-    return _finished(figure, height=330)
+    return _finished(figure, height=_SMALL_HEIGHT_PX)
 
 
 def heat_map(replay: Replay) -> str:
@@ -106,19 +107,34 @@ def heat_map(replay: Replay) -> str:
     )  # fmt: skip
     figure.update_xaxes(title_text="time ahead of the observation [s]", showgrid=False)
     figure.update_yaxes(autorange="reversed", showgrid=False, automargin=True)
-    return _finished(figure, height=90 + 34 * len(replay.joints))
+    return _finished(figure, height=max(_SMALL_HEIGHT_PX, 90 + 26 * len(replay.joints)), top_px=14)
+
+
+def _shown(replay: Replay) -> tuple[float, float]:
+    """The time from shortly before the first chunk to the end; all of it without chunks [s]."""
+    end_s = max((replay.end_ns - replay.start_ns) / 1e9, 1e-3)
+    if not replay.chunks:
+        return 0.0, end_s
+    first_s = (replay.chunks[0].stamp_ns - replay.start_ns) / 1e9
+    return max(0.0, first_s - 0.04 * (end_s - first_s) - 0.1), end_s
 
 
 def _mark_events(figure: go.Figure, replay: Replay) -> None:
     """Instructions as lines, instants without an answer as shades, over all joints."""
     # Shapes of the whole column at once: plotly's add_vline would add one to each subplot.
-    for time_ns, text in replay.facts.instructions[:_INSTRUCTIONS]:
-        at_s = max(0.0, (time_ns - replay.start_ns) / 1e9)
+    begin_s, end_s = _shown(replay)
+    told = [((time_ns - replay.start_ns) / 1e9, text) for time_ns, text in replay.facts.instructions[:_INSTRUCTIONS]]
+    for place, (at_s, text) in enumerate(told):
+        at_s = max(at_s, 0.0)
         figure.add_shape(type="line", x0=at_s, x1=at_s, y0=0.0, y1=1.0, xref="x", yref="paper",
                          line={"color": QUIET, "width": 1, "dash": "dash"})  # fmt: skip
-        shown = html.escape(text if len(text) <= 40 else text[:39] + "…") if text else "(instruction withdrawn)"
+        until_s = told[place + 1][0] if place + 1 < len(told) else end_s
+        room = int(_LETTERS * (until_s - at_s) / (end_s - begin_s))
+        if not text or room < 4:
+            continue
+        shown = html.escape(text if len(text) <= room else text[: room - 1] + "…")
         figure.add_annotation(x=at_s, y=1.0, xref="x", yref="paper", text=shown, showarrow=False, xanchor="left",
-                              yanchor="top", font_size=11, yshift=-2, xshift=3)  # fmt: skip
+                              yanchor="top", font_size=11, yshift=-2, xshift=3, name="instruction")  # fmt: skip
     longest = sorted(replay.skipped, key=lambda skipped: skipped.time_ns - skipped.last_ns)[:_SKIPPED]
     for skipped in longest:
         begin, end = ((time_ns - replay.start_ns) / 1e9 for time_ns in (skipped.time_ns, skipped.last_ns))
@@ -134,7 +150,7 @@ def _fans(
     x = np.full((len(chunks), len(rows) + 1), np.nan, np.float32)
     y = x.copy()
     for place, chunk in enumerate(chunks):
-        x[place, :-1] = (chunk.stamp_ns - replay.start_ns) / 1e9 + rows * replay.step_s
+        x[place, :-1] = (chunk.start_ns - replay.start_ns) / 1e9 + rows * replay.step_s
         y[place, :-1] = chunk.positions[rows, joint]
     return x.ravel(), y.ravel()
 
@@ -158,12 +174,12 @@ def _seconds(replay: Replay, times_ns: NDArray[np.int64]) -> NDArray[np.float32]
     return np.float32((times_ns - replay.start_ns) / 1e9)
 
 
-def _finished(figure: go.Figure, height: int) -> str:
+def _finished(figure: go.Figure, height: int, top_px: int = 48) -> str:
     figure.update_layout(
-        height=height, margin={"l": 56, "r": 14, "t": 48, "b": 44}, paper_bgcolor="rgba(0,0,0,0)",
+        height=height, margin={"l": 56, "r": 14, "t": top_px, "b": 44}, paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)", hovermode="x", font={"family": "system-ui, sans-serif", "size": 12},
         legend={"orientation": "h", "x": 0, "y": 1, "yref": "container", "yanchor": "top"}, template="none",
     )  # fmt: skip
-    figure.update_xaxes(zeroline=False, showgrid=True, gridcolor="rgba(128,128,128,0.18)", ticks="outside", ticklen=3)
+    figure.update_xaxes(zeroline=False, showgrid=True, gridcolor="rgba(128,128,128,0.18)")
     figure.update_yaxes(zeroline=False, gridcolor="rgba(128,128,128,0.18)")
     return str(figure.to_json())
