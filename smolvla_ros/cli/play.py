@@ -28,7 +28,11 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the bag and one option for each other field of `ReplayOptions`."""
     parser.add_argument("bag", help="folder or file of the bag")
-    add_options(parser, ReplayOptions, leave_out=["bag"])
+    parser.add_argument("--topics", nargs="+", default=[], metavar="TOPIC",
+                        help="topics to play; default: all that the robot said")
+    parser.add_argument("--remap", action="append", default=[], metavar="A:=B",
+                        help="play topic A of the bag as B; repeatable")
+    add_options(parser, ReplayOptions, leave_out=["bag", "topics", "remap"])
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     from smolvla_ros.bringup.replay import plan_replay
     from smolvla_ros.bringup.supervisor import supervise
 
+    args.topics, args.remap = " ".join(args.topics), " ".join(args.remap)
     options = options_from(args, ReplayOptions)
     with tempfile.TemporaryDirectory(prefix="smolvla_ros_") as folder:
         plan = plan_replay(options, Path(folder))
