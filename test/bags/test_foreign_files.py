@@ -64,6 +64,9 @@ FOREIGN = {
         lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"),
         "a pointer of Git LFS in place of the file; get it with `git lfs pull`",
     ),
+    "metadata.yaml": (
+        lambda path: path.write_text("rosbag2_bagfile_information:\n"), "the metadata of a bag; give its folder"
+    ),
     "photos.db3": (other_database, "a database without the tables of a bag; it has photos"),
     "nothing": (lambda path: path.mkdir(), "is no bag: no metadata.yaml, .mcap or .db3 file in it, but nothing"),
     "pictures": (folder_of("a.png", PNG), "is no bag: no metadata.yaml, .mcap or .db3 file in it, but a.png"),

@@ -249,6 +249,15 @@ def test_metadata_that_are_wrong_keep_nobody_from_reading(tmp_path, events, mess
     assert (defects == []) if told is None else (told in " ".join(defects))
 
 
+def test_a_compressed_file_unpacked_beside_itself_is_read_once(tmp_path, events, messages):
+    """`ros2 bag play` leaves it there."""
+    write_bag(tmp_path / "bag", events, "sqlite3")
+    write_bag(tmp_path / "packed" / "bag", events, "sqlite3", "file")
+    shutil.copy(tmp_path / "packed" / "bag" / "bag.db3.zstd", tmp_path / "bag")
+    (tmp_path / "bag" / "metadata.yaml").unlink()
+    assert read_all(tmp_path / "bag")[0] == messages
+
+
 def test_missing_metadata_are_told(tmp_path, events, messages):
     write_bag(tmp_path / "bag", events)
     (tmp_path / "bag" / "metadata.yaml").unlink()

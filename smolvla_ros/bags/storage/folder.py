@@ -22,8 +22,10 @@ from .sqlite import Sqlite3File
 
 _METADATA = "metadata.yaml"
 _MAX_METADATA_BYTES = 2**24
+_ZSTD = ".zstd"
 _NAMES = re.compile(r"\.(mcap|db3)(\.zstd)?$")
 _ROS1_BEGINNING = b"#ROSBAG V"
+_METADATA_BEGINNING = b"rosbag2_"
 _LFS_BEGINNING = b"version https://"
 
 
@@ -47,7 +49,7 @@ def find_files(path: Path, report: Report) -> tuple[list[Path], Metadata]:
         return [path], Metadata()
     if not path.is_dir():
         raise BagError(f"{path} is neither a folder nor a file")
-    by_name = sorted((file for file in path.iterdir() if _NAMES.search(file.name)), key=_place)
+    by_name = sorted(_by_name(path), key=_place)
     metadata = _read_metadata(path / _METADATA, report) if by_name or (path / _METADATA).exists() else Metadata()
     named = [path / name for name in metadata.files]
     for file in named:
@@ -73,7 +75,7 @@ def open_file(path: Path, report: Report, resources: ExitStack) -> StorageFile:
         if head.startswith(ZSTD_MAGIC):
             source.seek(0)
             folder = resources.enter_context(TemporaryDirectory(prefix="smolvla_ros_bag_"))
-            path = Path(folder, path.name.removesuffix(".zstd"))
+            path = Path(folder, path.name.removesuffix(_ZSTD))
             problem = decompress_file(source, path)
             if problem:
                 report(f"can be decompressed in part only: {problem}")
@@ -109,6 +111,12 @@ def _read_metadata(file: Path, report: Report) -> Metadata:
     return Metadata()
 
 
+def _by_name(folder: Path) -> list[Path]:
+    """What is named as files of bags are; not a compressed one that `ros2 bag play` has unpacked beside itself."""
+    found = {file.name: file for file in folder.iterdir() if _NAMES.search(file.name)}
+    return [file for name, file in found.items() if not (name.endswith(_ZSTD) and name.removesuffix(_ZSTD) in found)]
+
+
 def _place(file: Path) -> list[tuple[int, str]]:
     """A key that puts bag_10 behind bag_9."""
     return [(int(part) if part.isdigit() else -1, part) for part in re.split(r"(\d+)", file.name)]
@@ -128,6 +136,8 @@ def _what_else(head: bytes) -> str:
         return "the file is empty"
     if head.startswith(_ROS1_BEGINNING):
         return "a bag of ROS 1; convert it with `rosbags-convert --src FILE.bag --dst FOLDER`"
+    if head.startswith(_METADATA_BEGINNING):
+        return "the metadata of a bag; give its folder"
     if head.startswith(_LFS_BEGINNING):
         return "a pointer of Git LFS in place of the file; get it with `git lfs pull`"
     return f"neither mcap nor sqlite3: it begins with {head[:8]!r}"
