@@ -96,8 +96,8 @@ def _notes(survey: Survey) -> list[str]:
     """What is not in the dataset."""
     notes = [f"damaged: {defect}" for defect in survey.defects]
     notes += [
-        f"{topic}: {len(texts)} messages were refused, the first because {texts[0]}"
-        for topic, texts in survey.refused.items()
+        f"{topic}: {refused.messages} messages were refused, the first because {refused.first}"
+        for topic, refused in survey.refused.items()
     ]
     for part in survey.left_out:
         start_s, end_s = ((time_ns - survey.start_ns) / 1e9 for time_ns in (part.start_ns, part.end_ns))

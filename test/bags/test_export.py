@@ -16,6 +16,7 @@ from smolvla_ros.bags.dataset.episodes import find_episodes
 from smolvla_ros.bags.dataset.export import Exported, Robot, Settings, export
 from smolvla_ros.bags.dataset.instants import Instants
 from smolvla_ros.bags.errors import BagError
+from smolvla_ros.bags.messages import MessageTypes
 from smolvla_ros.bags.reader import open_bag
 from smolvla_ros.bags.streams import Command, Gripper, Streams
 from smolvla_ros.robot import Camera, Joint, RobotConfig
@@ -256,8 +257,24 @@ def test_refused_messages_are_told_by_topic_and_their_images_never_used(tmp_path
     bad.message.encoding = "16UC1"
     exported, _ = run(tmp_path, [*without(session(900, instruction(0, "go")), "/top/image_raw", 400, 410), bad])
     assert list(exported.surveys[0].refused) == ["/top/image_raw"]
-    assert "encoding is '16UC1'" in exported.surveys[0].refused["/top/image_raw"][0]
+    assert "encoding is '16UC1'" in exported.surveys[0].refused["/top/image_raw"].first
     assert episodes(exported)[0].repeats == {"top": 1}
+
+
+def test_what_follows_an_instruction_that_cannot_be_read_has_no_task(tmp_path, monkeypatch):
+    read = MessageTypes.deserialise
+
+    def damaged(types, type_name, data):
+        if b"come" in data:
+            raise BagError("not a message")
+        return read(types, type_name, data)
+
+    monkeypatch.setattr(MessageTypes, "deserialise", damaged)
+    events = session(2000, instruction(100, "go"), instruction(700, "come"), instruction(1300, "go"))
+    exported, _ = run(tmp_path, events)
+    spans = [since_start_ms(episode.times_ns[[0, -1]]).tolist() for episode in episodes(exported)]
+    assert spans == [[100, 650], [1300, 1950]]
+    assert "not a message" in exported.surveys[0].refused["/instruction"].first
 
 
 def test_images_without_stamps_are_no_images(tmp_path):
@@ -267,7 +284,8 @@ def test_images_without_stamps_are_no_images(tmp_path):
             event.message.header = header(0)
     exported, _ = run(tmp_path, events)
     assert not episodes(exported)
-    assert "stamp is zero" in exported.surveys[0].refused["/top/image_raw"][0]
+    refused = exported.surveys[0].refused["/top/image_raw"]
+    assert "stamp is zero" in refused.first and refused.messages == 18
 
 
 def test_pictures_whose_size_changes_leave_no_dataset(tmp_path):

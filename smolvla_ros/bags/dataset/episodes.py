@@ -7,6 +7,7 @@ stretch ends, and a new episode begins after it: frames are never filled in.
 from __future__ import annotations
 
 import itertools
+import sys
 from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -97,7 +98,7 @@ class _Stretch:
         observation = instant.observation
         self._times_ns.append(instant.time_ns)
         self._states.append(observation.positions if observation else None)
-        self._problems.append(instant.problem)
+        self._problems.append(sys.intern(instant.problem))  # the same for minutes, perhaps
         self._repeats.append(_repeated(self._last, observation))
         self._last = observation
 

@@ -21,7 +21,7 @@ from smolvla_ros.robot.observation import Freshness
 
 from .actions import action_source
 from .episodes import Episode, LeftOut, find_episodes
-from .instants import Instant, Instants
+from .instants import Instant, Instants, Refused
 from .video import choose_codec
 from .writer import DatasetWriter, Images
 
@@ -74,7 +74,7 @@ class Survey:
     start_ns: int
     episodes: list[Episode]
     left_out: list[LeftOut]
-    refused: dict[str, list[str]]
+    refused: dict[str, Refused]
     defects: list[str]
 
     @property
@@ -220,7 +220,7 @@ def _origin(surveys: Sequence[Survey], settings: Settings) -> dict[str, Any]:
             for place, episode in enumerate(survey.episodes)
         ]
         first += len(episodes)
-        refused = {topic: {"messages": len(texts), "first": texts[0]} for topic, texts in survey.refused.items()}
+        refused = {topic: asdict(messages) for topic, messages in survey.refused.items()}
         left_out = [asdict(part) for part in survey.left_out]
         bags.append({"name": survey.path.name, "episodes": episodes, "left_out": left_out, "refused": refused,
                      "defects": survey.defects})  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from smolvla_ros.bags.errors import BagError
 from smolvla_ros.bags.messages import Recorded
 from smolvla_ros.bags.moved import MovedBag
 from smolvla_ros.bags.reader import Bag
@@ -35,6 +36,14 @@ class Instant:
     problem: str
 
 
+@dataclass
+class Refused:
+    """Messages of a topic that could not be used: why the first one could not, and how many."""
+
+    first: str
+    messages: int = 0
+
+
 class Instants:
     """Iterates over the instants of a bag in the order of time; can be iterated more than once.
 
@@ -45,7 +54,7 @@ class Instants:
         fps: instants per second.
         task: of the whole bag; None: the instruction topic tells, and where it is empty there is no instant.
 
-    `refused` has what was wrong with messages of the last walk, by topic.
+    `refused` tells of the last walk's messages that could not be used, by topic.
     """
 
     def __init__(
@@ -63,7 +72,7 @@ class Instants:
         self._fps = fps
         self._task = task
         self._cameras = {topic: camera for camera, topic in streams.cameras.items()}
-        self.refused: dict[str, list[str]] = {}
+        self.refused: dict[str, Refused] = {}
 
     def walk(self, listened: Sequence[str] = (), listen: Callable[[Recorded], None] | None = None) -> Iterator[Instant]:
         """The instants.
@@ -84,12 +93,12 @@ class Instants:
                 yield from clock.before(last_ns, buffer)
             try:
                 if recorded.topic == instruction:
-                    clock.instruct(recorded.message.data.strip(), recorded.log_ns)
+                    _instruct(clock, recorded)
                 if recorded.topic in listened and listen:
                     listen(recorded)
                 self._put(buffer, recorded)
             except ValueError as error:
-                self.refused.setdefault(recorded.topic, []).append(str(error))
+                self.refused.setdefault(recorded.topic, Refused(str(error))).messages += 1
         yield from clock.before(last_ns + 1, buffer)
 
     def _put(self, buffer: ObservationBuffer, recorded: Recorded) -> None:
@@ -99,6 +108,16 @@ class Instants:
             if hasattr(recorded.message, "format"):
                 decode_image(recorded.message)  # whether compressed data are whole is only known then
             buffer.put_image(self._cameras[recorded.topic], recorded.message, recorded.log_ns)
+
+
+def _instruct(clock: _Clock, recorded: Recorded) -> None:
+    """Passes an instruction on; what comes after one that cannot be read has none."""
+    try:
+        text = recorded.message.data.strip()
+    except BagError:
+        clock.instruct("", recorded.log_ns)
+        raise
+    clock.instruct(text, recorded.log_ns)
 
 
 class _Clock:
