@@ -30,6 +30,7 @@ def test_a_session_becomes_a_dataset_in_degrees_with_the_commands_as_actions(bag
     assert run(bag, "--robot", "so101_sim", "--out", tmp_path / "ds", "--codec", "h264") == 0
     said = capsys.readouterr().out
     assert "episodes 1, tasks 1, frames" in said and "touch the red cube" in said
+    assert "no movement of wrist_roll, gripper: a policy that normalises" in said
     info = json.loads((tmp_path / "ds/meta/info.json").read_text())
     assert info["robot_type"] == "so101_sim"
     assert info["features"]["action"]["names"][0] == "shoulder_pan.pos"
