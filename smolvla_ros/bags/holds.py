@@ -57,6 +57,6 @@ class Holds:
 
     def _start_ns(self, message: Any, now_ns: int) -> int:
         """When the first row of the plan was due: between the status before and this one."""
-        rows = message.row + 1 + message.remaining_rows
-        start_ns = now_ns + round(message.remaining_s * 1e9) - rows * self._step_ns
+        rows = int(message.row) + 1 + int(message.remaining_rows)
+        start_ns = now_ns + round(float(message.remaining_s) * 1e9) - rows * self._step_ns
         return min(max(start_ns, self._last_ns), now_ns)

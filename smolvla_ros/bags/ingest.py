@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from smolvla_ros.robot import RobotConfig
@@ -13,8 +13,7 @@ from .diagnosis.facts import COMMANDS, INSTRUCTION, JOINT_STATES, Facts, camera_
 from .errors import BagError
 from .health import StreamRecord
 from .holds import Holds
-from .messages import Recorded
-from .reader import Bag
+from .messages import Recorded, Topic
 from .result import StreamHealth
 from .streams import Streams
 from .tracks import CommandTrack, state_track
@@ -26,7 +25,7 @@ class Ingest:
     """Takes the messages of a bag in the order of their log times, which stand for the times of reception.
 
     Args:
-        bag, streams: where what is.
+        topics, streams: what is in the bag, and what of it is what.
         robot: cameras and joints.
         buffer: the live node's.
         check_instruction: raises a ValueError for a text that the policy cannot read.
@@ -37,7 +36,7 @@ class Ingest:
 
     def __init__(
         self,
-        bag: Bag,
+        topics: Mapping[str, Topic],
         streams: Streams,
         robot: RobotConfig,
         buffer: ObservationBuffer,
@@ -60,7 +59,7 @@ class Ingest:
         names |= dict.fromkeys(streams.commands.topics if streams.commands else (), COMMANDS)
         others = {INSTRUCTION: streams.instruction, CHUNKS: streams.chunks, STATUS: streams.status}
         names |= {topic: name for name, topic in others.items() if topic}
-        self._records = {topic: StreamRecord(name, topic, bag.topics[topic].type) for topic, name in names.items()}
+        self._records = {topic: StreamRecord(name, topic, topics[topic].type) for topic, name in names.items()}
         self.facts = Facts({name: topic for topic, name in reversed(names.items())}, robot, start_ns, end_ns)
         self._takers: dict[str, Callable[[Recorded], None]] = {
             JOINT_STATES: self._take_joint_state, COMMANDS: self._take_command, INSTRUCTION: self._take_instruction,

@@ -21,6 +21,7 @@ from smolvla_ros.robot.observation import ObservationBuffer
 
 from .comparison import chunk_errors, hold_errors, recorded_errors, usable_std
 from .errors import BagError
+from .identity import other_checkpoint
 from .ingest import Ingest, stamp_ns_of
 from .messages import Recorded, time_text
 from .moved import MovedBag, moved
@@ -92,7 +93,7 @@ class _Run:
         )
         self._node = VirtualNode(setup, self._buffer, self._execution, self._latency, self._request == "recorded")
         self._ingest = Ingest(
-            bag, streams, setup.robot, self._buffer, setup.policy.check_instruction, self._instruct,
+            bag.topics, streams, setup.robot, self._buffer, setup.policy.check_instruction, self._instruct,
             self._start_ns, self._end_ns, setup.step_ns,
         )  # fmt: skip
         self._instruction = ""
@@ -156,7 +157,11 @@ class _Run:
             statistics={f: setup.policy.statistics(f) for f in ("observation.state", "action")},
             defects=tuple(self._defects()),
             facts=self._ingest.facts,
-            findings=(*self._moved(), *node.findings),
+            findings=(
+                *self._moved(),
+                *other_checkpoint(self._bag, self._streams, setup.policy.folder),
+                *node.findings,
+            ),
         )
 
     # Messages.

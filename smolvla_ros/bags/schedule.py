@@ -12,6 +12,7 @@ from smolvla_ros.execution.requests import RULES
 
 from .errors import BagError
 from .messages import Recorded
+from .moved import MovedBag
 from .reader import Bag
 from .result import RecordedChunk
 
@@ -82,7 +83,9 @@ def latency_from(text: str, chunks: Sequence[RecordedChunk]) -> Latency:
     return Latency("fixed", seconds)
 
 
-def recorded_chunks(bag: Bag, topic: str, joints: Sequence[str], start_ns: int, end_ns: int) -> list[RecordedChunk]:
+def recorded_chunks(
+    bag: Bag | MovedBag, topic: str, joints: Sequence[str], start_ns: int, end_ns: int
+) -> list[RecordedChunk]:
     """The chunks that were asked for in this time; those that the controller would refuse are left out."""
     chunks = []
     for recorded in bag.read([topic], start_ns, end_ns):

@@ -45,7 +45,7 @@ def summary(replay: Replay) -> dict[str, Any]:
         for chunk in replay.chunks
     ]
     fields = {name: getattr(replay, name) for name in _AS_THEY_ARE}
-    return _plain({"format": FORMAT, **fields, "chunks": chunks})
+    return {name: _plain(value) for name, value in ({"format": FORMAT} | fields | {"chunks": chunks}).items()}
 
 
 def _plain(value: Any) -> Any:

@@ -152,4 +152,4 @@ def _jerk_rms(commands: Array, executed: NDArray[np.bool_], period_s: float) -> 
         return np.full(commands.shape[1], np.nan)
     weights = np.array([len(stretch) - 3 for stretch in stretches])
     squares = np.array([metrics.jerk_rms(stretch, period_s) ** 2 for stretch in stretches])
-    return np.sqrt((weights[:, None] * squares).sum(axis=0) / weights.sum())
+    return np.asarray(np.sqrt((weights[:, None] * squares).sum(axis=0) / weights.sum()))

@@ -1,6 +1,8 @@
 """A recorded session through the policy node's own code: what is asked, with what, when, and what comes of it."""
 
 import dataclasses
+import hashlib
+import json
 
 import numpy as np
 import pytest
@@ -406,3 +408,22 @@ def test_a_clock_offset_that_is_none_or_cannot_be_told_is_refused(healthy, made)
         run(healthy, clock_offset="soon")
     with pytest.raises(BagError, match="no message on /joint_states has a stamp"):
         run(made(events(zero_stamps=True)), clock_offset="auto")
+
+
+def described(checkpoint):
+    event = next(event for event in recorded_events(SCENE) if event.topic == "/policy_node/description")
+    told = json.loads(event.message.data) | {"checkpoint": checkpoint}
+    return dataclasses.replace(event, message=message("std_msgs/msg/String", data=json.dumps(told)))
+
+
+@pytest.mark.parametrize(("content", "differs"), [(b"weights", False), (b"others", True)])
+def test_another_checkpoint_than_the_recorded_one_is_noted(made, tmp_path, content, differs):
+    fake = FakePolicy()
+    fake.folder = tmp_path
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    told = {"folder": "/robot/checkpoint", "sha256": {"model.safetensors": hashlib.sha256(content).hexdigest()}}
+    folder = made([*events(), described(told), described({"folder": "/robot/checkpoint", "sha256": {}})])
+    findings = [finding for finding in run(folder, fake).findings if finding.name == "other_checkpoint"]
+    assert bool(findings) == differs
+    if differs:
+        assert "/robot/checkpoint): model.safetensors differ" in findings[0].text

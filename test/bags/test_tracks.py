@@ -113,7 +113,7 @@ def test_a_trajectory_after_one_that_has_ended_begins_at_its_last_point():
 
 
 def test_trajectories_that_overlap_as_the_controller_sends_them_give_what_was_commanded():
-    """Ten milliseconds apart, each with points for the next 50 ms, of which the first is due when the next one comes."""
+    """Ten milliseconds apart, each with points for the next 50 ms; the first is due when the next message comes."""
     track = CommandTrack(command("joint_trajectory"), ROBOT)
     for now in range(0, 1000, 10):
         track.add(trajectory(now, *((after, [(now + after) / 1e3, 0.0]) for after in range(10, 60, 10))))

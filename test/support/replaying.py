@@ -33,6 +33,7 @@ TABLES = {
 class FakePolicy:
     """Answers with the state it sees and an offset, in every row; keeps what it was asked."""
 
+    folder = Path("fake")
     config = SimpleNamespace(chunk_size=ROWS, max_action_dim=32)
     rows = np.full((ROWS, JOINTS), OFFSET, np.float32)
 

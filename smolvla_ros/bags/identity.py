@@ -1,0 +1,39 @@
+"""Whether the policy that is replayed is the one that the bag was recorded with."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+
+from smolvla_ros.inference.policy_setup import file_hashes
+
+from .moved import MovedBag
+from .reader import Bag
+from .result import Finding
+from .streams import Streams
+
+
+def other_checkpoint(bag: Bag | MovedBag, streams: Streams, folder: Path) -> list[Finding]:
+    """A note if the files in `folder` differ from those of which the bag has checksums; empty if it has none."""
+    told = _recorded_checkpoint(bag, streams)
+    recorded, present = told.get("sha256"), file_hashes(folder) if told else {}
+    if not isinstance(recorded, dict) or not recorded or recorded == present:
+        return []
+    differing = sorted(name for name in recorded.keys() | present.keys() if recorded.get(name) != present.get(name))
+    text = (
+        f"The policy is not the one that was recorded ({told.get('folder', 'elsewhere')}): {', '.join(differing)} differ."
+        " The errors hold the difference of the two, too."
+    )
+    return [Finding("other_checkpoint", "note", text)]
+
+
+def _recorded_checkpoint(bag: Bag | MovedBag, streams: Streams) -> dict[str, object]:
+    """The last one that the policy node told with checksums: it tells them when they are made."""
+    topic = streams.descriptions.get("policy_node")
+    found: dict[str, object] = {}
+    for recorded in bag.read([topic]) if topic else ():
+        with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):  # no description: tells nothing
+            checkpoint = json.loads(recorded.message.data)["checkpoint"]
+            found = dict(checkpoint) if checkpoint["sha256"] else found
+    return found
