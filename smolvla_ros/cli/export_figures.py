@@ -87,8 +87,8 @@ def _still_notes(episodes: list[Episode], joints: Sequence[str]) -> list[str]:
     if not still:
         return []
     return [
-        f"no movement of {', '.join(still)}: a policy that normalises by the standard deviation of these data magnifies "
-        "the slightest one; add episodes with movement"
+        f"no movement of {', '.join(still)}: a policy that normalises by the standard deviation of these data "
+        "magnifies the slightest one; add episodes with movement"
     ]
 
 
