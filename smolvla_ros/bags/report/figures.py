@@ -56,7 +56,7 @@ def traces(replay: Replay) -> str:
                            line={"color": POLICY, "width": 1.1}, opacity=0.75, **place)  # fmt: skip
         starts = np.array([chunk.start_ns for chunk in chunks], np.int64)
         figure.add_scatter(x=_seconds(replay, starts), y=np.float32([chunk.positions[0, joint] for chunk in chunks]),
-                           name="first row of a chunk", legendgroup="s", showlegend=first, mode="markers",
+                           name="policy, first row", legendgroup="p", showlegend=False, mode="markers",
                            marker={"color": POLICY, "size": 3.5}, **place)  # fmt: skip
     _mark_events(figure, replay)
     # The lower half of a title's height is the gap above its plot: the names stand left, where lines begin.
