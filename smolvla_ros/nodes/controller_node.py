@@ -35,9 +35,10 @@ from smolvla_ros.robot.config import JointOrder, RobotConfigError
 from .command_output import CommandOutput, outputs_from
 from .control_thread import ControlThread, set_fifo, set_ordinary
 from .controller_messages import diagnostics, fill_status
-from .controller_settings import LATCHED, limits_from, robot_description, settings_from
+from .controller_settings import limits_from, robot_description, settings_from
 from .lifecycle import ManagedNode
 from .lifecycle import main as run_node
+from .qos import LATCHED
 from .rivals import Rivals
 
 _SUPERVISION_PERIOD_S = 0.2

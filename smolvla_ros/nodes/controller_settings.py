@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.wait_for_message import wait_for_message
 from std_msgs.msg import String
 
@@ -18,7 +17,7 @@ from smolvla_ros.execution.urdf import UrdfLimits, read_limits
 from smolvla_ros.parameters import ParameterError
 from smolvla_ros.parameters.table import Value
 
-LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+from .qos import LATCHED
 
 # Parameters that are passed on under their own name.
 _SAME_NAME = (

@@ -17,7 +17,7 @@ from typing import Any
 from rclpy.node import Node
 from std_msgs.msg import UInt64
 
-from .controller_settings import LATCHED
+from .qos import LATCHED
 
 _NO_INSTANCE = UInt64(data=0)
 _HEARD_S = 1.0

@@ -120,10 +120,6 @@ class JointOrder:
         return [places[name] for name in self._wanted]
 
 
-def positions_by_name(wanted: Sequence[str], names: Sequence[str], positions: Sequence[float]) -> NDArray[np.float64]:
-    return JointOrder(wanted).take(names, positions)
-
-
 def _names(value: Value) -> list[str]:
     return [str(name) for name in value] if isinstance(value, list | tuple) else []
 
