@@ -22,8 +22,8 @@ def other_checkpoint(bag: Bag | MovedBag, streams: Streams, folder: Path) -> lis
         return []
     differing = sorted(name for name in recorded.keys() | present.keys() if recorded.get(name) != present.get(name))
     text = (
-        f"The policy is not the one that was recorded ({told.get('folder', 'elsewhere')}): {', '.join(differing)} differ."
-        " The errors hold the difference of the two, too."
+        f"The policy is not the one that was recorded ({told.get('folder', 'elsewhere')}): {', '.join(differing)} "
+        "differ. The errors hold the difference of the two, too."
     )
     return [Finding("other_checkpoint", "note", text)]
 

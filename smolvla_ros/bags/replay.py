@@ -136,7 +136,7 @@ class _Run:
             robot=setup.robot,
             joints=setup.robot.joint_names,
             start_ns=self._start_ns,
-            end_ns=self._end_ns,
+            end_ns=self._now_ns if self.stopped else self._end_ns,
             step_s=setup.step_ns / 1e9,
             rows=rows,
             request=self._request,

@@ -363,6 +363,7 @@ def test_ctrl_c_ends_the_replay_with_what_there_is(healthy):
         found = replay(bag, streams, setup, Options(), stop)
     assert found.chunks and found.chunks[-1].requested_ns <= found.start_ns + 1.6 * S
     assert len(found.defects) == 1 and "stopped at" in found.defects[0]
+    assert found.end_ns - found.start_ns == pytest.approx(1.5 * S, abs=2 * STEP_NS)
     assert np.isfinite(found.errors.robot.mean)
 
 
