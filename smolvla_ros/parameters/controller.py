@@ -82,5 +82,6 @@ PARAMETERS = (
               minimum=0, maximum=99),
     Parameter("cpu_affinity", [-1], "Cores that the control thread may run on; -1: any.", minimum=-1, maximum=4095),
     # What it tells.
-    Parameter("status_rate_hz", 30.0, "Messages per second on execution_status; one per action is enough.", "Hz", 1.0, 200.0),
+    Parameter("status_rate_hz", 30.0, "Messages per second on execution_status; one per action is enough.", "Hz",
+              1.0, 200.0),
 )  # fmt: skip
