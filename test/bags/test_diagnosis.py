@@ -272,7 +272,8 @@ def test_an_instruction_that_comes_after_the_bag_began_is_not_missing(find):
 
 def test_a_missing_instruction_is_named(find):
     waited = Skipped("instruction", START_NS, START_NS + 6 * 10**9, 180, "no instruction")
-    assert "--instruction" in only(find(instruction="", replay={"chunks": (), "skipped": (waited,)}), "missing_instruction").text
+    found = find(instruction="", replay={"chunks": (), "skipped": (waited,)})
+    assert "--instruction" in only(found, "missing_instruction").text
 
 
 def test_a_fault_without_a_name_is_told_by_what_the_node_waited_for(find):

@@ -85,7 +85,8 @@ def test_what_a_bag_says_stays_text(robot, tmp_path):
         chunks=tuple(dataclasses.replace(chunk, instruction=HOSTILE) for chunk in made.chunks),
         streams=tuple(dataclasses.replace(stream, refusal=HOSTILE, refused=1) for stream in made.streams),
     )  # fmt: skip
-    harmless, page = Elements(page_of(replay_of(motion, facts(motion, robot), robot), tmp_path)), page_of(hostile, tmp_path)
+    harmless = Elements(page_of(replay_of(motion, facts(motion, robot), robot), tmp_path))
+    page = page_of(hostile, tmp_path)
     elements = Elements(page)
     assert HOSTILE in elements.text
     assert [tag for tag, _ in elements.tags if tag == "script"] == [tag for tag, _ in harmless.tags if tag == "script"]

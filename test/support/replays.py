@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from recorded_motion import Motion
 
 from smolvla_ros.bags.comparison import chunk_errors, hold_errors
 from smolvla_ros.bags.diagnosis.facts import Facts
 from smolvla_ros.bags.health import StreamRecord
 from smolvla_ros.bags.result import Replay, ReplayedChunk, Seams, Skipped, Spread, Trace
 from smolvla_ros.robot import RobotConfig
-
-from recorded_motion import Motion
 
 STEP_NS, ROWS = 33_333_333, 50
 
@@ -55,18 +54,21 @@ def replay_of(
     grid = np.arange(times_ns[0], times_ns[-1], STEP_NS)
     onto = [np.column_stack([np.interp(grid, times_ns, c) for c in rows.T]) for rows in (commands, motion.positions)]
     few = Spread(0.01, 0.02, 0.03)
-    made = dict(
-        bag="/data/session", checkpoint="checkpoints/demo", robot_config="so101_sim", robot=robot,
-        joints=robot.joint_names, start_ns=facts.start_ns, end_ns=facts.end_ns, step_s=STEP_NS / 1e9, rows=ROWS,
-        request="threshold", latency="133 ms", reference="commands on /joint_command", seed=0, chunks=tuple(chunks),
-        skipped=(Skipped("observation", int(grid[0]), int(grid[2]), 3, "no image from camera 'front' yet"),),
-        streams=tuple(_health(facts, name) for name in facts.streams),
-        errors=chunk_errors(chunks, ROWS, std), hold_errors=hold_errors(chunks, ROWS, std), recorded_errors=None,
-        recorded_unmatched=0, seams=Seams(max(0, len(chunks) - 1), 0, few, few, few, few, 0.0, np.full(joints, 1.0)),
-        trace=Trace(grid, onto[0], np.zeros(len(grid), np.int64), onto[0], onto[1]),
-        stage_s={name: few for name in ("decode", "vision", "denoise", "inference")}, action_std=std,
-        statistics=STATISTICS, defects=(), facts=facts,
-    )  # fmt: skip
+    made = {
+        "bag": "/data/session", "checkpoint": "checkpoints/demo", "robot_config": "so101_sim", "robot": robot,
+        "joints": robot.joint_names, "start_ns": facts.start_ns, "end_ns": facts.end_ns,
+        "step_s": STEP_NS / 1e9, "rows": ROWS,
+        "request": "threshold", "latency": "133 ms", "reference": "commands on /joint_command", "seed": 0,
+        "chunks": tuple(chunks),
+        "skipped": (Skipped("observation", int(grid[0]), int(grid[2]), 3, "no image from camera 'front' yet"),),
+        "streams": tuple(_health(facts, name) for name in facts.streams),
+        "errors": chunk_errors(chunks, ROWS, std), "hold_errors": hold_errors(chunks, ROWS, std),
+        "recorded_errors": None, "recorded_unmatched": 0,
+        "seams": Seams(max(0, len(chunks) - 1), 0, few, few, few, few, 0.0, np.full(joints, 1.0)),
+        "trace": Trace(grid, onto[0], np.zeros(len(grid), np.int64), onto[0], onto[1]),
+        "stage_s": dict.fromkeys(("decode", "vision", "denoise", "inference"), few), "action_std": std,
+        "statistics": STATISTICS, "defects": (), "facts": facts,
+    }  # fmt: skip
     return Replay(**{**made, **changes})
 
 

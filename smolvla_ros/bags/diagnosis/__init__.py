@@ -48,7 +48,8 @@ def _standing_still(replay: Replay) -> list[Finding]:
     if not (math.isfinite(error) and hold > _MOVES and error >= hold):
         return []
     text = (
-        f"The policy is no better than standing still: its mean error is {error:.3f} rad, that of keeping every joint where "
-        f"it is {hold:.3f} rad. Is it the checkpoint for this task and robot, and the instruction one that it was trained on?"
+        f"The policy is no better than standing still: its mean error is {error:.3f} rad, that of keeping every "
+        f"joint where it is {hold:.3f} rad. Is it the checkpoint for this task and robot, and the instruction one "
+        "that it was trained on?"
     )
     return [Finding("no_better_than_standing_still", "note", text)]

@@ -49,7 +49,9 @@ def _blank(replay: Replay, name: str, camera: CameraFacts) -> list[Finding]:
 
 def _frozen(facts: Facts, name: str, camera: CameraFacts) -> list[Finding]:
     """A picture that stays the same to the last bit while the arm moves; a simulated one at rest may do so."""
-    times_ns, rows = facts.positions.times_ns, facts.positions.rows(len(facts.positions.values[0]) if len(facts.positions) else 0)
+    if not len(facts.positions):
+        return []
+    times_ns, rows = facts.positions.times_ns, facts.positions.rows(len(facts.positions.values[0]))
     worst: tuple[int, int, float] | None = None
     for length_ns, start_ns in camera.frozen:
         during = rows[(times_ns >= start_ns) & (times_ns <= start_ns + length_ns)]
@@ -61,8 +63,8 @@ def _frozen(facts: Facts, name: str, camera: CameraFacts) -> list[Finding]:
     length_ns, start_ns, motion = worst
     text = (
         f"Camera {name} is frozen: from {(start_ns - facts.start_ns) / 1e9:.1f} s on it repeats one image for "
-        f"{length_ns / 1e9:.1f} s, to the last bit, while the arm moves by {motion:.2f} rad. Look at the driver; the policy "
-        "node refuses this with 'frozen_camera_frames'."
+        f"{length_ns / 1e9:.1f} s, to the last bit, while the arm moves by {motion:.2f} rad. Look at the driver; the "
+        "policy node refuses this with 'frozen_camera_frames'."
     )
     return [Finding("frozen_camera", "error", text)]
 
@@ -82,9 +84,9 @@ def _swapped(replay: Replay) -> list[Finding]:
                 crossed = topics[one] & words[other] and topics[other] & words[one]
                 if crossed and not topics[one] & words[one] and not topics[other] & words[other]:
                     text = (
-                        f"Cameras {one} and {other} seem to be exchanged: {one} reads a topic named after {other} and the "
-                        f"reverse. Compare the pictures below with their names; mend 'camera.<camera>.topic' and "
-                        "'.feature' in the robot config, or --remap."
+                        f"Cameras {one} and {other} seem to be exchanged: {one} reads a topic named after {other} "
+                        "and the reverse. Compare the pictures below with their names; mend 'camera.<camera>.topic' "
+                        "and '.feature' in the robot config, or --remap."
                     )
                     return [Finding("swapped_cameras", "warning", text)]
     return []

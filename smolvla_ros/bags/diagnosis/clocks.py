@@ -53,8 +53,8 @@ def clock_findings(replay: Replay, freshness: Freshness, tracking: Tracking | No
         return findings  # nothing can be compared with them
     if tracking is not None and tracking.lag_s < _LEADS_S:
         text = (
-            f"The joint states move {-tracking.lag_s:.2f} s before the commands that they follow: one of both was recorded "
-            "late, or on a machine with another clock."
+            f"The joint states move {-tracking.lag_s:.2f} s before the commands that they follow: one of both was "
+            "recorded late, or on a machine with another clock."
         )
         return [*findings, Finding("shifted_clock", "error", text)]
     views = [_view(facts, lag, steady) for lag in steady if lag not in shifted]
@@ -109,8 +109,8 @@ def _jump(lag: _Lag) -> Finding:
         )
         return Finding("stale_stamps", "error", text)
     text = (
-        f"The clock of {lag.stream} ({lag.topic}) changes: its stamps move by {-lag.change_s:+.2f} s against the recorder's "
-        "clock within the bag. Was a clock set, or did messages queue up on their way?"
+        f"The clock of {lag.stream} ({lag.topic}) changes: its stamps move by {-lag.change_s:+.2f} s against the "
+        "recorder's clock within the bag. Was a clock set, or did messages queue up on their way?"
     )
     return Finding("shifted_clock", "error", text)
 
@@ -119,15 +119,15 @@ def _machine(lags: list[_Lag]) -> Finding:
     median_s = float(np.median([lag.median_s for lag in lags]))
     if abs(median_s) > _OTHER_EPOCH_S:
         text = (
-            f"All header stamps are in another time than the log: they differ by {_duration(abs(median_s))}. They may be "
-            "simulation time, or the robot's clock was never set. Replay this bag with --clock-offset auto."
+            f"All header stamps are in another time than the log: they differ by {_duration(abs(median_s))}. They "
+            "may be simulation time, or the robot's clock was never set. Replay this bag with --clock-offset auto."
         )
     else:
         side = "behind" if median_s > 0 else "ahead of"
         text = (
-            f"The robot's clock is {_duration(abs(median_s))} {side} the recorder's: the stamps of all {len(lags)} streams "
-            "say so, and agree among each other. Synchronise both machines (chrony); this bag can be replayed with "
-            "--clock-offset auto."
+            f"The robot's clock is {_duration(abs(median_s))} {side} the recorder's: the stamps of all {len(lags)} "
+            "streams say so, and agree among each other. Synchronise both machines (chrony); this bag can be "
+            "replayed with --clock-offset auto."
         )
     return Finding("shifted_clock", "error", text)
 
@@ -150,8 +150,8 @@ def _streams(group: list[_Lag], lags: list[_Lag]) -> Finding:
     compared = f" (log time - stamp of the others: {', '.join(rest)})" if rest else ""
     names = " and ".join(sorted(f"{lag.stream} ({lag.topic})" for lag in group))
     text = (
-        f"The stamps of {names} are {_duration(abs(median_s))} {side} the log{compared}. Their clock is shifted: synchronise "
-        "the machine of the driver (chrony). The policy node would refuse these messages."
+        f"The stamps of {names} are {_duration(abs(median_s))} {side} the log{compared}. Their clock is shifted: "
+        "synchronise the machine of the driver (chrony). The policy node would refuse these messages."
     )
     return Finding("shifted_clock", "error", text)
 
@@ -166,7 +166,8 @@ def _view(facts: Facts, lag: _Lag, lags: list[_Lag]) -> Finding | None:
     fits = _view_fits(camera.change.times_ns, camera.change.rows(1)[:, 0], facts)
     best_s = max(fits, key=lambda shift: fits[shift])
     stamped = fits[min(fits, key=lambda shift: abs(shift - stamped_s))]
-    if fits[best_s] < _VIEW_FITS or fits[best_s] - stamped < _VIEW_FITS_WORSE or abs(best_s - stamped_s) < _VIEW_APART_S:
+    told = fits[best_s] >= _VIEW_FITS and fits[best_s] - stamped >= _VIEW_FITS_WORSE
+    if not told or abs(best_s - stamped_s) < _VIEW_APART_S:
         return None
     text = (
         f"The stamps of {lag.stream} ({lag.topic}) are {stamped_s:.2f} s older than those of the joint states, but its "

@@ -49,8 +49,8 @@ def _swapped(known: Evidence) -> list[Finding]:
             "error",
             f"{known.names[one]} and {known.names[other]} fit the training data of each other and not their own: "
             f"medians {median[one]:.2f} and {median[other]:.2f} rad, trained around {known.state.centre(one):.2f} and "
-            f"{known.state.centre(other):.2f} rad. Check the order of 'joints' and the names in 'joint.<joint>.feature' "
-            "of the robot config.",
+            f"{known.state.centre(other):.2f} rad. Check the order of 'joints' and the names in "
+            "'joint.<joint>.feature' of the robot config.",
         )
     ]
 
@@ -119,8 +119,9 @@ def _signs(known: Evidence) -> list[Finding]:
                 Finding(
                     "wrong_sign",
                     "error",
-                    f"{name} moves against its commands: turned round they explain {mirrored:.2f} of its motion, as they "
-                    f"are {tracking.explained(joint, joint):.2f}.{side} Look at the driver's direction of this joint.",
+                    f"{name} moves against its commands: turned round they explain {mirrored:.2f} of its motion, as "
+                    f"they are {tracking.explained(joint, joint):.2f}.{side} Look at the driver's direction of this "
+                    "joint.",
                 )
             )
         elif known.state.mirrored(known.positions, joint):
@@ -129,8 +130,9 @@ def _signs(known: Evidence) -> list[Finding]:
                 Finding(
                     "wrong_sign",
                     "warning",
-                    f"{name} fits the training data only if it is turned round: median {median:.2f} rad, trained around "
-                    f"{known.state.centre(joint):.2f} rad. Check the sign of 'joint.{name}.scale' in the robot config.",
+                    f"{name} fits the training data only if it is turned round: median {median:.2f} rad, trained "
+                    f"around {known.state.centre(joint):.2f} rad. Check the sign of 'joint.{name}.scale' in the "
+                    "robot config.",
                 )
             )
     return findings
@@ -151,9 +153,9 @@ def _frozen(known: Evidence) -> list[Finding]:
         motion = float(np.nanmax(np.ptp(told, axis=0))) if len(told) else 0.0
         if motion > _FROZEN_RANGE:
             text = (
-                f"The joint states are frozen: from {(start_ns - known.start_ns) / 1e9:.1f} s on they stay the same for "
-                f"{(end_ns - start_ns) / 1e9:.1f} s, to the last bit, while commands move the arm by {motion:.2f} rad. The "
-                "driver repeats itself: look at its connection to the servos."
+                f"The joint states are frozen: from {(start_ns - known.start_ns) / 1e9:.1f} s on they stay the same "
+                f"for {(end_ns - start_ns) / 1e9:.1f} s, to the last bit, while commands move the arm by "
+                f"{motion:.2f} rad. The driver repeats itself: look at its connection to the servos."
             )
             return [Finding("frozen_joint_states", "error", text)]
     return []
@@ -167,8 +169,8 @@ def _not_following(known: Evidence) -> list[Finding]:
     explained = np.array([tracking.explained(joint, joint) for joint in moving])
     if len(moving) > 1 and explained.max() < _FOLLOWS_NOT[0] and explained.mean() < _FOLLOWS_NOT[1]:
         text = (
-            f"The arm did something else than it was commanded: its commands explain at most {explained.max():.2f} of any "
-            "joint's motion. Was this a dry run, or was the arm moved by hand?"
+            f"The arm did something else than it was commanded: its commands explain at most {explained.max():.2f} "
+            "of any joint's motion. Was this a dry run, or was the arm moved by hand?"
         )
         return [Finding("commands_not_followed", "warning", text)]
     stuck = (tracking.command_range > _STUCK_RANGE) & (tracking.position_range < 0.02 * tracking.command_range)
@@ -194,7 +196,8 @@ def _outside(known: Evidence) -> list[Finding]:
                     "outside_training_range",
                     "warning",
                     f"{name} is at {beyond:.2f} rad for most of the time, the policy was trained with {low:.2f} to "
-                    f"{high:.2f} rad: it sees what it never saw. Check scale and offset of the joint, or its zero position.",
+                    f"{high:.2f} rad: it sees what it never saw. Check scale and offset of the joint, or its zero "
+                    "position.",
                 )
             )
     return findings

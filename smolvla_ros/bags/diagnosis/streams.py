@@ -22,9 +22,7 @@ def stream_findings(replay: Replay, freshness: Freshness) -> list[Finding]:
     needed = [stream for stream in replay.streams if stream.name == JOINT_STATES or stream.name.startswith("camera ")]
     if apart := _apart(replay, needed):
         return [apart]
-    found = [
-        _ends(replay, stream) or _slow(stream, freshness) or _gaps(replay, stream, freshness) for stream in needed
-    ]
+    found = [_ends(replay, stream) or _slow(stream, freshness) or _gaps(replay, stream, freshness) for stream in needed]
     return [finding for finding in found if finding]
 
 
@@ -37,8 +35,9 @@ def _apart(replay: Replay, needed: list[StreamHealth]) -> Finding | None:
         return None
     ends_s, begins_s = ((ns - replay.start_ns) / 1e9 for ns in (ends.last_ns, begins.first_ns))
     text = (
-        f"Streams have no time in common: {ends.topic} ({ends.name}) ends at {ends_s:.1f} s, {begins.topic} ({begins.name}) "
-        f"begins at {begins_s:.1f} s. Were bags of two sessions, or of machines with different clocks, put together?"
+        f"Streams have no time in common: {ends.topic} ({ends.name}) ends at {ends_s:.1f} s, {begins.topic} "
+        f"({begins.name}) begins at {begins_s:.1f} s. Were bags of two sessions, or of machines with different "
+        "clocks, put together?"
     )
     return Finding("no_overlap", "error", text)
 
@@ -63,8 +62,9 @@ def _ends(replay: Replay, stream: StreamHealth) -> Finding | None:
     if silent_s > max(_STOPPED_S, _MANY_GAPS * usual_s):
         at_s = (stream.last_ns - replay.start_ns) / 1e9
         text = (
-            f"{stream.topic} ({stream.name}) stops after {at_s:.1f} s of {duration_s:.1f} s, while the bag goes on for another "
-            f"{silent_s:.1f} s. From there on the policy node would not act. Look at its driver, cable and power."
+            f"{stream.topic} ({stream.name}) stops after {at_s:.1f} s of {duration_s:.1f} s, while the bag goes on "
+            f"for another {silent_s:.1f} s. From there on the policy node would not act. Look at its driver, cable "
+            "and power."
         )
         return Finding(name, "error", text)
     late_s = (stream.first_ns - _begin_ns(replay)) / 1e9
@@ -85,9 +85,9 @@ def _slow(stream: StreamHealth, freshness: Freshness) -> Finding | None:
     if stream.messages < 3 or 1.0 / max(stream.rate_hz, 1e-9) <= 0.75 * limit_s:
         return None
     text = (
-        f"{stream.topic} ({stream.name}) comes at {stream.rate_hz:.1f} Hz, with gaps of up to {stream.max_gap_s:.2f} s; the "
-        f"policy node does not act on anything older than {limit_s:g} s. Raise the rate, or if the robot is that slow, "
-        f"'max_{'joint_state' if stream.name == JOINT_STATES else 'image'}_age_s'."
+        f"{stream.topic} ({stream.name}) comes at {stream.rate_hz:.1f} Hz, with gaps of up to {stream.max_gap_s:.2f} "
+        f"s; the policy node does not act on anything older than {limit_s:g} s. Raise the rate, or if the robot is "
+        f"that slow, 'max_{'joint_state' if stream.name == JOINT_STATES else 'image'}_age_s'."
     )
     return Finding(f"slow_{_kind(stream)}", "error", text)
 
@@ -103,9 +103,9 @@ def _gaps(replay: Replay, stream: StreamHealth, freshness: Freshness) -> Finding
     length_ns, start_ns = max(long)
     many = f"{len(long)} times" if len(long) > 1 else "once"
     text = (
-        f"{stream.topic} ({stream.name}) is silent {many} for longer than the {limit_s:g} s that the policy node accepts, at "
-        f"worst for {length_ns / 1e9:.2f} s from {(start_ns - replay.start_ns) / 1e9:.1f} s on. Look for a full disk, a busy "
-        "USB bus or a lossy network."
+        f"{stream.topic} ({stream.name}) is silent {many} for longer than the {limit_s:g} s that the policy node "
+        f"accepts, at worst for {length_ns / 1e9:.2f} s from {(start_ns - replay.start_ns) / 1e9:.1f} s on. Look for "
+        "a full disk, a busy USB bus or a lossy network."
     )
     return Finding(f"{_kind(stream)}_gaps", "warning", text)
 
@@ -116,7 +116,8 @@ def refusal_findings(replay: Replay) -> list[Finding]:
         Finding(
             "refused_messages",
             "error" if stream.refused == stream.messages else "warning",
-            f"{stream.refused} of {stream.messages} messages of {stream.topic} ({stream.name}) are refused: {stream.refusal}.",
+            f"{stream.refused} of {stream.messages} messages of {stream.topic} ({stream.name}) are refused: "
+            f"{stream.refusal}.",
         )
         for stream in replay.streams
         if stream.refused > _REFUSED * stream.messages

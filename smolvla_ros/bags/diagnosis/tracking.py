@@ -202,4 +202,4 @@ def _unexplained(moved: Array, followed: Array, moves: NDArray[np.bool_]) -> Arr
 def _apart(commands: Array, positions: Array) -> Array:
     """rms(position_j / gain - command_i), [i, j, gain]."""
     scaled = positions[:, :, None] / np.array(GAINS)
-    return np.sqrt(np.stack([((scaled - commands[:, i, None, None]) ** 2).mean(axis=0) for i in range(commands.shape[1])]))
+    return np.sqrt(np.stack([((scaled - column[:, None, None]) ** 2).mean(axis=0) for column in commands.T]))

@@ -70,8 +70,8 @@ class Training:
     def factor(self, positions: Array, scale: Array) -> Array:
         """[joints] by which positions have to be multiplied to fit: 57.3, 1 / 57.3, or 1 where nothing else is certain.
 
-        A joint whose positions are far too large says so itself. One whose positions are too small could be at rest near
-        zero; it is believed if the config's scale is not what the checkpoint wants, or if its motion is too small as well.
+        A joint whose positions are far too large says so itself. One whose positions are too small could be at rest
+        near zero; see `_too_small`.
         """
         neutral = np.ones(len(scale))
         rows = positions[np.isfinite(positions).all(axis=1)]

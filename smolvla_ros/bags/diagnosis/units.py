@@ -56,7 +56,7 @@ def _ratios(known: Evidence) -> Array:
 
 
 def _reconciled(state: float, command: float, ratio: float) -> tuple[float, float]:
-    """The factors of both sides, such that state * ratio = command; where only they differ, the larger side is wrong."""
+    """Factors of both sides, such that state * ratio = command; where only they differ, the larger side is wrong."""
     if np.isnan(ratio) or np.isclose(state * ratio, command):
         return state, command
     if state != 1.0:

@@ -76,7 +76,7 @@ def _content(replay: Replay) -> dict[str, Any]:
         "started": f"{started:%Y-%m-%d %H:%M:%S} UTC",
         "hardest": hardest_joint(replay),
         "joint_rows": _joint_rows(replay),
-        "instructions": [text for text, _ in Counter(chunk.instruction for chunk in replay.chunks).most_common(_REASONS)],
+        "instructions": _instructions(replay),
         "waits": _waits(replay),
         "strips": strips(replay),
         "thumbnails": thumbnails(replay),
@@ -89,6 +89,10 @@ def _content(replay: Replay) -> dict[str, Any]:
         },
         "plotly": Markup(_plotly()),
     }
+
+
+def _instructions(replay: Replay) -> list[str]:
+    return [text for text, _ in Counter(chunk.instruction for chunk in replay.chunks).most_common(_REASONS)]
 
 
 def _joint_rows(replay: Replay) -> list[dict[str, Any]]:

@@ -41,7 +41,8 @@ def _nearest(replay: Replay, camera: CameraFacts, wanted_ns: np.ndarray) -> list
         return []
     places = np.unique([int(np.argmin(np.abs(times_ns - wanted))) for wanted in wanted_ns])
     return [
-        _thumbnail(camera.pictures.values[place].pixels, (int(times_ns[place]) - replay.start_ns) / 1e9) for place in places
+        _thumbnail(camera.pictures.values[place].pixels, (int(times_ns[place]) - replay.start_ns) / 1e9)
+        for place in places
     ]
 
 
