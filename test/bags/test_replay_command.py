@@ -9,6 +9,8 @@ import pytest
 from replaying import FakePolicy
 from simulated_bag import make_bag
 
+from smolvla_ros.bags.schedule import REQUESTS
+from smolvla_ros.cli import replay as replay_command
 from smolvla_ros.cli.main import main
 from smolvla_ros.inference import policy_setup
 
@@ -158,6 +160,11 @@ def test_an_out_that_is_a_file_is_refused(bag, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert replay(bag, tmp_path / "file") == 2
     assert "cannot be made" in capsys.readouterr().err
+
+
+def test_the_command_offers_every_way_of_asking():
+    """It lists them itself: importing the schedule would slow down every command."""
+    assert replay_command._REQUESTS == REQUESTS
 
 
 def test_replaying_imports_neither_ros_nor_before_a_policy_is_loaded_torch():
