@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from smolvla_ros.parameters.table import Value
     from smolvla_ros.robot import RobotConfig
 
-_REQUESTS = ("threshold", "synchronous", "every_n", "continuous", "recorded")
+_REQUESTS = ("synchronous", "threshold", "every_n", "continuous", "recorded")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
