@@ -1,6 +1,9 @@
 """The page: complete in itself, harmless whatever a bag says, and of a bounded size."""
 
+import base64
+import copy
 import dataclasses
+import json
 import re
 import shutil
 import subprocess
@@ -13,7 +16,7 @@ from recorded_motion import Motion, facts, record
 from replays import replay_of
 
 from smolvla_ros.bags.report import write_report
-from smolvla_ros.bags.report.figures import drawn_chunks
+from smolvla_ros.bags.report.figures import drawn_chunks, traces
 from smolvla_ros.bags.report.timeline import strips
 from smolvla_ros.bags.report.verdict import verdict
 from smolvla_ros.bags.result import Finding, Skipped
@@ -144,12 +147,25 @@ def test_an_arm_at_rest_is_not_held_against_the_policy(robot):
     assert "hardly moves" in verdict(replay_of(rest, facts(rest, robot), robot))[0]
 
 
-def test_a_strip_shows_a_gap_and_refused_messages(robot):
-    motion = record(2, 2.0)
-    seen = facts(motion, robot, until_s={"camera front": 1.0})
+def test_a_strip_ends_where_its_stream_does_and_marks_what_was_refused(robot):
+    motion = record(0, 6.0)
+    seen = facts(motion, robot, until_s={"camera front": 3.0})
+    seen.streams["camera wrist"].refused[100:120] = seen.streams["camera wrist"].messages[100:120]
     front, wrist = strips(replay_of(motion, seen, robot))[:2]
-    assert [span.kind for span in front.spans] == ["single"] * len(front.spans) or front.spans[-1].start < 52.0
-    assert sum(span.length for span in wrist.spans) > 90.0
+    (only,) = front.spans
+    assert (only.kind, only.start) == ("seen", 0.0) and 49.0 < only.length < 53.0
+    assert [span.kind for span in wrist.spans] == ["seen", "refused", "seen"]
+    assert sum(span.length for span in wrist.spans) > 98.0
+
+
+def test_no_line_is_drawn_across_a_pause_of_the_commands(replay):
+    facts = copy.deepcopy(replay.facts)
+    facts.streams["commands"].gaps.append((600_000_000, replay.start_ns + 10**9))
+    data = json.loads(traces(dataclasses.replace(replay, facts=facts)))["data"]
+    lines = [np.frombuffer(base64.b64decode(line["y"]["bdata"]), np.float32) for line in data
+             if line["legendgroup"] in ("r", "m")]  # fmt: skip
+    missing = [int(np.isnan(line).sum()) for line in lines]
+    assert missing == [0, 18] * 6  # measured, commanded: 0.6 s of 33 ms
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs the browser chromium")

@@ -14,6 +14,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
+from smolvla_ros.bags.diagnosis.facts import COMMANDS
 from smolvla_ros.bags.result import Replay, ReplayedChunk
 
 ROBOT, POLICY, QUIET, BAD = "#3f7fd6", "#e0702d", "#8b919b", "#d64550"
@@ -23,6 +24,7 @@ _CHUNKS = 160
 _CHUNK_POINTS = 26
 _TRACE_HEIGHT_PX, _HEAD_PX, _SMALL_HEIGHT_PX = 132, 60, 330
 _INSTRUCTIONS, _SKIPPED = 40, 40
+_PAUSE_S, _UNUSUAL = 0.25, 5.0  # a silence of the commands, at least so long, and so many times the usual gap
 _LETTERS = 120  # that fit side by side
 
 
@@ -40,6 +42,7 @@ def traces(replay: Replay) -> str:
     )  # fmt: skip
     times_s = _seconds(replay, replay.trace.times_ns)
     measures_states = np.array_equal(replay.trace.reference, replay.trace.measured, equal_nan=True)
+    reference = replay.trace.reference if measures_states else _without_pauses(replay)
     chunks = drawn_chunks(replay)
     for joint in range(joints):
         place, first = {"row": joint + 1, "col": 1}, joint == 0
@@ -47,7 +50,7 @@ def traces(replay: Replay) -> str:
             x, y = _line(times_s, replay.trace.measured[:, joint])
             figure.add_scatter(x=x, y=y, name="robot, measured", legendgroup="m", showlegend=first, mode="lines",
                                line={"color": QUIET, "width": 1.2}, **place)  # fmt: skip
-        x, y = _line(times_s, replay.trace.reference[:, joint])
+        x, y = _line(times_s, reference[:, joint])
         figure.add_scatter(x=x, y=y, name="robot, measured" if measures_states else "robot, commanded",
                            legendgroup="r", showlegend=first, mode="lines",
                            line={"color": ROBOT, "width": 2.2}, **place)  # fmt: skip
@@ -108,6 +111,19 @@ def heat_map(replay: Replay) -> str:
     figure.update_xaxes(title_text="time ahead of the observation [s]", showgrid=False)
     figure.update_yaxes(autorange="reversed", showgrid=False, automargin=True)
     return _finished(figure, height=max(_SMALL_HEIGHT_PX, 90 + 26 * len(replay.joints)), top_px=14)
+
+
+def _without_pauses(replay: Replay) -> NDArray[np.float64]:
+    """Commands where there were any: no line is drawn across an unusual silence of them."""
+    commands = next((stream for stream in replay.streams if stream.name == COMMANDS), None)
+    shown = replay.trace.reference.copy()
+    if commands is None or not np.isfinite(commands.p95_gap_s):
+        return shown
+    for length_ns, start_ns in replay.facts.streams[COMMANDS].gaps:
+        if length_ns / 1e9 > max(_PAUSE_S, _UNUSUAL * commands.p95_gap_s):
+            times_ns = replay.trace.times_ns
+            shown[(times_ns > start_ns) & (times_ns < start_ns + length_ns)] = np.nan
+    return shown
 
 
 def _shown(replay: Replay) -> tuple[float, float]:
