@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -46,6 +47,7 @@ class Ingest:
         end_ns: int,
         step_ns: int,
     ):
+        self._streams = streams
         self._buffer = buffer
         self._check_instruction = check_instruction
         self._instruct = instruct
@@ -69,10 +71,13 @@ class Ingest:
     @property
     def topics(self) -> tuple[str, ...]:
         """All that are to be read."""
-        return tuple(self._records)
+        return tuple(dict.fromkeys((*self._records, *self._streams.instructions)))
 
     def put(self, recorded: Recorded) -> None:
         """Takes the next message."""
+        if recorded.topic not in self._records:
+            self._follow_description(recorded)
+            return
         self._takers.get(self._records[recorded.topic].name, self._take_image)(recorded)
 
     def health(self) -> tuple[StreamHealth, ...]:
@@ -124,18 +129,27 @@ class Ingest:
 
     def _take_instruction(self, recorded: Recorded) -> None:
         message, refusal = _message(recorded)
-        text = "" if message is None else message.data.strip()
+        if message is not None:
+            refusal = self._follow(message.data.strip(), recorded.log_ns)
+        self._count(recorded, None, refusal)
+        self.facts.seen(INSTRUCTION, recorded.log_ns, refusal)
+
+    def _follow_description(self, recorded: Recorded) -> None:
+        with contextlib.suppress(BagError):
+            text = self._streams.instruction_of(recorded)
+            if text is not None:
+                self._follow(text, recorded.log_ns)
+
+    def _follow(self, text: str, log_ns: int) -> str:
+        """Passes an instruction on, or says why the policy node would refuse it and keep the one before."""
         if text:
             try:
                 self._check_instruction(text)
             except ValueError as error:
-                refusal = str(error)
-        self._count(recorded, None, refusal)
-        if refusal:
-            self.facts.seen(INSTRUCTION, recorded.log_ns, refusal)
-            return
-        self.facts.instruction(text, recorded.log_ns)
-        self._instruct(text, recorded.log_ns)
+                return str(error)
+        self.facts.instruction(text, log_ns)
+        self._instruct(text, log_ns)
+        return ""
 
     def _take_status(self, recorded: Recorded) -> None:
         self._take_other(recorded)

@@ -196,15 +196,15 @@ class _Run:
     def _instruction_before(self) -> str:
         """The one in force when the replay begins: the topic is latched."""
         text = ""
-        if self._streams.instruction and self._start_ns > self._bag.start_ns:
-            for recorded in self._bag.read([self._streams.instruction], None, self._start_ns - 1):
+        if self._start_ns > self._bag.start_ns:
+            for recorded in self._bag.read(self._streams.instructions, None, self._start_ns - 1):
                 try:
-                    said = str(recorded.message.data).strip()
+                    said = self._streams.instruction_of(recorded)
                     if said:
                         self._setup.policy.check_instruction(said)
                 except ValueError:  # the live node keeps the one before, too
                     continue
-                text = said
+                text = text if said is None else said
         return text
 
     def _recorded_chunks(self) -> list[RecordedChunk]:

@@ -78,6 +78,28 @@ class Streams:
     status: str | None
     descriptions: dict[str, str]
 
+    @property
+    def instructions(self) -> tuple[str, ...]:
+        """Where instructions are told: on their topic, and by the policy node in its description.
+
+        Whoever says one may be gone before a recorder has discovered it; the policy's word no recorder misses.
+        """
+        return tuple(topic for topic in (self.instruction, self.descriptions.get("policy_node")) if topic)
+
+    def instruction_of(self, recorded: Recorded) -> str | None:
+        """The instruction that a message of `instructions` tells, '' for none in force; None: it tells nothing.
+
+        Raises:
+            BagError: the message cannot be read.
+        """
+        text = recorded.message.data
+        if recorded.topic != self.instruction:
+            try:
+                text = json.loads(text).get("instruction")
+            except (ValueError, AttributeError, RecursionError):
+                return None
+        return text.strip() if isinstance(text, str) else None
+
 
 def find_streams(
     bag: Bag,

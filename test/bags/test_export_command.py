@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from simulated_bag import Scene, make_bag, recorded_events, write_bag
+from simulated_bag import Scene, make_bag, message, recorded_events, write_bag
 
 from smolvla_ros.bags.dataset import export as exporting
 from smolvla_ros.cli.main import main
@@ -52,6 +52,17 @@ def test_without_a_robot_config_the_robot_is_as_the_bag_tells(bag, tmp_path):
     assert run(bag, "--out", tmp_path / "ds", "--codec", "h264", "--robot-type", "my_arm") == 0
     info = json.loads((tmp_path / "ds/meta/info.json").read_text())
     assert info["robot_type"] == "my_arm" and FRONT in info["features"]
+
+
+def test_an_instruction_that_the_recorder_did_not_hear_is_known_from_the_policys_description(tmp_path, capsys):
+    description = next(event for event in recorded_events(SCENE) if event.topic == "/policy_node/description")
+    said = next(event for event in recorded_events(SCENE) if event.topic == "/instruction")
+    told = json.dumps(json.loads(description.message.data) | {"instruction": "dance"})
+    events = [event for event in recorded_events(SCENE) if event is not said]
+    events.append(replace(said, topic=description.topic, message=message("std_msgs/msg/String", data=told)))
+    write_bag(tmp_path / "bag", sorted(events, key=lambda event: event.log_ns))
+    assert run(tmp_path / "bag", "--out", tmp_path / "ds", "--codec", "h264") == 0
+    assert "dance" in capsys.readouterr().out
 
 
 def test_rows_of_chunks_agree_with_the_commands_they_led_to(bag, tmp_path):

@@ -267,6 +267,15 @@ def test_a_chunk_is_not_compared_with_what_the_robot_did_for_another_instruction
     assert all(np.isfinite(chunk.reference).all() for chunk in given if chunk.stamp_ns < START_NS + 2 * S)
 
 
+def test_an_instruction_that_the_recorder_did_not_hear_is_known_from_the_policys_description(made):
+    told = [described(0.5, instruction="touch it"), described(1.5, instruction=""), described(2.0, instruction="again")]
+    folder = made([*events(drop_topic="/instruction"), *told])
+    chunks = run(folder, latency="0").chunks
+    assert list(dict.fromkeys(chunk.instruction for chunk in chunks)) == ["touch it", "again"]
+    assert {chunk.requested_ns >= START_NS + 2 * S for chunk in chunks if chunk.instruction == "again"} == {True}
+    assert run(folder, latency="0", start_s=2.5).chunks[0].instruction == "again"
+
+
 def test_an_empty_instruction_ends_motion_until_the_next(made):
     found = run(made([*events(), instruction("", 1.0), instruction("go on", 2.0)]), latency="0")
     during = (found.trace.times_ns > START_NS + S + STEP_NS) & (found.trace.times_ns < START_NS + 2 * S)
@@ -411,10 +420,10 @@ def test_a_clock_offset_that_is_none_or_cannot_be_told_is_refused(healthy, made)
         run(made(events(zero_stamps=True)), clock_offset="auto")
 
 
-def described(checkpoint):
+def described(after_s=-0.2, **facts):
     event = next(event for event in recorded_events(SCENE) if event.topic == "/policy_node/description")
-    told = json.loads(event.message.data) | {"checkpoint": checkpoint}
-    return dataclasses.replace(event, message=message("std_msgs/msg/String", data=json.dumps(told)))
+    told = message("std_msgs/msg/String", data=json.dumps(json.loads(event.message.data) | facts))
+    return dataclasses.replace(event, log_ns=START_NS + round(after_s * 1e9), message=told)
 
 
 @pytest.mark.parametrize(("content", "differs"), [(b"weights", False), (b"others", True)])
@@ -423,7 +432,8 @@ def test_another_checkpoint_than_the_recorded_one_is_noted(made, tmp_path, conte
     fake.folder = tmp_path
     (tmp_path / "model.safetensors").write_bytes(b"weights")
     told = {"folder": "/robot/checkpoint", "sha256": {"model.safetensors": hashlib.sha256(content).hexdigest()}}
-    folder = made([*events(), described(told), described({"folder": "/robot/checkpoint", "sha256": {}})])
+    empty = {"folder": "/robot/checkpoint", "sha256": {}}
+    folder = made([*events(), described(checkpoint=told), described(checkpoint=empty)])
     findings = [finding for finding in run(folder, fake).findings if finding.name == "other_checkpoint"]
     assert bool(findings) == differs
     if differs:

@@ -184,7 +184,7 @@ def _instants(bag: Bag | MovedBag, streams: Streams, robot: Robot, settings: Set
     gap_ns = round(settings.max_gap_s * 1e9)
     freshness = replace(robot.freshness, max_image_age_ns=gap_ns, max_joint_state_age_ns=gap_ns)
     task = _task(bag, streams, settings) if settings.whole_bags else None
-    if task is None and streams.instruction is None:
+    if task is None and not streams.instructions:
         raise BagError(
             f"{bag.path} has no instruction topic, expected to cut it into episodes by: "
             "give --episodes bag --task TEXT for one episode per bag, or --remap or --namespace"
@@ -196,8 +196,8 @@ def _task(bag: Bag | MovedBag, streams: Streams, settings: Settings) -> str:
     """The task of a whole bag."""
     if settings.task:
         return settings.task
-    topics = [streams.instruction] if streams.instruction else []
-    texts = Counter(text for recorded in bag.read(topics) if (text := str(recorded.message.data).strip()))
+    told = (streams.instruction_of(recorded) for recorded in bag.read(streams.instructions))
+    texts = Counter(filter(None, told))
     if len(texts) != 1:
         found = ", ".join(repr(text) for text in texts) or "no instruction"
         raise BagError(f"{bag.path} has {found}, expected one for --episodes bag: give --task TEXT")

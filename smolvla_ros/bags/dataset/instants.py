@@ -84,22 +84,32 @@ class Instants:
         self.refused = {}
         buffer = ObservationBuffer(list(self._streams.cameras), self.robot.joint_names, self._freshness)
         clock = _Clock(self._fps, self._bag.start_ns, self._task or "")
-        instruction = self._streams.instruction if self._task is None else None
-        observed = {*self._cameras, self._streams.joint_states, *([instruction] if instruction else [])}
+        instructions = self._streams.instructions if self._task is None else ()
+        observed = {*self._cameras, self._streams.joint_states, *instructions}
         last_ns = 0
         for recorded in self._bag.read(observed | set(listened)):
             if recorded.topic in observed:  # other topics do not matter here: with them or not, instants are the same
                 last_ns = recorded.log_ns
                 yield from clock.before(last_ns, buffer)
             try:
-                if recorded.topic == instruction:
-                    _instruct(clock, recorded)
+                if recorded.topic in instructions:
+                    self._instruct(clock, recorded)
                 if recorded.topic in listened and listen:
                     listen(recorded)
                 self._put(buffer, recorded)
             except ValueError as error:
                 self.refused.setdefault(recorded.topic, Refused(str(error))).messages += 1
         yield from clock.before(last_ns + 1, buffer)
+
+    def _instruct(self, clock: _Clock, recorded: Recorded) -> None:
+        """Passes an instruction on; what comes after one that cannot be read has none."""
+        try:
+            text = self._streams.instruction_of(recorded)
+        except BagError:
+            clock.instruct("", recorded.log_ns)
+            raise
+        if text is not None:
+            clock.instruct(text, recorded.log_ns)
 
     def _put(self, buffer: ObservationBuffer, recorded: Recorded) -> None:
         if recorded.topic == self._streams.joint_states:
@@ -108,16 +118,6 @@ class Instants:
             if hasattr(recorded.message, "format"):
                 decode_image(recorded.message)  # whether compressed data are whole is only known then
             buffer.put_image(self._cameras[recorded.topic], recorded.message, recorded.log_ns)
-
-
-def _instruct(clock: _Clock, recorded: Recorded) -> None:
-    """Passes an instruction on; what comes after one that cannot be read has none."""
-    try:
-        text = recorded.message.data.strip()
-    except BagError:
-        clock.instruct("", recorded.log_ns)
-        raise
-    clock.instruct(text, recorded.log_ns)
 
 
 class _Clock:

@@ -174,7 +174,6 @@ class Facts:
             self.commands.add(log_ns, np.array(positions, np.float64))
 
     def instruction(self, text: str, log_ns: int) -> None:
-        self.seen(INSTRUCTION, log_ns)
         if len(self.instructions) < _MAX_INSTRUCTIONS and (not self.instructions or self.instructions[-1][1] != text):
             self.instructions.append((log_ns, text))
 
