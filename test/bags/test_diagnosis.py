@@ -89,6 +89,27 @@ def test_noise_of_the_encoders_and_a_sagging_arm_give_no_finding(find, motion):
     assert find(positions=motion.positions + noise + [0.0, 0.05, 0.04, -0.03, 0.0, 0.0]) == {}
 
 
+def test_an_arm_at_rest_in_its_zero_position_gives_no_finding(find):
+    rest = record(1, 3.0, at_rest=True)
+    noise = np.random.default_rng(1).normal(0.0, 0.001, rest.positions.shape)
+    assert find(rest, positions=noise, commands=np.zeros_like(noise)) == {}
+
+
+def test_a_sluggish_arm_and_one_with_coarse_encoders_give_no_finding(find, motion):
+    sluggish = motion.commands.copy()
+    for k in range(1, len(sluggish)):
+        sluggish[k] = sluggish[k - 1] + 0.1 * (sluggish[k] - sluggish[k - 1])  # 0.1 s behind
+    assert find(positions=sluggish) == {}
+    assert find(positions=np.round(motion.positions / 0.0015) * 0.0015) == {}
+
+
+def test_a_gripper_that_closes_on_something_gives_no_finding(find, motion):
+    commands, positions = motion.commands.copy(), motion.positions.copy()
+    commands[:300, 5] = positions[:300, 5] = 1.5
+    commands[300:, 5], positions[300:, 5] = -0.1, 0.6
+    assert find(commands=commands, positions=positions) == {}
+
+
 def test_images_from_far_away_with_right_stamps_give_no_finding(find):
     # Stamped when exposed, and 0.2 s on their way: log times and stamps differ, and so do the pictures.
     assert find(late_s={"camera front": 0.2}) == {}
@@ -107,6 +128,12 @@ def test_two_exchanged_joints_are_named_with_what_shows_it(find, motion, side):
     found = only(find(**{side: exchanged(getattr(motion, side), ELBOW, WRIST)}), "swapped_joints")
     assert "elbow_flex moves like the commands of wrist_flex" in found.text
     assert {"positions": "The joint states carry", "commands": "The commands go"}[side] in found.text
+
+
+@pytest.mark.parametrize(("factor", "name"), [(DEGREES, "degrees_for_radians"), (1 / DEGREES, "radians_for_degrees")])
+def test_without_statistics_the_commands_alone_show_wrong_units(find, motion, factor, name):
+    text = only(find(positions=motion.positions * factor, replay={"statistics": {}}), name).text
+    assert text.startswith("The joint states of")
 
 
 def test_three_joints_in_a_ring_are_exchanged_too(find, motion):
@@ -228,6 +255,10 @@ def test_cameras_that_read_each_others_topics_are_exchanged(find, robot):
 @pytest.mark.parametrize("shift_s", [5.0, 0.4, -0.3, -5.0])
 def test_the_shifted_clock_of_one_camera_is_named(find, shift_s):
     assert "camera front" in only(find(shift_s={"camera front": shift_s}), "shifted_clock").text
+
+
+def test_a_single_motion_says_nothing_about_what_a_camera_shows_when(find):
+    assert find(record(0, 1.5), shift_s={"camera front": 0.4}) == {}
 
 
 def test_two_cameras_of_one_machine_with_a_shifted_clock_are_one_finding(find):

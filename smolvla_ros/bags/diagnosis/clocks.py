@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from smolvla_ros.bags.result import Finding, Replay
 from smolvla_ros.robot.observation import Freshness
@@ -19,8 +20,10 @@ _OTHER_EPOCH_S = 86_400.0
 _STANDS = 0.8  # seconds that the lag grows per second if stamps stand still
 _LEADS_S = -0.1  # joint states that precede their commands by more
 _VIEW_LAGS_S = (-1.5, 1.5)
-_VIEW_FITS, _VIEW_FITS_WORSE = 0.45, 0.2  # correlation of the view's change with the arm's speed
+_VIEW_FITS, _VIEW_FITS_WORSE = 0.45, 0.25  # correlation of the view's change with the arm's speed
 _VIEW_APART_S = 0.15
+_SHARP, _SHARP_S = 0.12, 0.2  # the fit falls by so much so near to the best one, or the best one means little
+_MIN_STARTS = 3  # of the arm: one motion alone fits at many times
 
 
 @dataclass(frozen=True)
@@ -166,8 +169,8 @@ def _view(facts: Facts, lag: _Lag, lags: list[_Lag]) -> Finding | None:
     fits = _view_fits(camera.change.times_ns, camera.change.rows(1)[:, 0], facts)
     best_s = max(fits, key=lambda shift: fits[shift])
     stamped = fits[min(fits, key=lambda shift: abs(shift - stamped_s))]
-    told = fits[best_s] >= _VIEW_FITS and fits[best_s] - stamped >= _VIEW_FITS_WORSE
-    if not told or abs(best_s - stamped_s) < _VIEW_APART_S:
+    told = fits[best_s] >= _VIEW_FITS and fits[best_s] - stamped >= _VIEW_FITS_WORSE and _is_sharp(fits, best_s)
+    if not told or abs(best_s - stamped_s) < _VIEW_APART_S or _starts(facts) < _MIN_STARTS:
         return None
     text = (
         f"The stamps of {lag.stream} ({lag.topic}) are {stamped_s:.2f} s older than those of the joint states, but its "
@@ -179,19 +182,41 @@ def _view(facts: Facts, lag: _Lag, lags: list[_Lag]) -> Finding | None:
 
 def _view_fits(times_ns: np.ndarray, change: np.ndarray, facts: Facts) -> dict[float, float]:
     """Correlation of the view's change with the arm's speed, by how much later the view shows it [s]."""
-    rows, at_ns = facts.positions.rows(len(facts.positions.values[0])), facts.positions.times_ns
-    speed = np.abs(np.diff(rows, axis=0)).sum(axis=1) / (np.diff(at_ns) / 1e9)
+    at_ns, speed = _speed(facts)
     level = np.log1p(change)  # the view changes with the motion, but far from in proportion
     fits = {}
     for shift_s in np.arange(_VIEW_LAGS_S[0], _VIEW_LAGS_S[1] + 0.01, 0.05):
         moved_ns = times_ns - round(shift_s * 1e9)
-        inside = (moved_ns >= at_ns[1]) & (moved_ns <= at_ns[-1])
+        inside = (moved_ns >= at_ns[0]) & (moved_ns <= at_ns[-1])
         if inside.sum() < 60:
             continue
-        seen, moved = level[inside], np.log1p(np.interp(moved_ns[inside], at_ns[1:], speed))
+        seen, moved = level[inside], np.log1p(np.interp(moved_ns[inside], at_ns, speed))
         known = seen.std() > 0 and moved.std() > 0
         fits[round(float(shift_s), 2)] = float(np.corrcoef(seen, moved)[0, 1]) if known else 0.0
     return fits or {0.0: 0.0}
+
+
+def _is_sharp(fits: dict[float, float], best_s: float) -> bool:
+    near = [fits.get(round(best_s + side * _SHARP_S, 2), 1.0) for side in (-1, 1)]
+    return max(near) < fits[best_s] - _SHARP
+
+
+def _speed(facts: Facts) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Times, and the speed of all joints together [rad/s]."""
+    rows, at_ns = facts.positions.rows(len(facts.positions.values[0])), facts.positions.times_ns
+    return at_ns[1:], np.abs(np.diff(rows, axis=0)).sum(axis=1) / (np.diff(at_ns) / 1e9)
+
+
+def _starts(facts: Facts) -> int:
+    """How often the arm went from nearly at rest to half of its usual top speed."""
+    _, speed = _speed(facts)
+    top, moving, starts = float(np.percentile(speed, 95)), False, 0
+    for now in np.convolve(speed, np.ones(5) / 5.0, mode="same"):
+        if not moving and now > 0.5 * top:
+            moving, starts = True, starts + 1
+        elif moving and now < 0.2 * top:
+            moving = False
+    return starts
 
 
 def _duration(seconds: float) -> str:

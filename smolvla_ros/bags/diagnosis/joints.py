@@ -17,7 +17,8 @@ from .tracking import GAINS, Tracking
 from .units import unit_findings
 
 _FOLLOWS_NOT = 0.6, 0.35  # part of the motion explained, of the best joint and on average: the arm did something else
-_FROZEN_RANGE = 0.3  # rad that an arm is commanded through while nothing at all changes
+# An arm is commanded through so much [rad] while nothing at all changes for so long.
+_FROZEN_RANGE, _FROZEN_NS = 0.3, 1_000_000_000
 _STUCK_RANGE = 0.5  # rad that a joint is commanded through while it does not move
 
 
@@ -151,7 +152,7 @@ def _frozen(known: Evidence) -> list[Finding]:
         start_ns, end_ns = known.position_times_ns[[begin, min(end, len(known.positions) - 1)]]
         told = known.commands[(known.command_times_ns >= start_ns) & (known.command_times_ns <= end_ns)]
         motion = float(np.nanmax(np.ptp(told, axis=0))) if len(told) else 0.0
-        if motion > _FROZEN_RANGE:
+        if motion > _FROZEN_RANGE and end_ns - start_ns > _FROZEN_NS:
             text = (
                 f"The joint states are frozen: from {(start_ns - known.start_ns) / 1e9:.1f} s on they stay the same "
                 f"for {(end_ns - start_ns) / 1e9:.1f} s, to the last bit, while commands move the arm by "

@@ -101,7 +101,7 @@ class Training:
         believed = fits & wrong_scale & (moves | (inside[1.0] < _OUTSIDE))
         if believed.any():
             return fits & wrong_scale
-        all_fit = bool(small.all()) and (fits & moves).sum() >= max(2, len(scale) // 2)
+        all_fit = bool(fits.all()) and moves.sum() >= max(2, len(scale) // 2)
         return fits if all_fit and bool((inside[1.0] < _OUTSIDE).any()) else np.zeros(len(scale), bool)
 
     def swapped(self, positions: Array) -> tuple[int, int] | None:

@@ -6,6 +6,8 @@ comparison by what factor they differ. Together they say which side is wrong, an
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,7 @@ from .facts import Array
 from .tracking import DEGREES, GAINS
 from .training import Training
 
+_TURN = 2.0 * math.pi
 _NAMES = {1.0 / DEGREES: "degrees_for_radians", DEGREES: "radians_for_degrees"}
 
 
@@ -25,7 +28,9 @@ def unit_findings(known: Evidence) -> list[Finding]:
     commands = known.action.factor(known.commands, known.scale)
     ratios = _ratios(known)
     for joint, ratio in enumerate(ratios):
-        states[joint], commands[joint] = _reconciled(states[joint], commands[joint], ratio)
+        larger = known.positions if ratio > 1.0 else known.commands
+        too_large = bool(np.isfinite(ratio)) and float(np.nanmax(np.abs(larger))) > _TURN
+        states[joint], commands[joint] = _reconciled(states[joint], commands[joint], ratio, too_large)
     findings = []
     for factor, name in _NAMES.items():
         wrong_states, wrong_commands = _is(states, factor), _is(commands, factor)
@@ -55,15 +60,18 @@ def _ratios(known: Evidence) -> Array:
     return ratios
 
 
-def _reconciled(state: float, command: float, ratio: float) -> tuple[float, float]:
-    """Factors of both sides, such that state * ratio = command; where only they differ, the larger side is wrong."""
+def _reconciled(state: float, command: float, ratio: float, too_large: bool) -> tuple[float, float]:
+    """Factors of both sides, such that state * ratio = command.
+
+    Where nothing but the ratio is known, the larger side is wrong if it is too large for radians, else the smaller.
+    """
     if np.isnan(ratio) or np.isclose(state * ratio, command):
         return state, command
     if state != 1.0:
         return state, state * ratio
     if command != 1.0:
         return command / ratio, command
-    return (1.0 / ratio, 1.0) if ratio > 1.0 else (1.0, ratio)
+    return (1.0 / ratio, 1.0) if (ratio > 1.0) == too_large else (1.0, ratio)
 
 
 def _is(factors: Array, factor: float) -> NDArray[np.bool_]:
