@@ -24,13 +24,13 @@ from unittest import mock
 import numpy as np
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
-from smolvla_ros.bags import ingest
 from smolvla_ros.bags.messages import MessageTypes, Recorded
 from smolvla_ros.bags.reader import open_bag
-from smolvla_ros.bags.replay import Options, replay
-from smolvla_ros.bags.result import Replay
+from smolvla_ros.bags.replay import ingest
+from smolvla_ros.bags.replay.result import Replay
+from smolvla_ros.bags.replay.run import Options, replay
+from smolvla_ros.bags.replay.virtual_node import Setup
 from smolvla_ros.bags.streams import find_streams
-from smolvla_ros.bags.virtual_node import Setup
 from smolvla_ros.bringup.environment import find_ros_in_virtual_environment, share_folder
 from smolvla_ros.inference import predictor
 from smolvla_ros.inference.policy_setup import load_policy

@@ -16,7 +16,7 @@ from smolvla_ros.parameters.table import Value
 from .errors import BagError
 from .messages import Recorded, Topic
 from .reader import Bag
-from .recording_plan import command_topics
+from .recording.plan import command_topics
 from .streams import CHUNK_TYPE, DESCRIBED_NODES, IMAGE_TYPES, STATUS_TYPE, Names
 
 # What the nodes that are brought up say themselves.

@@ -3,8 +3,15 @@
 import numpy as np
 import pytest
 
-from smolvla_ros.bags.comparison import chunk_errors, compare, hold_errors, joint_errors, recorded_errors, usable_std
-from smolvla_ros.bags.result import RecordedChunk, ReplayedChunk
+from smolvla_ros.bags.replay.comparison import (
+    chunk_errors,
+    compare,
+    hold_errors,
+    joint_errors,
+    recorded_errors,
+    usable_std,
+)
+from smolvla_ros.bags.replay.result import RecordedChunk, ReplayedChunk
 
 NAN = np.nan
 

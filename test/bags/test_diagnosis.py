@@ -9,7 +9,7 @@ from recorded_motion import START_NS, facts, record
 from replays import replay_of
 
 from smolvla_ros.bags.diagnosis import diagnose
-from smolvla_ros.bags.result import Skipped
+from smolvla_ros.bags.replay.result import Skipped
 from smolvla_ros.parameters.files import read_parameters
 from smolvla_ros.parameters.robot import PARAMETERS
 from smolvla_ros.robot import RobotConfig

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from smolvla_ros.bags.holds import Holds
+from smolvla_ros.bags.replay.holds import Holds
 from smolvla_ros.execution.status import State
 
 MS = 10**6

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smolvla_ros.bags.losses import LossCounter, find_gaps
+from smolvla_ros.bags.recording.losses import LossCounter, find_gaps
 
 
 def counted(numbers, reported=0):

@@ -14,7 +14,7 @@ from rosbags.rosbag2 import Reader
 from smolvla_ros.bags.definitions import Definitions, has_header
 from smolvla_ros.bags.errors import BagError
 from smolvla_ros.bags.reader import open_bag
-from smolvla_ros.bags.recording import Limits, RecordedTopic, Recording
+from smolvla_ros.bags.recording.recording import Limits, RecordedTopic, Recording
 
 SMALL = Limits(reserve=0, ballast=0)
 RELIABLE = {
@@ -104,7 +104,7 @@ def test_nothing_is_begun_on_a_disk_without_the_reserve(tmp_path):
 
 
 def test_a_recording_ends_at_its_largest_size_and_says_so(tmp_path, topics, monkeypatch):
-    monkeypatch.setattr("smolvla_ros.bags.recording._FLUSH_PERIOD_S", 0.0)
+    monkeypatch.setattr("smolvla_ros.bags.recording.recording._FLUSH_PERIOD_S", 0.0)
     recording = Recording(tmp_path / "bag", Limits(most=100_000, reserve=0, ballast=0))
     taken = 0
     while recording.put(topics["/a"], START_NS, START_NS, 1, noise(50_000, taken)):
@@ -174,7 +174,7 @@ def test_a_file_that_can_no_longer_be_written_is_left_readable_up_to_there(tmp_p
 KILLED = """
 import os, signal, sys, time
 from pathlib import Path
-from smolvla_ros.bags import recording
+from smolvla_ros.bags.recording import recording
 recording._FLUSH_PERIOD_S = 0.0
 bag = recording.Recording(Path(sys.argv[1]), recording.Limits(reserve=0, ballast=1000))
 topic = recording.RecordedTopic("/a", "std_msgs/msg/String", "string data", "RIHS01_0")

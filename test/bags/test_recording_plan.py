@@ -2,7 +2,7 @@
 
 import pytest
 
-from smolvla_ros.bags.recording_plan import wanted_topics
+from smolvla_ros.bags.recording.plan import wanted_topics
 from smolvla_ros.cli.robot_option import read_robot, read_values
 from smolvla_ros.parameters import check_values, controller, robot
 from smolvla_ros.robot import RobotConfig

@@ -11,7 +11,7 @@ from simulated_bag import INSTRUCTION, START_NS, Scene, make_bag, message, plant
 
 from smolvla_ros.bags.errors import BagError
 from smolvla_ros.bags.reader import open_bag
-from smolvla_ros.bags.replay import Options, replay
+from smolvla_ros.bags.replay.run import Options, replay
 from smolvla_ros.bags.streams import find_streams
 from smolvla_ros.sim import JOINTS as NAMES
 

@@ -9,7 +9,7 @@ import pytest
 from replaying import FakePolicy
 from simulated_bag import make_bag
 
-from smolvla_ros.bags.schedule import REQUESTS
+from smolvla_ros.bags.replay.schedule import REQUESTS
 from smolvla_ros.cli import replay as replay_command
 from smolvla_ros.cli.main import main
 from smolvla_ros.inference import policy_setup
@@ -169,8 +169,8 @@ def test_the_command_offers_every_way_of_asking():
 
 def test_replaying_imports_neither_ros_nor_before_a_policy_is_loaded_torch():
     code = (
-        "import sys; import smolvla_ros.bags.replay, smolvla_ros.bags.conditions, smolvla_ros.bags.rows, "
-        "smolvla_ros.bags.summary, smolvla_ros.cli.replay_figures; "
+        "import sys; import smolvla_ros.bags.replay.run, smolvla_ros.bags.replay.conditions, "
+        "smolvla_ros.bags.replay.rows, smolvla_ros.bags.replay.summary, smolvla_ros.cli.replay_figures; "
         "sys.exit(', '.join({'torch', 'rclpy'} & set(sys.modules)) or None)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

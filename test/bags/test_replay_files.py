@@ -9,11 +9,11 @@ import pytest
 from replaying import JOINTS, ROWS, STEP_NS, run
 from simulated_bag import make_bag
 
-from smolvla_ros.bags.conditions import METRICS, parse_condition
 from smolvla_ros.bags.errors import BagError
-from smolvla_ros.bags.result import Finding, Skipped
-from smolvla_ros.bags.rows import write_rows
-from smolvla_ros.bags.summary import summary, write_summary
+from smolvla_ros.bags.replay.conditions import METRICS, parse_condition
+from smolvla_ros.bags.replay.result import Finding, Skipped
+from smolvla_ros.bags.replay.rows import write_rows
+from smolvla_ros.bags.replay.summary import summary, write_summary
 
 
 @pytest.fixture(scope="module")

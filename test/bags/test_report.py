@@ -15,11 +15,11 @@ import pytest
 from recorded_motion import Motion, facts, record
 from replays import replay_of
 
+from smolvla_ros.bags.replay.result import Finding, Skipped
 from smolvla_ros.bags.report import write_report
 from smolvla_ros.bags.report.figures import drawn_chunks, traces
 from smolvla_ros.bags.report.timeline import strips
 from smolvla_ros.bags.report.verdict import verdict
-from smolvla_ros.bags.result import Finding, Skipped
 from smolvla_ros.parameters.files import read_parameters
 from smolvla_ros.parameters.robot import PARAMETERS
 from smolvla_ros.robot import RobotConfig
@@ -129,7 +129,7 @@ def test_a_replay_without_an_answer_has_a_page_too(replay, robot, tmp_path):
 
 
 def nan_errors(replay):
-    from smolvla_ros.bags.comparison import chunk_errors
+    from smolvla_ros.bags.replay.comparison import chunk_errors
 
     return chunk_errors((), replay.rows, replay.action_std)
 

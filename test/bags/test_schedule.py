@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from smolvla_ros.bags.errors import BagError
-from smolvla_ros.bags.result import RecordedChunk
-from smolvla_ros.bags.schedule import Latency, instants, latency_from, recorded_chunks
+from smolvla_ros.bags.replay.result import RecordedChunk
+from smolvla_ros.bags.replay.schedule import Latency, instants, latency_from, recorded_chunks
 
 S = 10**9
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from smolvla_ros.bags.virtual_execution import VirtualExecution
+from smolvla_ros.bags.replay.virtual_execution import VirtualExecution
 from smolvla_ros.execution.chunk import Chunk
 
 STEP_NS = 100

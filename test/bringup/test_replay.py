@@ -8,7 +8,7 @@ import yaml
 from simulated_bag import make_bag
 
 from smolvla_ros.bags.reader import open_bag
-from smolvla_ros.bags.recording import Limits, RecordedTopic, Recording
+from smolvla_ros.bags.recording.recording import Limits, RecordedTopic, Recording
 from smolvla_ros.bringup import BringUpError, ReplayOptions, arm_processes
 from smolvla_ros.bringup.environment import share_folder
 from smolvla_ros.bringup.replay import bag_play_command, plan_replay

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from smolvla_ros.bags.reader import open_bag
-from smolvla_ros.bags.replay import Options, replay
-from smolvla_ros.bags.result import Replay
+from smolvla_ros.bags.replay.result import Replay
+from smolvla_ros.bags.replay.run import Options, replay
+from smolvla_ros.bags.replay.virtual_node import Setup
 from smolvla_ros.bags.streams import find_streams
-from smolvla_ros.bags.virtual_node import Setup
 from smolvla_ros.bringup.environment import share_folder
 from smolvla_ros.model import InstructionError
 from smolvla_ros.parameters import check_values, controller, policy, robot

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from smolvla_ros.bags.result import Finding, Replay
+from smolvla_ros.bags.replay.result import Finding, Replay
 from smolvla_ros.robot.observation import Freshness
 
 from .cameras import camera_findings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from smolvla_ros.bags.result import Finding, Replay
+from smolvla_ros.bags.replay.result import Finding, Replay
 
 from .facts import CameraFacts, Facts
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from smolvla_ros.bags.result import Finding, Replay
+from smolvla_ros.bags.replay.result import Finding, Replay
 from smolvla_ros.robot.observation import Freshness
 
 from .facts import COMMANDS, JOINT_STATES, Activity, Facts

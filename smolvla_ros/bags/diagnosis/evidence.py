@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from smolvla_ros.bags.result import Replay
+from smolvla_ros.bags.replay.result import Replay
 
 from .facts import Array
 from .tracking import Tracking, track

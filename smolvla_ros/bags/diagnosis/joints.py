@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from smolvla_ros.bags.result import Finding
+from smolvla_ros.bags.replay.result import Finding
 
 from .evidence import Evidence
 from .tracking import GAINS, Tracking

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from smolvla_ros.bags.result import Finding, Replay, StreamHealth
+from smolvla_ros.bags.replay.result import Finding, Replay, StreamHealth
 from smolvla_ros.robot.observation import Freshness
 
 from .facts import JOINT_STATES

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from smolvla_ros.bags.result import Finding
+from smolvla_ros.bags.replay.result import Finding
 
 from .evidence import Evidence
 from .facts import Array

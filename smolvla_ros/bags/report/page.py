@@ -13,7 +13,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from smolvla_ros.bags.result import Replay
+from smolvla_ros.bags.replay.result import Replay
 
 from . import figures
 from .pictures import thumbnails

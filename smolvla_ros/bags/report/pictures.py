@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from smolvla_ros.bags.diagnosis.facts import CameraFacts
-from smolvla_ros.bags.result import Replay
+from smolvla_ros.bags.replay.result import Replay
 
 _INSTANTS = 6
 _JPEG_QUALITY = 82

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from smolvla_ros.bags.result import Replay
+from smolvla_ros.bags.replay.result import Replay
 
 _CLOSE, _FOLLOWS = 0.35, 0.8  # error / error of standing still
 _HARDLY_MOVES = 0.02  # rad

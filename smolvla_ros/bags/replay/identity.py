@@ -8,10 +8,10 @@ from pathlib import Path
 
 from smolvla_ros.inference.policy_setup import file_hashes
 
-from .moved import MovedBag
-from .reader import Bag
+from ..moved import MovedBag
+from ..reader import Bag
+from ..streams import Streams
 from .result import Finding
-from .streams import Streams
 
 
 def other_checkpoint(bag: Bag | MovedBag, streams: Streams, folder: Path) -> list[Finding]:

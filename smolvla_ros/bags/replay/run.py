@@ -19,16 +19,16 @@ from numpy.typing import NDArray
 from smolvla_ros.inference import policy_setup
 from smolvla_ros.robot.observation import ObservationBuffer
 
+from ..errors import BagError
+from ..messages import Recorded, time_text
+from ..moved import MovedBag, moved
+from ..reader import Bag
+from ..streams import Streams
 from .comparison import chunk_errors, hold_errors, recorded_errors, usable_std
-from .errors import BagError
 from .identity import other_checkpoint
 from .ingest import Ingest, stamp_ns_of
-from .messages import Recorded, time_text
-from .moved import MovedBag, moved
-from .reader import Bag
 from .result import Finding, RecordedChunk, Replay, ReplayedChunk, Trace
 from .schedule import REQUESTS, Instant, instants, latency_from, recorded_chunks
-from .streams import Streams
 from .tracks import CommandTrack, Track
 from .virtual_execution import VirtualExecution, spread
 from .virtual_node import Setup, VirtualNode

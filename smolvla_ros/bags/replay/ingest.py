@@ -10,13 +10,13 @@ from smolvla_ros.robot import RobotConfig
 from smolvla_ros.robot.config import JointOrder
 from smolvla_ros.robot.observation import ObservationBuffer
 
-from .diagnosis.facts import COMMANDS, INSTRUCTION, JOINT_STATES, Facts, camera_stream
-from .errors import BagError
+from ..diagnosis.facts import COMMANDS, INSTRUCTION, JOINT_STATES, Facts, camera_stream
+from ..errors import BagError
+from ..messages import Recorded, Topic
+from ..streams import Streams
 from .health import StreamRecord
 from .holds import Holds
-from .messages import Recorded, Topic
 from .result import StreamHealth
-from .streams import Streams
 from .tracks import CommandTrack, state_track
 
 CHUNKS, STATUS = "chunks", "status"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from smolvla_ros.robot import RobotConfig
 
-    from .diagnosis.facts import Facts
+    from ..diagnosis.facts import Facts
 
 Array = NDArray[np.float64]
 Times = NDArray[np.int64]

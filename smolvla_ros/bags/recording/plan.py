@@ -9,7 +9,15 @@ from smolvla_ros.parameters.controller import COMMAND_TOPICS
 from smolvla_ros.parameters.table import Value
 from smolvla_ros.robot import RobotConfig
 
-from .streams import CHUNK_TYPE, COMMAND_TYPES, DESCRIBED_NODES, IMAGE_TYPES, JOINT_STATE_TYPE, STATUS_TYPE, STRING_TYPE
+from ..streams import (
+    CHUNK_TYPE,
+    COMMAND_TYPES,
+    DESCRIBED_NODES,
+    IMAGE_TYPES,
+    JOINT_STATE_TYPE,
+    STATUS_TYPE,
+    STRING_TYPE,
+)
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from smolvla_ros.execution.chunk import Chunk, ChunkError
 from smolvla_ros.execution.requests import RULES
 
-from .errors import BagError
-from .messages import Recorded
-from .moved import MovedBag
-from .reader import Bag
+from ..errors import BagError
+from ..messages import Recorded
+from ..moved import MovedBag
+from ..reader import Bag
 from .result import RecordedChunk
 
 REQUESTS = (*RULES, "recorded")

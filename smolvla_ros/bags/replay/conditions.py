@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import BagError
+from ..errors import BagError
 from .result import Errors, Replay
 
 Value = float | NDArray[np.float64]

@@ -24,7 +24,7 @@ from typing import Any, BinaryIO
 import yaml
 from mcap.writer import CompressionType, Writer
 
-from .errors import BagError
+from ..errors import BagError
 
 _CHUNK_BYTES = 2 << 20
 _FLUSH_PERIOD_S = 1.0
