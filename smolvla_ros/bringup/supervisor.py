@@ -19,7 +19,7 @@ from .processes import CommandProcess, NodeProcess
 Process = NodeProcess | CommandProcess
 
 # All of it has to end within 3 s; a node that is still busy after this is killed.
-_GRACE_S = 2.5
+_GRACE_S = 2.2
 
 
 def supervise(processes: Sequence[Process], work: Callable[[threading.Event], int] | None = None) -> int:

@@ -17,7 +17,7 @@ from smolvla_ros.bringup.options import LOG_LEVELS
 if TYPE_CHECKING:
     import threading
 
-    from smolvla_ros.bags.losses import Losses
+    from smolvla_ros.bags.recording.losses import Losses
 
 # So few messages have no rate.
 _FEW = 20
@@ -42,8 +42,8 @@ def run(args: argparse.Namespace) -> int:
     """Records until a signal; 0 after one, 1 if the disk or the size limit ended the recording."""
     import os
 
-    from smolvla_ros.bags.recording import Limits, Recording
-    from smolvla_ros.bags.recording_plan import wanted_topics
+    from smolvla_ros.bags.recording.plan import wanted_topics
+    from smolvla_ros.bags.recording.recording import Limits, Recording
     from smolvla_ros.bringup.environment import transport_variables
     from smolvla_ros.bringup.supervisor import supervise
     from smolvla_ros.parameters import controller, robot

@@ -20,12 +20,12 @@ from smolvla_ros.bringup.options import ArmOptions, BringUpError
 from .bag_options import name_pairs, node_values, parameters, robot_of
 
 if TYPE_CHECKING:
-    from smolvla_ros.bags.conditions import Condition
     from smolvla_ros.bags.reader import Bag
-    from smolvla_ros.bags.replay import Options
-    from smolvla_ros.bags.result import Replay
+    from smolvla_ros.bags.replay.conditions import Condition
+    from smolvla_ros.bags.replay.result import Replay
+    from smolvla_ros.bags.replay.run import Options
+    from smolvla_ros.bags.replay.virtual_node import Setup
     from smolvla_ros.bags.streams import Streams
-    from smolvla_ros.bags.virtual_node import Setup
     from smolvla_ros.parameters.table import Value
     from smolvla_ros.robot import RobotConfig
 
@@ -89,9 +89,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Replays, writes the results, and prints the main figures."""
-    from smolvla_ros.bags.conditions import parse_condition
     from smolvla_ros.bags.reader import open_bag
-    from smolvla_ros.bags.replay import Options
+    from smolvla_ros.bags.replay.conditions import parse_condition
+    from smolvla_ros.bags.replay.run import Options
     from smolvla_ros.bags.streams import find_streams
 
     _make_folder(args.out)
@@ -119,7 +119,7 @@ def _overrides(args: argparse.Namespace) -> dict[str, Value]:
 
 def _setup(values: dict[str, Value], robot: RobotConfig, args: argparse.Namespace) -> Setup:
     """Loads the policy."""
-    from smolvla_ros.bags.virtual_node import Setup
+    from smolvla_ros.bags.replay.virtual_node import Setup
     from smolvla_ros.inference.policy_setup import load_policy
     from smolvla_ros.parameters import ParameterError
 
@@ -136,7 +136,7 @@ def _replay(bag: Bag, streams: Streams, setup: Setup, options: Options) -> Repla
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from smolvla_ros.bags.diagnosis import diagnose
-    from smolvla_ros.bags.replay import replay, section
+    from smolvla_ros.bags.replay.run import replay, section
     from smolvla_ros.inference.policy_setup import freshness
 
     start_ns, end_ns = section(bag, options)
@@ -154,9 +154,9 @@ def _finish(replay: Replay, args: argparse.Namespace, conditions: Sequence[Condi
     from rich.console import Console
     from rich.markup import escape
 
+    from smolvla_ros.bags.replay.rows import write_rows
+    from smolvla_ros.bags.replay.summary import write_summary
     from smolvla_ros.bags.report import write_report
-    from smolvla_ros.bags.rows import write_rows
-    from smolvla_ros.bags.summary import write_summary
 
     from .replay_figures import show
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from smolvla_ros.bags.conditions import skipped_instants
+from smolvla_ros.bags.replay.conditions import skipped_instants
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from smolvla_ros.bags.result import Replay
+    from smolvla_ros.bags.replay.result import Replay
 
 _COLOURS = {"error": "bold red", "warning": "yellow", "note": "dim"}
 _MOST_SKIPPED = 5

@@ -28,9 +28,9 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from smolvla_ros.bags.definitions import Definitions, has_header
-from smolvla_ros.bags.losses import LossCounter, Losses
-from smolvla_ros.bags.recording import RecordedTopic, Recording
-from smolvla_ros.bags.recording_plan import Wanted
+from smolvla_ros.bags.recording.losses import LossCounter, Losses
+from smolvla_ros.bags.recording.plan import Wanted
+from smolvla_ros.bags.recording.recording import RecordedTopic, Recording
 
 _GRAPH_PERIOD_S = 0.2
 _TELL_PERIOD_S = 5.0
