@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import trio
 
@@ -38,13 +38,13 @@ def supervise(processes: Sequence[Process], work: Callable[[threading.Event], in
 async def _supervise(processes: Sequence[Process], work: Callable[[threading.Event], int] | None) -> int:
     exit_codes: list[int] = []  # the first one counts, the others follow from it
     stop = threading.Event()
+    running = trio.CancelScope()
 
-    async def until_signal() -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            async for _ in signals:
-                exit_codes.append(0)
-                stop.set()
-                nursery.cancel_scope.cancel()
+    async def listen(signals: AsyncIterator[int]) -> None:
+        async for _ in signals:
+            exit_codes.append(0)
+            stop.set()
+            running.cancel()
 
     async def until_end(process: Process) -> None:
         result = await trio.run_process(
@@ -58,18 +58,23 @@ async def _supervise(processes: Sequence[Process], work: Callable[[threading.Eve
             print(f"{process.name} ended with exit code {result.returncode}; stopping the others", file=sys.stderr)
         exit_codes.append(1)
         stop.set()
-        nursery.cancel_scope.cancel()
+        running.cancel()
 
     async def until_done(work: Callable[[threading.Event], int]) -> None:
         exit_codes.append(await trio.to_thread.run_sync(work, stop))
-        nursery.cancel_scope.cancel()
+        running.cancel()
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(until_signal)
-        for process in processes:
-            nursery.start_soon(until_end, process)
-        if work is not None:
-            nursery.start_soon(until_done, work)
+    # Signals are listened to until the last process has ended: a second Ctrl-C must not end us before.
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as listening:
+            listening.start_soon(listen, signals)
+            with running:
+                async with trio.open_nursery() as nursery:
+                    for process in processes:
+                        nursery.start_soon(until_end, process)
+                    if work is not None:
+                        nursery.start_soon(until_done, work)
+            listening.cancel_scope.cancel()
     return exit_codes[0]
 
 
