@@ -1,6 +1,7 @@
 """The files of a LeRobotDataset v3.0, fact by fact, written from plain arrays and read with other libraries."""
 
 import json
+import os
 from fractions import Fraction
 
 import av
@@ -187,6 +188,16 @@ def test_every_codec_shows_every_frame_at_k_over_fps_and_at_least_every_other_is
     for number, frame in enumerate(frames):  # 8 levels brighter from one to the next
         assert np.abs(frame.to_ndarray(format="rgb24").astype(float) - picture(number, 64, 64)).mean() < 3.0
     assert all(frame.key_frame for frame in frames[::2])
+
+
+def test_an_encoder_gives_no_thread_a_priority_over_the_rest_of_the_machine(tmp_path):
+    """SVT-AV1 does, where it may: run by root."""
+    clip = Clip(tmp_path / "clip.mp4", CODECS["av1"], FPS, (48, 64))
+    for number in range(3):
+        clip.add(picture(number))
+    policies = {os.sched_getscheduler(int(thread)) for thread in os.listdir("/proc/self/task")}
+    clip.finish()
+    assert not policies & {os.SCHED_FIFO, os.SCHED_RR}
 
 
 def clips(folder, frames, count):

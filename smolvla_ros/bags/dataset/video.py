@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from smolvla_ros.bags.errors import BagError
 
 from .layout import VIDEO_FILE_BYTES, FilePlace, video_file
+from .scheduling import scheduling_kept
 
 PIXEL_FORMAT = "yuv420p"
 
@@ -85,6 +86,8 @@ class Clip:
         self._stream = self._container.add_stream(codec.encoder, rate=fps, options=codec.options)
         self._stream.height, self._stream.width = size
         self._stream.pix_fmt = PIXEL_FORMAT
+        with scheduling_kept():
+            self._stream.codec_context.open()
 
     def add(self, image: NDArray[np.uint8]) -> None:
         """The next frame, RGB [height, width, 3]."""
