@@ -16,7 +16,6 @@ import math
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,8 +23,10 @@ from pathlib import Path
 import numpy as np
 import rclpy
 from domain_coordinator import domain_id
+from rclpy.executors import Executor
 from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.parameter import Parameter
+from rclpy.task import Future
 
 from smolvla_ros.execution import metrics
 from smolvla_ros.execution.status import State
@@ -62,27 +63,19 @@ class RecordingNode(ControllerNode):
 
 def measure(rate_hz: float, fifo: bool, seconds: float) -> dict[str, float]:
     """Runs the node for so long, following chunks, and returns one row of the table."""
-    node, executor, end = RecordingNode(rate_hz, fifo), EventsExecutor(), threading.Event()
+    node, executor = RecordingNode(rate_hz, fifo), EventsExecutor()
     executor.add_node(node)
     node.trigger_configure()
     node.trigger_activate()
-
-    def spin_until(condition, timeout_s: float) -> None:
-        give_up_s = time.monotonic() + timeout_s
-        while not condition():
-            if time.monotonic() > give_up_s:
-                raise TimeoutError(f"the controller does not follow: {node._controller.status().detail}")
-            executor.spin_once(timeout_sec=0.1)
-
-    spin_until(lambda: node._controller.status().state == State.FOLLOWING, 30.0)
-    timer = threading.Timer(_WARM_UP_S, end.set)
-    timer.start()
-    spin_until(end.is_set, _WARM_UP_S + 30.0)
+    give_up_s = time.monotonic() + 30.0
+    while node._controller.status().state != State.FOLLOWING:
+        if time.monotonic() > give_up_s:
+            raise TimeoutError(f"the controller does not follow: {node._controller.status().detail}")
+        spin(executor, 0.1)
+    spin(executor, _WARM_UP_S)
     first, cpu_s, start_s = len(node.ticks_ns), time.process_time(), time.monotonic()
     missed = node._thread.missed
-    end.clear()
-    threading.Timer(seconds, end.set).start()
-    spin_until(end.is_set, seconds + 30.0)
+    spin(executor, seconds)
     cpu = (time.process_time() - cpu_s) / (time.monotonic() - start_s)
     missed = node._thread.missed - missed
     times_s = np.array(node.ticks_ns[first:], dtype=np.float64) * 1e-9
@@ -90,6 +83,13 @@ def measure(rate_hz: float, fifo: bool, seconds: float) -> dict[str, float]:
     executor.shutdown()
     node.destroy_node()
     return row(times_s, 1.0 / rate_hz, missed, cpu)
+
+
+def spin(executor: Executor, seconds: float) -> None:
+    """For so long, as the node's own process does."""
+    end_s = time.monotonic() + seconds
+    while time.monotonic() < end_s:
+        executor.spin_until_future_complete(Future(), timeout_sec=0.1)
 
 
 def row(times_s: np.ndarray, period_s: float, missed: int, cpu: float) -> dict[str, float]:

@@ -41,7 +41,7 @@ class PositionArray:
     """std_msgs/Float64MultiArray: positions in an order that both sides agree on; no names."""
 
     def __init__(self, node: Node, topic: str, columns: Sequence[int], scale: float = 1.0, offset: float = 0.0):
-        self._columns, self._scale, self._offset = list(columns), scale, offset
+        self._columns, self._scale, self._offset = np.array(columns), scale, offset
         self._message = Float64MultiArray()
         self.publishers = [node.create_publisher(Float64MultiArray, topic, _QOS)]
 
@@ -54,7 +54,7 @@ class JointStateCommand:
     """sensor_msgs/JointState: names, positions and velocities."""
 
     def __init__(self, node: Node, topic: str, joints: Sequence[str], columns: Sequence[int]):
-        self._columns = list(columns)
+        self._columns = np.array(columns)
         self._message = JointState(name=list(joints))
         self.publishers = [node.create_publisher(JointState, topic, _QOS)]
 
@@ -88,7 +88,7 @@ class Trajectory:
         points: int,
         acceleration: NDArray[np.float64],
     ):
-        self._columns = list(columns)
+        self._columns = np.array(columns)
         self._controller = controller
         self._period_s, self._spacing_s, self._points = period_s, spacing_s, points
         self._acceleration = acceleration

