@@ -16,8 +16,8 @@ from sensor_msgs.msg import JointState
 
 from smolvla_ros.robot.config import RobotConfigError
 
-# The Common Data Representation of DDS: a header that tells the byte order, then the fields, aligned to their own size
-# counted from the end of that header. (OMG Common Object Request Broker Architecture, chapter 9.3)
+# The Common Data Representation of DDS: a header that tells version and byte order, then the fields, aligned to their
+# own size counted from the end of that header. (OMG CORBA 3.3, part 2, 9.3)
 _HEADER_BYTES = 4
 _LITTLE_ENDIAN = b"\x00\x01"
 _STAMP = struct.Struct("<iI")
@@ -54,20 +54,20 @@ class JointStateReader:
             raise RobotConfigError(f"{len(data)} bytes cannot be read as a joint state: {error}") from error
 
     def _read(self, data: bytes) -> JointPositions:
-        if self._head is None or not data.startswith(self._head, _NAMES_FROM):
+        if not data.startswith(_LITTLE_ENDIAN):  # another byte order, or a version with other alignments
             message = deserialize_message(data, JointState)
-            if not data.startswith(_LITTLE_ENDIAN):
-                stamp = message.header.stamp
-                stamp_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
-                return JointPositions(stamp_ns, list(message.name), np.array(message.position))
-            self._names = list(message.name)
+            stamp = message.header.stamp
+            positions = np.array(message.position)
+            return JointPositions(stamp.sec * 1_000_000_000 + stamp.nanosec, list(message.name), positions)
+        if self._head is None or not data.startswith(self._head, _NAMES_FROM):
             self._find(data)
         seconds, nanoseconds = _STAMP.unpack_from(data, _HEADER_BYTES)
         positions = np.frombuffer(data, dtype="<f8", count=self._count, offset=self._first)
         return JointPositions(seconds * 1_000_000_000 + nanoseconds, self._names, positions)
 
     def _find(self, data: bytes) -> None:
-        """Finds the positions in a message that was deserialized without an error, so all of it is there."""
+        """Finds names and positions in a message that can be deserialized without an error, so all of it is there."""
+        self._head, self._names = None, list(deserialize_message(data, JointState).name)
         at = _after_string(data, _NAMES_FROM)  # the frame id
         at = _aligned(at, 4) + _LENGTH.size
         for _ in self._names:

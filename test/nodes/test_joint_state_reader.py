@@ -58,9 +58,12 @@ def big_endian(stamp, positions):
 
 
 def test_a_message_in_the_other_byte_order_is_read_too():
-    data = big_endian((7, 8), [1.5, -2.5])
-    expect(JointStateReader().read(data), deserialize_message(data, JointState))
-    assert deserialize_message(data, JointState).position.tolist() == [1.5, -2.5]
+    other, message = big_endian((7, 8), [1.5, -2.5]), JointState(position=[3.0, 4.0])
+    assert deserialize_message(other, JointState).position.tolist() == [1.5, -2.5]
+    reader = JointStateReader()
+    for _ in range(2):
+        expect(reader.read(other), deserialize_message(other, JointState))
+        expect(reader.read(serialize_message(message)), message)
 
 
 def test_bytes_that_end_too_early_are_an_error_and_not_a_position():
