@@ -16,13 +16,10 @@ from sensor_msgs.msg import JointState
 
 from smolvla_ros.robot.config import RobotConfigError
 
-# The Common Data Representation of DDS: a header that tells version and byte order, then the fields, aligned to their
-# own size counted from the end of that header. (OMG CORBA 3.3, part 2, 9.3)
-_HEADER_BYTES = 4
-_LITTLE_ENDIAN = b"\x00\x01"
-_STAMP = struct.Struct("<iI")
+from .serialized import HEADER_BYTES, LITTLE_ENDIAN, STAMP, stamp_ns
+
 _LENGTH = struct.Struct("<I")
-_NAMES_FROM = _HEADER_BYTES + _STAMP.size
+_NAMES_FROM = HEADER_BYTES + STAMP.size
 
 
 class JointPositions(NamedTuple):
@@ -54,16 +51,15 @@ class JointStateReader:
             raise RobotConfigError(f"{len(data)} bytes cannot be read as a joint state: {error}") from error
 
     def _read(self, data: bytes) -> JointPositions:
-        if not data.startswith(_LITTLE_ENDIAN):  # another byte order, or a version with other alignments
+        if not data.startswith(LITTLE_ENDIAN):  # another byte order, or a version with other alignments
             message = deserialize_message(data, JointState)
             stamp = message.header.stamp
             positions = np.array(message.position)
             return JointPositions(stamp.sec * 1_000_000_000 + stamp.nanosec, list(message.name), positions)
         if self._head is None or not data.startswith(self._head, _NAMES_FROM):
             self._find(data)
-        seconds, nanoseconds = _STAMP.unpack_from(data, _HEADER_BYTES)
         positions = np.frombuffer(data, dtype="<f8", count=self._count, offset=self._first)
-        return JointPositions(seconds * 1_000_000_000 + nanoseconds, self._names, positions)
+        return JointPositions(stamp_ns(data), self._names, positions)
 
     def _find(self, data: bytes) -> None:
         """Finds names and positions in a message that can be deserialized without an error, so all of it is there."""
@@ -86,4 +82,4 @@ def _after_string(data: bytes, at: int) -> int:
 
 
 def _aligned(at: int, size: int) -> int:
-    return _HEADER_BYTES + -(-(at - _HEADER_BYTES) // size) * size
+    return HEADER_BYTES + -(-(at - HEADER_BYTES) // size) * size

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import struct
 import threading
 import time
 from collections.abc import Sequence
@@ -32,13 +31,13 @@ from smolvla_ros.bags.recording.losses import LossCounter, Losses
 from smolvla_ros.bags.recording.plan import Wanted
 from smolvla_ros.bags.recording.recording import RecordedTopic, Recording
 
+from .serialized import stamp_ns
+
 _GRAPH_PERIOD_S = 0.2
 _TELL_PERIOD_S = 5.0
 _SPIN_PERIOD_S = 0.1
 # An image that waits in the middleware costs its size; other messages come often and are small.
 _IMAGE_DEPTH, _DEPTH = 64, 1000
-_STAMP = struct.Struct("<iI")
-_ENCAPSULATION_BYTES = 4
 LOSSES_KEY = "smolvla_ros.recording"
 
 
@@ -152,7 +151,7 @@ class RecorderNode(Node):
         number = info["publication_sequence_number"]
         stream.received_s = time.monotonic()
         stream.counter.receive(
-            log_ns, number if stream.publishers == 1 else None, _stamp_ns(data) if stream.stamped else None
+            log_ns, number if stream.publishers == 1 else None, stamp_ns(data) if stream.stamped else None
         )
         if not self._recording.put(stream.recorded, log_ns, info["source_timestamp"] or log_ns, number or 0, data):
             stream.counter.refused += 1
@@ -256,9 +255,3 @@ def _qos_record(qos: QoSProfile) -> dict[str, Any]:
         "liveliness_lease_duration": duration(qos.liveliness_lease_duration),
         "avoid_ros_namespace_conventions": qos.avoid_ros_namespace_conventions,
     }
-
-
-def _stamp_ns(data: bytes) -> int:
-    """The stamp of a message that begins with a std_msgs/Header, out of its CDR bytes."""
-    seconds, nanoseconds = _STAMP.unpack_from(data, _ENCAPSULATION_BYTES)
-    return int(seconds) * 10**9 + int(nanoseconds)
