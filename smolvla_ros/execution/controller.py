@@ -169,7 +169,11 @@ class Controller:
                 return self._commander.command()
             self._counters.idle_ticks += 1
             if self._supervision.conflict and self._commander.at_rest:
-                return None  # two that hold different positions would shake the arm
+                # Two that hold different positions would shake the arm. And nobody knows where the other leaves it, so,
+                # as after activation, nothing is commanded before the next motion, which starts where the arm is.
+                self._commander.reset()
+                self._reseed = True
+                return None
             self._commander.brake()
             return self._commander.command()
 

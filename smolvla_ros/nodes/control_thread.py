@@ -61,6 +61,7 @@ class ControlThread:
         self._starts_ns: deque[int] = deque(maxlen=_WINDOW)
         self._ticks = self._missed = 0
         self._heartbeat_ns = time.monotonic_ns()
+        self._silent_looks = 0
         self._stop = threading.Event()
         self.failure = ""
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
@@ -77,6 +78,15 @@ class ControlThread:
     def silent_s(self) -> float:
         """Time since the last tick began."""
         return (time.monotonic_ns() - self._heartbeat_ns) * 1e-9
+
+    def silent_looks(self, limit_s: float) -> int:
+        """At how many calls in a row, this one included, it had been silent for longer than `limit_s`.
+
+        One alone says little: in a process that was suspended, the caller may be back before this thread. For one
+        caller.
+        """
+        self._silent_looks = self._silent_looks + 1 if self.silent_s() > limit_s else 0
+        return self._silent_looks
 
     @property
     def missed(self) -> int:

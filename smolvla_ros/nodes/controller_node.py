@@ -43,8 +43,9 @@ from .qos import LATCHED
 from .rivals import Rivals
 
 _SUPERVISION_PERIOD_S = 0.2
-# The control thread counts as dead when it missed all ticks of this time.
+# The control thread counts as dead when it has missed all ticks of this time, at so many looks in a row.
 _SILENCE_S = 1.0
+_SILENT_LOOKS = 3
 _HALT_TIMEOUT_S = 1.0
 _REFUSAL_LOG_S = 5.0
 _LAST_WORD_TIMEOUT = Duration(seconds=0.2)
@@ -258,7 +259,9 @@ class ControllerNode(ManagedNode):
         self._rivals.announce()
         self._controller.conflict(self._rivals.conflict())
         thread = self._thread
-        if thread is not None and (thread.failure or thread.silent_s() > _SILENCE_S):
+        if thread is None:
+            return
+        if thread.silent_looks(_SILENCE_S) >= _SILENT_LOOKS or thread.failure:
             detail = thread.failure or f"the control thread has been silent for {thread.silent_s():.1f} s"
             self.get_logger().error(f"control thread: {detail}", once=True)
             self._controller.fail(detail.strip().splitlines()[-1])

@@ -409,6 +409,20 @@ def test_somebody_else_on_the_command_topic_brakes_the_arm_and_silences_the_cont
     assert rig.reason == Reason.WAITING_FOR_CHUNK
 
 
+def test_after_somebody_else_had_the_arm_nothing_is_commanded_before_a_motion_from_where_it_is(rig):
+    rig.follow(rows=200, to=1.5)
+    rig.tick(30)
+    rig.controller.conflict("/other also publishes on joint_command")
+    rig.tick(100)
+    rig.measured = rig.measured + 0.3  # the other has moved it
+    rig.reseeded = True
+    rig.controller.conflict("")
+    assert rig.tick(20) is None
+    assert rig.reason == Reason.WAITING_FOR_CHUNK
+    rig.follow()
+    np.testing.assert_allclose(rig.commands[-1][1], rig.measured, atol=1e-9)
+
+
 def test_an_internal_error_holds_until_the_next_activation(rig):
     rig.follow(rows=200, to=0.5)
     rig.controller.fail("ZeroDivisionError: division by zero")

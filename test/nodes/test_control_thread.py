@@ -76,3 +76,20 @@ def test_a_thread_that_hangs_in_a_tick_is_noticed_by_its_silence():
     assert not thread.stop(0.01)
     release.set()
     assert thread.stop(5.0)
+
+
+def test_a_thread_that_comes_back_is_forgiven_its_silence():
+    """As in a process that was suspended, when the thread that looks is back first."""
+    hang, release = threading.Event(), threading.Event()
+    thread = ControlThread(0.005, lambda deadline_ns: hang.is_set() and release.wait(20.0), warn=pytest.fail)
+    thread.start()
+    assert thread.silent_looks(10.0) == 0
+    hang.set()
+    time.sleep(0.1)
+    assert [thread.silent_looks(0.05) for _ in range(3)] == [1, 2, 3]
+    hang.clear()
+    release.set()
+    give_up_s = time.monotonic() + 20.0
+    while thread.silent_looks(0.05):
+        assert time.monotonic() < give_up_s
+    assert thread.stop(5.0)

@@ -78,9 +78,9 @@ class Monitor(Node):
     def __init__(self):
         super().__init__("monitor")
         self.commands, self.statuses, self.states, self.problems = [], [], [], []
-        self._last_command = None
-        # Two controllers give two interleaved sequences of rows.
-        self.several_controllers = False
+        # Two controllers give two interleaved sequences of rows and, until they have heard of each other, of commands.
+        self.controllers = 1
+        self._ends = []  # of the sequences of commands: stamp [s], position
         # Commands that may have been lost on the way here without a trace in the stamps, as those of a paused clock.
         self.lost_commands = 0
         self.create_subscription(JointState, "joint_command", self._on_command, 100)
@@ -99,7 +99,7 @@ class Monitor(Node):
 
     def forget_command(self):
         """The controller was restarted: its first command must be where the arm is, not where the last one was."""
-        self._last_command = None
+        self._ends.clear()
 
     @property
     def status(self):
@@ -150,20 +150,24 @@ class Monitor(Node):
         self._expect(tuple(message.name) == JOINTS, f"names {message.name}")
         self._expect(np.isfinite(position).all(), f"I1: command {position}")
         self._expect(((position >= LOWER) & (position <= UPPER)).all(), f"I1: command {position} outside its limits")
-        if self._last_command is None:
-            # If joint states reach this process later than the controller, there is nothing to compare with.
-            if self.states:
-                gap = np.abs(position - np.array(self.states[-1].position)).max()
-                self._expect(gap < 0.05, f"I8: the first command is {gap} from the arm")
-        else:
-            last_s, last = self._last_command
-            # A command that was lost on the way here widens the gap, never the speed.
-            elapsed_s = max(stamp_s - last_s, PERIOD_S * (1 + self.lost_commands))
-            allowed = MAX_VELOCITY * elapsed_s * 1.01 + 1e-6
-            moved = np.abs(position - last).max()
-            self._expect(moved <= allowed, f"I1: moved by {moved} in {stamp_s - last_s} s")
-        self._last_command = (stamp_s, position)
-        self.commands.append(self._last_command)
+        moved, end = min(((self._moved(end, position), end) for end in range(len(self._ends))), default=(0.0, None))
+        if end is not None and moved <= self._allowed(end, stamp_s):
+            del self._ends[end]
+        elif len(self._ends) == self.controllers:
+            self._expect(False, f"I1: moved by {moved} in {stamp_s - self._ends.pop(end)[0]} s")
+        elif self.states:  # else joint states reach this process later than the controller
+            gap = np.abs(position - np.array(self.states[-1].position)).max()
+            self._expect(gap < 0.05, f"I8: the first command is {gap} from the arm")
+        self._ends.append((stamp_s, position))
+        self.commands.append((stamp_s, position))
+
+    def _moved(self, end, position):
+        return float(np.abs(position - self._ends[end][1]).max())
+
+    def _allowed(self, end, stamp_s):
+        """A command that was lost on the way here widens the gap, never the speed."""
+        elapsed_s = max(stamp_s - self._ends[end][0], PERIOD_S * (1 + self.lost_commands))
+        return MAX_VELOCITY * elapsed_s * 1.01 + 1e-6
 
     def _on_status(self, status):
         rows = status.rows_executed + status.rows_discarded + status.rows_queued
@@ -174,7 +178,7 @@ class Monitor(Node):
         if status.state == ExecutionStatus.FOLLOWING:
             self._expect(status.remaining_s > 0.0, "I5: following without a row")
             self._expect(status.action_age_s <= 5.0, f"I3: action of {status.action_age_s} s")
-        if self.status.session and status.session and not self.several_controllers:
+        if self.status.session and status.session and self.controllers == 1:
             last = self.status
             self._expect(
                 (status.session, status.sequence, status.row) >= (last.session, last.sequence, last.row)

@@ -131,8 +131,7 @@ def test_malformed_chunks_on_the_wire_are_refused_and_the_motion_goes_on(world):
 
 def test_a_second_controller_holds_both_and_the_first_goes_on_when_it_is_gone(world):
     in_motion(world)
-    world.monitor.several_controllers = True
-    world.monitor.lost_commands = 5  # should both begin to move before they have heard of each other
+    world.monitor.controllers = 2
     second = world.controller()
     world.monitor.wait_for(Status.HOLDING, Status.CONFLICTING_PUBLISHER)
     second.signal(signal.SIGINT)
