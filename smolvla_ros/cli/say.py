@@ -46,7 +46,11 @@ def run(args: argparse.Namespace) -> int:
             time.sleep(0.05)
         _wait_until_settled(publisher.get_subscription_count)
         acknowledged = publisher.wait_for_all_acked(Duration(seconds=max(1.0, deadline - time.monotonic())))
-        return 0 if acknowledged else 1
+        if not acknowledged:
+            print(f"not everybody who listens on {topic} has confirmed within {args.timeout:g} s that the instruction "
+                  "arrived: look whether the policy node tells it, or say it again", file=sys.stderr)
+            return 1
+        return 0
     finally:
         node.destroy_node()
         rclpy.try_shutdown()

@@ -8,11 +8,8 @@ is deactivated first (the safety action), and a second Ctrl-C during the teardow
 from __future__ import annotations
 
 import json
-import signal
-import threading
 import traceback
 from collections.abc import Callable, Sequence
-from types import FrameType
 from typing import Any, ClassVar
 
 import rclpy
@@ -30,6 +27,7 @@ from smolvla_ros.robot import RobotConfigError
 
 from .parameters import NodeParameters
 from .qos import LATCHED
+from .stop_signals import StopSignals
 
 _SPIN_PERIOD_S = 0.1
 
@@ -186,32 +184,22 @@ def main(
     executor_class: type[Executor] = SingleThreadedExecutor,
 ) -> int:
     """Runs a node until SIGINT or SIGTERM; the exit code (0 after either signal)."""
-    stop = threading.Event()
-
-    def request_stop(signum: int, frame: FrameType | None) -> None:
-        first = not stop.is_set()
-        stop.set()
-        if first and interruptible:
-            raise KeyboardInterrupt  # loading a checkpoint takes seconds; nothing runs yet
-
-    interruptible = False
-    signal.signal(signal.SIGINT, request_stop)
-    signal.signal(signal.SIGTERM, request_stop)
+    signals = StopSignals()
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     node = node_class()
     executor = executor_class()
     executor.add_node(node)
     try:
-        interruptible = True
-        if not stop.is_set():
+        signals.interrupt = True  # loading a checkpoint takes seconds; nothing runs yet
+        if not signals.requested:
             node.bring_up()
-        interruptible = False
-        while not stop.is_set():
+        signals.interrupt = False
+        while not signals.requested:
             # Not spin_once: it returns after each callback, and to begin anew costs more than most callbacks.
             executor.spin_until_future_complete(Future(), timeout_sec=_SPIN_PERIOD_S)
     except KeyboardInterrupt:
         node.get_logger().info("interrupted while starting")
-    interruptible = False
+    signals.interrupt = False
     node.bring_down()
     executor.shutdown(timeout_sec=1.0)
     node.destroy_node()

@@ -114,6 +114,13 @@ class Monitor(Node):
             time.sleep(0.002)
         return time.monotonic() - start_s
 
+    def wait_until_quiet(self):
+        """Until everything that was sent before has been heard: nobody commands any more."""
+        heard = -1
+        while heard != len(self.commands):
+            heard = len(self.commands)
+            time.sleep(0.5)
+
     def wait_for(self, state, reason=None, timeout_s=PATIENCE_S):
         return self.wait_until(
             lambda: self.status.state == state and reason in (None, self.status.reason), f"{state} {reason}", timeout_s

@@ -22,6 +22,7 @@ def in_motion(world, **parameters):
     processes = world.arm(), world.controller(**parameters), world.policy()
     world.monitor.wait_for(Status.FOLLOWING)
     world.monitor.wait_until(lambda: world.monitor.status.chunks_merged >= 4, "four chunks")
+    world.monitor.wait_until(lambda: len(world.monitor.commands) > 10, "heard commands")
     return processes
 
 
@@ -89,6 +90,7 @@ def test_a_killed_controller_starts_again_where_the_arm_is_and_not_before_a_fres
     policy.signal(signal.SIGSTOP)
     controller.signal(signal.SIGKILL)
     controller.wait(5)
+    world.monitor.wait_until_quiet()
     world.monitor.forget_command()
     sent = len(world.monitor.commands)
     world.controller()
