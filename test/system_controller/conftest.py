@@ -230,14 +230,6 @@ class World:
         return "\n".join(f"--- {process.log_file.name}\n{process.log}" for process in self._processes)
 
 
-def pytest_collection_modifyitems(items):
-    """Real processes over real DDS: discovery takes seconds now and then, and a busy machine delays what the monitor
-    hears. What is wrong with the controller fails every time; a rerun is told in the summary."""
-    for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(pytest.mark.flaky(reruns=2))
-
-
 @pytest.fixture(scope="session")
 def ros(ros_domain):
     rclpy.init()
