@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 
 from smolvla_ros.model.config import SmolVLAConfig, TextConfig
-from smolvla_ros.model.layers import FusedLinear, GatedMLP, RMSNorm, Rotary, attend, to_heads
+from smolvla_ros.model.layers import Embedding, FusedLinear, GatedMLP, RMSNorm, Rotary, attend, to_heads
 
 
 class KeyValueAttention(nn.Module):
@@ -78,7 +78,7 @@ class LanguageModel(nn.Module):
     def __init__(self, config: SmolVLAConfig) -> None:
         super().__init__()
         text = config.text
-        self.embed_tokens = nn.Embedding(text.vocab_size, text.hidden_size)
+        self.embed_tokens = Embedding(text.vocab_size, text.hidden_size)
         layers: list[nn.Module] = [LanguageLayer(text) for _ in range(config.kept_layers - 1)]
         self.layers = nn.ModuleList([*layers, LastLanguageLayer(text)])
 

@@ -1,4 +1,4 @@
-"""The few building blocks that the towers share: fused linears, RMS norm, rotary positions, attention, gated MLP.
+"""The few building blocks that the towers share: linears, embeddings, norm, rotary positions, attention, gated MLP.
 
 Shapes: B batch, L tokens, H query heads, K key/value heads, D head size.
 """
@@ -34,6 +34,14 @@ class FusedLinear(nn.Linear):
     def project(self, x: Tensor) -> tuple[Tensor, ...]:
         """x [..., in] -> one tensor [..., size] for each part."""
         return torch.split(self(x), list(self.parts.values()), dim=-1)
+
+
+class Embedding(nn.Embedding):
+    """A table with small random values; on the meta device without, as torch would first import its compiler there."""
+
+    def reset_parameters(self, std: float = 0.02) -> None:
+        if not self.weight.is_meta:
+            nn.init.normal_(self.weight, std=std)
 
 
 class RMSNorm(nn.Module):

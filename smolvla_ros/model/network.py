@@ -63,12 +63,11 @@ class SmolVLANetwork(nn.Module):
         self.action_out_proj = nn.Linear(width, config.max_action_dim)
         self.action_time_mlp_in = nn.Linear(2 * width, width)
         self.action_time_mlp_out = nn.Linear(width, width)
-        self.reset_embeddings()
 
     def reset_embeddings(self, position_std: float = 0.02, token_std: float = 0.02) -> None:
         """Draws the two embedding tables anew; a wider `position_std` lets a small vision tower learn places sooner."""
-        nn.init.normal_(self.vision.position_embedding.weight, std=position_std)
-        nn.init.normal_(self.language.embed_tokens.weight, std=token_std)
+        self.vision.position_embedding.reset_parameters(position_std)
+        self.language.embed_tokens.reset_parameters(token_std)
 
     def use_mixed_precision(self) -> SmolVLANetwork:
         """Switches to the types that LeRobot runs in: the towers in bfloat16, every projection of them in float32.

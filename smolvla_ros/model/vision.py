@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smolvla_ros.model.config import VisionConfig
-from smolvla_ros.model.layers import FusedLinear, to_heads
+from smolvla_ros.model.layers import Embedding, FusedLinear, to_heads
 
 
 class VisionAttention(nn.Module):
@@ -57,7 +57,7 @@ class VisionTower(nn.Module):
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
         self.patch_embedding = nn.Conv2d(3, config.hidden_size, config.patch_size, stride=config.patch_size)
-        self.position_embedding = nn.Embedding(config.grid**2, config.hidden_size)
+        self.position_embedding = Embedding(config.grid**2, config.hidden_size)
         self.layers = nn.ModuleList(VisionLayer(config) for _ in range(config.num_layers))
         self.post_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.grid = config.grid

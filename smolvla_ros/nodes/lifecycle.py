@@ -8,8 +8,11 @@ is deactivated first (the safety action), and a second Ctrl-C during the teardow
 from __future__ import annotations
 
 import json
+import os
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from threading import Thread
 from typing import Any, ClassVar
 
 import rclpy
@@ -30,6 +33,7 @@ from .qos import LATCHED
 from .stop_signals import StopSignals
 
 _SPIN_PERIOD_S = 0.1
+_LEAVE_TIMEOUT_S = 1.0
 
 AUTOSTART = Parameter(
     "autostart", True, "Configure and activate the node at its start; false: a lifecycle manager does."
@@ -94,18 +98,25 @@ class ManagedNode(LifecycleNode):
         }
         self._descriptions.publish(String(data=json.dumps(facts)))
 
+    def destroy_node(self) -> None:
+        """Also of the state machine, which rclpy forgets: it would keep the node's shared memory on the machine."""
+        super().destroy_node()
+        self._state_machine.destroy_when_not_in_use()
+
     # Lifecycle.
 
     @property
     def state_label(self) -> str:
         return str(self._state_machine.current_state[1])
 
-    def bring_up(self) -> None:
-        """Configures and activates the node, unless the parameter `autostart` says otherwise."""
+    def bring_up(self, configuring: AbstractContextManager[None] = nullcontext()) -> None:
+        """Configures, within `configuring`, and activates the node, unless the parameter `autostart` says otherwise."""
         if not self.get_parameter("autostart").value:
             self.get_logger().info("waiting to be configured (parameter 'autostart' is false)")
             return
-        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+        with configuring:
+            result = self.trigger_configure()
+        if result == TransitionCallbackReturn.SUCCESS:
             self.trigger_activate()
 
     def bring_down(self) -> None:
@@ -189,19 +200,28 @@ def main(
     node = node_class()
     executor = executor_class()
     executor.add_node(node)
-    try:
-        signals.interrupt = True  # loading a checkpoint takes seconds; nothing runs yet
-        if not signals.requested:
-            node.bring_up()
-        signals.interrupt = False
-        while not signals.requested:
-            # Not spin_once: it returns after each callback, and to begin anew costs more than most callbacks.
-            executor.spin_until_future_complete(Future(), timeout_sec=_SPIN_PERIOD_S)
-    except KeyboardInterrupt:
-        node.get_logger().info("interrupted while starting")
-    signals.interrupt = False
+    node.bring_up(configuring=signals.calling(lambda: _leave(node, executor)))  # loading a policy takes seconds
+    while not signals.requested:
+        # Not spin_once: it returns after each callback, and to begin anew costs more than most callbacks.
+        executor.spin_until_future_complete(Future(), timeout_sec=_SPIN_PERIOD_S)
     node.bring_down()
+    _destroy(node, executor)
+    return 0
+
+
+def _destroy(node: ManagedNode, executor: Executor) -> None:
     executor.shutdown(timeout_sec=1.0)
     node.destroy_node()
     rclpy.try_shutdown()
-    return 0
+
+
+def _leave(node: ManagedNode, executor: Executor) -> None:
+    """Ends the process out of a signal handler, with code 0, while the node is being configured: nothing runs yet.
+
+    In a thread of its own, because the main thread may hold a lock of rclpy.
+    """
+    node.get_logger().info("told to stop while starting")
+    destruction = Thread(target=_destroy, args=(node, executor), daemon=True)
+    destruction.start()
+    destruction.join(_LEAVE_TIMEOUT_S)
+    os._exit(0)

@@ -1,42 +1,44 @@
-"""SIGINT and SIGTERM as a flag, which may also interrupt what the main thread is doing."""
+"""SIGINT and SIGTERM as a flag, which may also call something while the main thread cannot look at the flag."""
 
 from __future__ import annotations
 
 import signal
-import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
-from typing import Any
-
-_AGAIN_S = 0.02
 
 
 class StopSignals:
     """Listens from its making on, in the main thread.
 
+    Nothing is raised: an exception out of a signal handler strikes the main thread anywhere, also inside libraries that
+    swallow it, turn it into another or, being C++, call `std::terminate`; imports of torch do all three.
+
     Attributes:
         requested: whether one came.
-        interrupt: whether the first one raises KeyboardInterrupt in the main thread besides.
     """
 
     def __init__(self) -> None:
-        self.requested = self.interrupt = False
+        self.requested = False
+        self._call: Callable[[], None] | None = None
         signal.signal(signal.SIGINT, self._request)
         signal.signal(signal.SIGTERM, self._request)
-        signal.signal(signal.SIGALRM, self._raise)
-        sys.unraisablehook = self._again
+
+    @contextmanager
+    def calling(self, action: Callable[[], None]) -> Iterator[None]:
+        """The first signal that comes meanwhile, or came before, calls the action, in the main thread, wherever it is.
+
+        The action should not need locks that the main thread may hold.
+        """
+        self._call = action
+        try:
+            if self.requested:
+                action()
+            yield
+        finally:
+            self._call = None
 
     def _request(self, signum: int, frame: FrameType | None) -> None:
         first, self.requested = not self.requested, True
-        if first:
-            self._raise(signum, frame)
-
-    def _raise(self, signum: int, frame: FrameType | None) -> None:
-        if self.interrupt:
-            raise KeyboardInterrupt
-
-    def _again(self, unraisable: Any) -> None:
-        """A signal that falls into a finalizer or another callback of the interpreter raises to nobody: once more."""
-        if isinstance(unraisable.exc_value, KeyboardInterrupt):
-            signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
-        else:
-            sys.__unraisablehook__(unraisable)
+        if first and self._call is not None:
+            self._call()

@@ -1,4 +1,7 @@
-"""Loading a large checkpoint costs little more memory than the network. The true size: `benchmarks/inference.py`."""
+"""Loading a checkpoint imports no compiler and costs little more memory than the network.
+
+The true size: `benchmarks/inference.py`.
+"""
 
 from __future__ import annotations
 
@@ -65,3 +68,19 @@ def test_the_peak_of_memory_while_loading_stays_near_the_size_of_the_file(
     assert size > 200e6
     assert found["held_bytes"] < size
     assert found["peak_bytes"] < share * size
+
+
+IMPORTED = """
+import sys
+from smolvla_ros.model import SmolVLAPolicy
+SmolVLAPolicy.from_checkpoint(sys.argv[1])
+print("torch._dynamo" in sys.modules)
+"""
+
+
+def test_loading_does_not_import_the_compiler_of_torch(large: Path) -> None:
+    """It would take longer than all the rest of a small checkpoint."""
+    result = subprocess.run(
+        [sys.executable, "-c", IMPORTED, str(large)], check=True, capture_output=True, text=True, timeout=120
+    )
+    assert result.stdout == "False\n"

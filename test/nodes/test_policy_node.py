@@ -60,6 +60,11 @@ class PolicyProcess:
             assert self.process.poll() is None, f"the node ended with {self.process.returncode}:\n{self.log}"
             time.sleep(0.05)
 
+    def shared_memory(self) -> set[Path]:
+        """The segments of Fast DDS that are the process's own."""
+        maps = Path(f"/proc/{self.process.pid}/maps").read_text().split()
+        return {Path(word) for word in maps if word.startswith("/dev/shm/fastrtps_") and "port" not in word}
+
     def end(self, number: int = signal.SIGINT, times: int = 1) -> tuple[int, float]:
         """Signals the process; its exit code and how long it took."""
         start_s = time.monotonic()
@@ -246,7 +251,17 @@ def test_what_cannot_work_is_refused_at_configure_with_one_clear_error(start, ro
 def test_a_signal_at_any_time_of_the_start_ends_the_process_with_code_0(start, number, delay_s):
     policy = start()
     time.sleep(delay_s)
+    segments = policy.shared_memory()
     code, took_s = policy.end(number, times=2)
     assert code == 0, policy.log
     assert took_s < 3.0
     assert "Traceback" not in policy.log
+    assert not [segment for segment in segments if segment.exists()]
+
+
+def test_an_active_node_leaves_no_shared_memory_when_it_ends(start):
+    policy = start()
+    policy.wait_for_log("no instruction")
+    segments = policy.shared_memory()
+    assert policy.end()[0] == 0
+    assert segments and not [segment for segment in segments if segment.exists()]

@@ -1,30 +1,51 @@
 """Signals to a process of its own that listens as the nodes do."""
 
+import signal
 import subprocess
 import sys
 
-SWALLOWED = """
-import os, signal, time
+import pytest
+
+LISTENS = """
+import os, signal, sys, time
 from smolvla_ros.nodes.stop_signals import StopSignals
 
 signals = StopSignals()
-signals.interrupt = True
+number = int(sys.argv[1])
 
+def leave():
+    print("left")
+    sys.stdout.flush()
+    os._exit(0)
+"""
+BEFORE = """
+os.kill(os.getpid(), number)
+with signals.calling(leave):
+    print("went on")
+"""
+MEANWHILE = """
 class Finalized:
     def __del__(self):
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0.05)  # raised here, where nobody can catch it
+        os.kill(os.getpid(), number)
+        time.sleep(0.05)  # whatever is raised here is swallowed
 
-try:
+with signals.calling(leave):
     Finalized()
-    time.sleep(20.0)
-    print("slept")
-except KeyboardInterrupt:
-    print("interrupted", signals.requested)
+    print("went on")
+"""
+AFTER = """
+with signals.calling(leave):
+    pass
+os.kill(os.getpid(), number)
+print("requested", signals.requested)
 """
 
 
-def test_an_interruption_that_falls_into_a_finalizer_is_raised_again():
-    run = subprocess.run([sys.executable, "-c", SWALLOWED], capture_output=True, text=True, timeout=60)
-    assert run.stdout == "interrupted True\n"
-    assert run.stderr == ""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "script, told", [(BEFORE, "left"), (MEANWHILE, "left"), (AFTER, "requested True")], ids=["before", "in", "after"]
+)
+def test_a_signal_calls_what_was_asked_for_only_then_and_wherever_the_main_thread_is(script, told, number):
+    command = [sys.executable, "-c", LISTENS + script, str(int(number))]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (run.stdout, run.stderr, run.returncode) == (f"{told}\n", "", 0)
