@@ -109,12 +109,12 @@ class ManagedNode(LifecycleNode):
     def state_label(self) -> str:
         return str(self._state_machine.current_state[1])
 
-    def bring_up(self, configuring: AbstractContextManager[None] = nullcontext()) -> None:
+    def bring_up(self, configuring: AbstractContextManager[None] | None = None) -> None:
         """Configures, within `configuring`, and activates the node, unless the parameter `autostart` says otherwise."""
         if not self.get_parameter("autostart").value:
             self.get_logger().info("waiting to be configured (parameter 'autostart' is false)")
             return
-        with configuring:
+        with configuring or nullcontext():
             result = self.trigger_configure()
         if result == TransitionCallbackReturn.SUCCESS:
             self.trigger_activate()
