@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Sequence
 
 from smolvla_ros.bags.errors import BagError
-from smolvla_ros.bringup.environment import find_ros_in_virtual_environment
+from smolvla_ros.bringup.environment import find_ros_in_virtual_environment, transport_variables
 from smolvla_ros.bringup.options import BringUpError
 
 from . import arm, check, demo, evaluate, export, play, record, replay, say, train_demo
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C; commands that run nodes do more
     find_ros_in_virtual_environment()
+    os.environ.update(transport_variables())
     try:
         return COMMANDS[parsed.command].run(parsed)
     except (BagError, BringUpError) as error:

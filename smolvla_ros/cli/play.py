@@ -37,7 +37,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Plays the bag; 0 at its end or after a signal, 1 if a node failed, 3 if the bag is damaged."""
-    from smolvla_ros.bringup.environment import transport_variables
     from smolvla_ros.bringup.processes import arm_processes
     from smolvla_ros.bringup.replay import plan_replay
     from smolvla_ros.bringup.supervisor import supervise
@@ -46,7 +45,6 @@ def run(args: argparse.Namespace) -> int:
     options = options_from(args, ReplayOptions)
     with tempfile.TemporaryDirectory(prefix="smolvla_ros_") as folder:
         plan = plan_replay(options, Path(folder))
-        os.environ.update(transport_variables())
         processes = () if plan.arm is None else arm_processes(plan.arm)
         names = tuple(process.name for process in processes)
         return supervise(processes, lambda stop: _play(options, plan.topics, names, stop))

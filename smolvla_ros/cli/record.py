@@ -40,11 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Records until a signal; 0 after one, 1 if the disk or the size limit ended the recording."""
-    import os
-
     from smolvla_ros.bags.recording.plan import wanted_topics
     from smolvla_ros.bags.recording.recording import Limits, Recording
-    from smolvla_ros.bringup.environment import transport_variables
     from smolvla_ros.bringup.supervisor import supervise
     from smolvla_ros.parameters import controller, robot
 
@@ -53,7 +50,6 @@ def run(args: argparse.Namespace) -> int:
     values = read_values(args.robot, "/controller_node", (*robot.PARAMETERS, *controller.PARAMETERS))
     wanted = wanted_topics(read_robot(args.robot), values, args.topics)
     folder = (args.out or Path(time.strftime("bag_%Y-%m-%d_%H-%M-%S"))).absolute()
-    os.environ.update(transport_variables())
     recording = Recording(folder, Limits(most=round(args.max_gb * 1e9), reserve=round(args.min_free_gb * 1e9)))
 
     def work(stop: threading.Event) -> int:

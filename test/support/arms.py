@@ -10,6 +10,15 @@ from pathlib import Path
 SMOLVLA_ROS = Path(sys.executable).parent / "smolvla-ros"
 
 
+PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+
+
+def user_environment():
+    """Without the transport profile of the tests, so that the bring-up sets its own, as it does for users."""
+    inherited = {name: value for name, value in os.environ.items() if name not in PROFILE_VARIABLES}
+    return inherited | {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+
+
 class Arm:
     """A running bring-up, its output and the processes that belong to it."""
 
@@ -17,7 +26,7 @@ class Arm:
         self._log = log.open("w+")
         self.process = subprocess.Popen(
             [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=self._log, stderr=subprocess.STDOUT,
-            start_new_session=True, env=os.environ | (environment or {}),
+            start_new_session=True, env=user_environment() | (environment or {}),
         )  # fmt: skip
 
     @property

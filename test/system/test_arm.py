@@ -5,14 +5,15 @@ import signal
 import subprocess
 
 import pytest
-from arms import SMOLVLA_ROS, node_processes, wait_for
+from arms import SMOLVLA_ROS, node_processes, user_environment, wait_for
 
 from smolvla_ros.evaluation.operator import OperatorError
 from smolvla_ros.msg import ExecutionStatus
 
 
 def say(*arguments):
-    return subprocess.run([SMOLVLA_ROS, "say", *arguments], capture_output=True, text=True, timeout=60)
+    command = [SMOLVLA_ROS, "say", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=user_environment())
 
 
 @pytest.mark.parametrize("colour", ["red", "blue"])

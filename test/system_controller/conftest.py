@@ -83,7 +83,7 @@ class Monitor(Node):
         self._ends = []  # of the sequences of commands: stamp [s], position
         # Commands that may have been lost on the way here without a trace in the stamps, as those of a paused clock.
         self.lost_commands = 0
-        self.create_subscription(JointState, "joint_command", self._on_command, 100)
+        self._command_topic = self.create_subscription(JointState, "joint_command", self._on_command, 100)
         self.create_subscription(ExecutionStatus, "execution_status", self._on_status, 100)
         self.create_subscription(JointState, "joint_states", self.states.append, qos_profile_sensor_data)
         self.chunks = self.create_publisher(ActionChunk, "action_chunk", 1)
@@ -100,6 +100,14 @@ class Monitor(Node):
     def forget_command(self):
         """The controller was restarted: its first command must be where the arm is, not where the last one was."""
         self._ends.clear()
+
+    def wait_for_commanders(self, number):
+        """Until the arm and the monitor have discovered so many; what is commanded before is lost to them."""
+        self.wait_until(
+            lambda: self.states
+            and min(int(self.states[-1].header.frame_id), self._command_topic.get_publisher_count()) >= number,
+            f"discovered {number} commanders",
+        )
 
     @property
     def status(self):
@@ -220,6 +228,7 @@ class World:
         return self._start("arm", HERE / "fake_arm.py")
 
     def policy(self):
+        self.monitor.wait_for_commanders(1)
         return self._start("policy", HERE / "fake_policy.py")
 
     def close(self):
@@ -238,11 +247,8 @@ def ros(ros_domain):
 
 
 @pytest.fixture
-def world(ros, tmp_path, monkeypatch):
+def world(ros, tmp_path):
     """A monitored world; whatever the test is about, the invariants must have held on the wire."""
-    # A process that is killed leaves the shared memory of Fast DDS 2.14 in a state in which others crash while they
-    # close theirs, and here processes are killed in every test.
-    monkeypatch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
     monitor = Monitor()
     world = World(tmp_path, monitor)
     yield world

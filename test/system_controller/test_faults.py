@@ -94,6 +94,7 @@ def test_a_killed_controller_starts_again_where_the_arm_is_and_not_before_a_fres
     world.monitor.forget_command()
     sent = len(world.monitor.commands)
     world.controller()
+    world.monitor.wait_for_commanders(2)  # one is dead, but nobody has told
     world.monitor.wait_for(Status.HOLDING, Status.WAITING_FOR_CHUNK)
     time.sleep(0.5)
     assert len(world.monitor.commands) == sent
