@@ -170,7 +170,8 @@ class Rig:
             self.executed.append(executed)
 
     def _check_command(self, command, status):
-        if command is None:
+        if command is None:  # I8 after silence, too: others may have moved the arm
+            self.reseeded, self.previous, self.before = True, None, None
             return
         # I2
         assert status.state != State.INACTIVE

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import rclpy
 from ament_index_python.packages import get_package_prefix
+from arms import user_environment
 from lifecycle_msgs.srv import GetState
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import Image, JointState
@@ -36,7 +37,7 @@ PARAMETERS = {
 class PolicyProcess:
     """A policy node in a process of its own, its log in a file."""
 
-    def __init__(self, log: Path, **changes):
+    def __init__(self, log: Path, environment: dict[str, str] | None = None, **changes):
         parameters = {**PARAMETERS, **changes}
         arguments = [part for name, value in parameters.items() for part in ("-p", f"{name}:={_yaml(value)}")]
         executable = Path(get_package_prefix("smolvla_ros")) / "lib" / "smolvla_ros" / "policy_node"
@@ -47,6 +48,7 @@ class PolicyProcess:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=log.parent,
+                env=environment,
             )
 
     @property
@@ -249,7 +251,7 @@ def test_what_cannot_work_is_refused_at_configure_with_one_clear_error(start, ro
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("delay_s", [0.4, 1.0, 2.0, 3.5])
 def test_a_signal_at_any_time_of_the_start_ends_the_process_with_code_0(start, number, delay_s):
-    policy = start()
+    policy = start(environment=user_environment())
     time.sleep(delay_s)
     segments = policy.shared_memory()
     code, took_s = policy.end(number, times=2)
@@ -260,7 +262,7 @@ def test_a_signal_at_any_time_of_the_start_ends_the_process_with_code_0(start, n
 
 
 def test_an_active_node_leaves_no_shared_memory_when_it_ends(start):
-    policy = start()
+    policy = start(environment=user_environment())
     policy.wait_for_log("no instruction")
     segments = policy.shared_memory()
     assert policy.end()[0] == 0
