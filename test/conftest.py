@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from arms import PROFILE_VARIABLES
+from arms import LOOPBACK_UDP
 from domain_coordinator import domain_id
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,6 +39,5 @@ def ros_domain() -> Iterator[int]:
     """A ROS domain of this run's own that does not leave the machine, so that runs can go on side by side."""
     with domain_id() as domain:
         os.environ["ROS_DOMAIN_ID"] = str(domain)
-        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "SUBNET"  # LOCALHOST would add shared memory to the profile
-        os.environ |= dict.fromkeys(PROFILE_VARIABLES, str(ROOT / "test" / "support" / "loopback_udp.xml"))
+        os.environ |= LOOPBACK_UDP
         yield domain

@@ -11,6 +11,11 @@ SMOLVLA_ROS = Path(sys.executable).parent / "smolvla-ros"
 
 
 PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+# For whatever is killed, and for the process of the tests. The range LOCALHOST would add shared memory to the profile.
+LOOPBACK_UDP = {
+    "ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET",
+    **dict.fromkeys(PROFILE_VARIABLES, str(Path(__file__).with_name("loopback_udp.xml"))),
+}
 
 
 def user_environment():

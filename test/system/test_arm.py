@@ -5,7 +5,7 @@ import signal
 import subprocess
 
 import pytest
-from arms import SMOLVLA_ROS, node_processes, user_environment, wait_for
+from arms import LOOPBACK_UDP, SMOLVLA_ROS, node_processes, user_environment, wait_for
 
 from smolvla_ros.evaluation.operator import OperatorError
 from smolvla_ros.msg import ExecutionStatus
@@ -73,7 +73,7 @@ def test_a_signal_ends_every_process_with_exit_code_0_within_3_s(start, operator
 
 
 def test_a_node_that_dies_ends_the_arm_and_is_named(start, operator, ros_domain):
-    arm = start("arm")
+    arm = start("arm", **LOOPBACK_UDP)
     operator.wait_until_active("controller_node", 60)
     (controller,) = (pid for pid, name in node_processes(ros_domain).items() if name == "controller_node")
     os.kill(controller, signal.SIGKILL)

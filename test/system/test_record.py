@@ -9,7 +9,7 @@ import threading
 import pytest
 import rclpy
 import yaml
-from arms import SMOLVLA_ROS, wait_for
+from arms import LOOPBACK_UDP, SMOLVLA_ROS, wait_for
 from rclpy.context import Context
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image, JointState
@@ -85,7 +85,7 @@ def robot():
 
 
 def test_what_comes_is_recorded_without_a_gap_and_what_does_not_is_named(start, robot, tmp_path):
-    recorders = {name: start("record", "--out", tmp_path / name) for name in ("ended", "killed")}
+    recorders = {name: start("record", "--out", tmp_path / name, **LOOPBACK_UDP) for name in ("ended", "killed")}
     for recorder in recorders.values():
         recorder.wait_for_output(
             "nothing comes on /wrist/image_raw (it is published as sensor_msgs/msg/CompressedImage, the robot config "
