@@ -171,6 +171,8 @@ class Rig:
 
     def _check_command(self, command, status):
         if command is None:  # I8 after silence, too: others may have moved the arm
+            conflict = self.controller._supervision.conflict
+            assert self.previous is None or status.state == State.INACTIVE or conflict, "silence in motion"
             self.reseeded, self.previous, self.before = True, None, None
             return
         # I2

@@ -415,7 +415,6 @@ def test_after_somebody_else_had_the_arm_nothing_is_commanded_before_a_motion_fr
     rig.controller.conflict("/other also publishes on joint_command")
     rig.tick(100)
     rig.measured = rig.measured + 0.3  # the other has moved it
-    rig.reseeded = True
     rig.controller.conflict("")
     assert rig.tick(20) is None
     assert rig.reason == Reason.WAITING_FOR_CHUNK
