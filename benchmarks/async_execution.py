@@ -29,11 +29,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from smolvla_ros.execution import metrics
-from smolvla_ros.execution.settings import Settings
-from smolvla_ros.inference import policy_setup
+from smolvla_ros.execution.settings import ControllerSettings
 from smolvla_ros.nodes import controller_settings
 from smolvla_ros.parameters import check_values, controller, policy, robot
 from smolvla_ros.parameters.table import Value
+from smolvla_ros.policy import setup as policy_setup
 from smolvla_ros.sim import JOINTS, World, scenarios
 from smolvla_ros.sim.expert import STEP_S
 from smolvla_ros.sim.policies import CheckpointPolicy, ExpertPolicy
@@ -208,7 +208,7 @@ def _model(checkpoint: str) -> Any:
 
 
 @cache
-def _settings(changed: tuple[tuple[str, Value], ...]) -> Settings:
+def _settings(changed: tuple[tuple[str, Value], ...]) -> ControllerSettings:
     """The controller of the simulated arm, as configured for its node."""
     sections = yaml.safe_load((ROOT / "config" / "so101_sim.yaml").read_text())
     given = dict(_flat(sections["/**"]["ros__parameters"]) | _flat(sections["/**/controller_node"]["ros__parameters"]))

@@ -27,13 +27,13 @@ from rich.console import Console
 from rich.progress import track
 
 from smolvla_ros.bringup import ArmOptions, arm_processes
-from smolvla_ros.bringup.environment import find_ros_in_virtual_environment
 from smolvla_ros.bringup.processes import NodeProcess
 from smolvla_ros.bringup.supervisor import supervise
 from smolvla_ros.evaluation.episodes import idle_since_motion
 from smolvla_ros.evaluation.operator import Interrupted, Operator, OperatorError
 from smolvla_ros.execution import metrics
-from smolvla_ros.execution.envelope import latency_rows
+from smolvla_ros.installation import find_ros_in_virtual_environment
+from smolvla_ros.policy.envelope import latency_rows
 from smolvla_ros.sim import scenarios
 from smolvla_ros.sim.expert import STEP_S
 

@@ -29,7 +29,7 @@ from rclpy.parameter import Parameter
 from rclpy.task import Future
 
 from smolvla_ros.execution import metrics
-from smolvla_ros.execution.status import State
+from smolvla_ros.execution.status import ControllerState
 from smolvla_ros.nodes.controller_node import ControllerNode
 
 RATES_HZ = (30.0, 50.0, 100.0, 200.0)
@@ -68,7 +68,7 @@ def measure(rate_hz: float, fifo: bool, seconds: float) -> dict[str, float]:
     node.trigger_configure()
     node.trigger_activate()
     give_up_s = time.monotonic() + 30.0
-    while node._controller.status().state != State.FOLLOWING:
+    while node._controller.status().state != ControllerState.FOLLOWING:
         if time.monotonic() > give_up_s:
             raise TimeoutError(f"the controller does not follow: {node._controller.status().detail}")
         spin(executor, 0.1)

@@ -19,7 +19,7 @@ from smolvla_ros.execution.chunk import Chunk
 from smolvla_ros.execution.controller import Controller
 from smolvla_ros.execution.limits import JointLimits
 from smolvla_ros.execution.merge import MERGE_RULES
-from smolvla_ros.execution.settings import Settings
+from smolvla_ros.execution.settings import ControllerSettings
 
 JOINTS, ROWS, PERIOD_NS, STEP_NS, TICKS_PER_CHUNK = 7, 50, 10_000_000, 33_333_333, 20
 
@@ -33,7 +33,7 @@ def measure(rule: str, ticks: int) -> dict[str, object]:
     one = np.ones(JOINTS)
     names = tuple(f"joint_{index}" for index in range(JOINTS))
     limits = JointLimits(names, -3 * one, 3 * one, 3 * one, 20 * one, one, one, one)
-    controller = Controller(Settings(limits, PERIOD_NS * 1e-9, merge_rule=rule))
+    controller = Controller(ControllerSettings(limits, PERIOD_NS * 1e-9, merge_rule=rule))
     now_ns, steps_us, merges_us = 10**12, [], []
     controller.activate(now_ns, now_ns)
     for tick in range(ticks):

@@ -28,14 +28,14 @@ from smolvla_ros.bags.messages import MessageTypes, Recorded
 from smolvla_ros.bags.reader import open_bag
 from smolvla_ros.bags.replay import ingest
 from smolvla_ros.bags.replay.result import Replay
-from smolvla_ros.bags.replay.run import Options, replay
+from smolvla_ros.bags.replay.run import ReplayOptions, replay
 from smolvla_ros.bags.replay.virtual_node import Setup
 from smolvla_ros.bags.streams import find_streams
-from smolvla_ros.bringup.environment import find_ros_in_virtual_environment, share_folder
-from smolvla_ros.inference import predictor
-from smolvla_ros.inference.policy_setup import load_policy
+from smolvla_ros.installation import find_ros_in_virtual_environment, share_folder
 from smolvla_ros.parameters import controller, policy, robot
 from smolvla_ros.parameters.files import read_parameters
+from smolvla_ros.policy import predictor
+from smolvla_ros.policy.setup import load_policy
 from smolvla_ros.robot import RobotConfig
 from smolvla_ros.robot.observation import ObservationBuffer
 
@@ -150,7 +150,7 @@ def replay_timed(path: Path, setup: Setup, request: str) -> tuple[Replay, dict[s
         with open_bag(path) as bag:
             streams = find_streams(bag, setup.robot, values)
             bag.read = TimedRead(bag.read, seconds)  # type: ignore[method-assign]
-            found = replay(bag, streams, setup, Options(request=request), lambda done_s: None)
+            found = replay(bag, streams, setup, ReplayOptions(request=request), lambda done_s: None)
         seconds.of |= {"total": time.process_time() - start_s, "clock": time.perf_counter() - clock_s}
         return found, seconds.of
 

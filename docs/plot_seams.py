@@ -23,7 +23,7 @@ from smolvla_ros.execution.chunk import Chunk
 from smolvla_ros.execution.controller import Controller
 from smolvla_ros.execution.limits import JointLimits
 from smolvla_ros.execution.merge import MERGE_RULES
-from smolvla_ros.execution.settings import Settings
+from smolvla_ros.execution.settings import ControllerSettings
 
 PICTURE = Path(__file__).parent / "images" / "seams.png"
 PERIOD_S, STEP_S, ROWS = 0.01, 1.0 / 30.0, 30
@@ -52,7 +52,7 @@ def commands(**changes) -> tuple[np.ndarray, np.ndarray]:
     """Instants [s] and commanded positions [rad]."""
     one = np.ones(1)
     limits = JointLimits(("joint",), -3 * one, 3 * one, 4 * one, 30 * one, one, one, one)
-    controller = Controller(replace(Settings(limits, PERIOD_S), **changes))
+    controller = Controller(replace(ControllerSettings(limits, PERIOD_S), **changes))
     controller.activate(round(START_S * 1e9) - 1, 0)
     waiting = [chunk(first, 1, 0.0), chunk(second, 2, SEAM_S - LATENCY_S)]
     arrival_s = [0.0, SEAM_S]

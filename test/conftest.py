@@ -23,7 +23,7 @@ def pytest_configure() -> None:
             " (not `python -m pytest`, which puts the source tree first)",
             returncode=4,
         )
-    from smolvla_ros.bringup.environment import find_ros_in_virtual_environment
+    from smolvla_ros.installation import find_ros_in_virtual_environment
 
     find_ros_in_virtual_environment()  # also for a test that is run alone
 

@@ -18,7 +18,7 @@ from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, TypesysError, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from smolvla_ros.bringup.environment import PACKAGE, find_ros_in_virtual_environment, share_folder
+from smolvla_ros.installation import PACKAGE, find_ros_in_virtual_environment, share_folder
 
 from .errors import BagError
 

@@ -9,7 +9,7 @@ from .messages import Topic
 
 
 @dataclass(frozen=True)
-class Names:
+class StreamNames:
     """Resolves the names of a config as ROS does: relative ones under the namespace, then the remappings.
 
     `remaps` has names of the config as keys and topics of the bag as values; both may be relative.
@@ -37,7 +37,7 @@ class Names:
         return [name for name in self.remaps if self.absolute(name) not in full]
 
 
-def why_missing(topics: Mapping[str, Topic], what: str, name: str, types: Collection[str], names: Names) -> str:
+def why_missing(topics: Mapping[str, Topic], what: str, name: str, types: Collection[str], names: StreamNames) -> str:
     """One sentence about a topic that a bag does not have: what was looked for, what there is, what to do.
 
     Args:
@@ -63,7 +63,7 @@ def _described(topic: Topic, types: Collection[str]) -> str:
     return f"{topic.name} has {_count(topic.messages)} of type {topic.type or 'unknown'}, which cannot be used"
 
 
-def _remedy(name: str, usable: Collection[Topic], names: Names) -> list[str]:
+def _remedy(name: str, usable: Collection[Topic], names: StreamNames) -> list[str]:
     if not usable:
         return []
     if not name.startswith("/"):

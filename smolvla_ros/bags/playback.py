@@ -17,7 +17,7 @@ from .errors import BagError
 from .messages import Recorded, Topic
 from .reader import Bag
 from .recording.plan import command_topics
-from .streams import CHUNK_TYPE, DESCRIBED_NODES, IMAGE_TYPES, STATUS_TYPE, Names
+from .streams import CHUNK_TYPE, DESCRIBED_NODES, IMAGE_TYPES, STATUS_TYPE, StreamNames
 
 # What the nodes that are brought up say themselves.
 _OWN_TYPES = frozenset({CHUNK_TYPE, STATUS_TYPE, "diagnostic_msgs/msg/DiagnosticArray", "rosgraph_msgs/msg/Clock",
@@ -27,7 +27,7 @@ _USUALLY_LATCHED = ("instruction", "robot_description", "task_success", "touched
 _AHEAD = 128
 
 
-def robot_topics(topics: Mapping[str, Topic], values: Mapping[str, Value] | None, names: Names) -> list[str]:
+def robot_topics(topics: Mapping[str, Topic], values: Mapping[str, Value] | None, names: StreamNames) -> list[str]:
     """The topics of a bag that its robot said: all but those that policy and controller say.
 
     Args:

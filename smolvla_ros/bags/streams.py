@@ -20,7 +20,7 @@ from smolvla_ros.robot.images import BYTES_PER_PIXEL
 
 from .errors import BagError
 from .messages import Recorded, time_text
-from .names import Names, why_missing
+from .names import StreamNames, why_missing
 from .reader import Bag
 
 IMAGE_TYPES = {"raw": "sensor_msgs/msg/Image", "compressed": "sensor_msgs/msg/CompressedImage"}
@@ -53,7 +53,7 @@ class Gripper:
 
 
 @dataclass(frozen=True)
-class Command:
+class CommandStream:
     """The command topic: its type, and the joints in the order of a message without names."""
 
     topic: str
@@ -73,7 +73,7 @@ class Streams:
     cameras: dict[str, str]
     joint_states: str
     instruction: str | None
-    commands: Command | None
+    commands: CommandStream | None
     chunks: str | None
     status: str | None
     descriptions: dict[str, str]
@@ -122,7 +122,7 @@ def find_streams(
         BagError: a camera or the joint states are not in the bag, or are such that the policy node could use none of
             them; all of it in one text.
     """
-    names = Names(namespace, remaps or {})
+    names = StreamNames(namespace, remaps or {})
     problems = _unused_remaps(robot, values, names)
     cameras = {camera.name: _camera_topic(bag, camera, names, problems) for camera in robot.cameras}
     joint_states = _joint_states_topic(bag, robot, names, problems)
@@ -145,7 +145,7 @@ def recorded_parameters(bag: Bag, namespace: str = "") -> dict[str, dict[str, Va
     What is no description, or was damaged, tells nothing.
     """
     parameters: dict[str, dict[str, Value]] = {}
-    topics = {topic: node for node, topic in _descriptions(bag, Names(namespace)).items()}
+    topics = {topic: node for node, topic in _descriptions(bag, StreamNames(namespace)).items()}
     for recorded in bag.read(topics):
         with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
             parameters[topics[recorded.topic]] = dict(json.loads(recorded.message.data)["parameters"])
@@ -159,7 +159,9 @@ def described_namespaces(bag: Bag) -> list[str]:
     return [topic.removesuffix(ending).strip("/") for topic in topics]
 
 
-def command_positions(recorded: Recorded, robot: RobotConfig, command: Command) -> tuple[int, NDArray[np.float64]]:
+def command_positions(
+    recorded: Recorded, robot: RobotConfig, command: CommandStream
+) -> tuple[int, NDArray[np.float64]]:
     """When a command is due [ns] and the positions that it asks for [joints] in rad or m; NaN: not commanded.
 
     Raises:
@@ -198,14 +200,14 @@ def _typed(bag: Bag, topic: str, *types: str) -> str | None:
     return topic if found is not None and found.type in types and found.messages else None
 
 
-def _unused_remaps(robot: RobotConfig, values: Mapping[str, Value], names: Names) -> list[str]:
+def _unused_remaps(robot: RobotConfig, values: Mapping[str, Value], names: StreamNames) -> list[str]:
     command = str(values["command_topic"]) or COMMAND_TOPICS[str(values["command_type"])]
     known = [*(camera.topic for camera in robot.cameras), *_OWN_NAMES, command, str(values["gripper_topic"])]
     unused = names.unused_remaps(known)
     return [f"--remap {name}: the robot config has no such topic, only {', '.join(known)}" for name in unused]
 
 
-def _camera_topic(bag: Bag, camera: Camera, names: Names, problems: list[str]) -> str:
+def _camera_topic(bag: Bag, camera: Camera, names: StreamNames, problems: list[str]) -> str:
     """The topic as configured, or the raw or compressed one beside it; '' and a problem if it cannot be used."""
     full = names.resolve(camera.topic)
     base = full.removesuffix("/compressed")
@@ -239,7 +241,7 @@ def _unusable_pictures(image: Any) -> str:
     return f"of the format '{image.format}', expected JPEG or PNG" if words & _NO_PICTURES else ""
 
 
-def _joint_states_topic(bag: Bag, robot: RobotConfig, names: Names, problems: list[str]) -> str:
+def _joint_states_topic(bag: Bag, robot: RobotConfig, names: StreamNames, problems: list[str]) -> str:
     """The topic of the joint states; '' or a problem if it cannot be used."""
     topic = _typed(bag, names.resolve("joint_states"), JOINT_STATE_TYPE)
     if topic is None:
@@ -262,7 +264,7 @@ def _joint_states_topic(bag: Bag, robot: RobotConfig, names: Names, problems: li
     return topic
 
 
-def _command(bag: Bag, robot: RobotConfig, values: Mapping[str, Value], names: Names) -> Command | None:
+def _command(bag: Bag, robot: RobotConfig, values: Mapping[str, Value], names: StreamNames) -> CommandStream | None:
     kind = str(values["command_type"])
     topic = _typed(bag, names.resolve(str(values["command_topic"]) or COMMAND_TOPICS[kind]), COMMAND_TYPES[kind])
     if topic is None:
@@ -278,9 +280,9 @@ def _command(bag: Bag, robot: RobotConfig, values: Mapping[str, Value], names: N
         if scale == 0.0:
             raise BagError("the gripper's positions cannot be told: parameter 'gripper_scale' is 0")
         gripper = Gripper(gripper_topic, gripper_joint, scale, offset)
-    return Command(topic, COMMAND_TYPES[kind], joints, gripper)
+    return CommandStream(topic, COMMAND_TYPES[kind], joints, gripper)
 
 
-def _descriptions(bag: Bag, names: Names) -> dict[str, str]:
+def _descriptions(bag: Bag, names: StreamNames) -> dict[str, str]:
     found = {node: _typed(bag, names.resolve(f"{node}/description"), STRING_TYPE) for node in DESCRIBED_NODES}
     return {node: topic for node, topic in found.items() if topic}

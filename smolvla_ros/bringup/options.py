@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from .environment import share_folder
+from smolvla_ros.installation import share_folder
 
 LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
 
@@ -23,7 +23,7 @@ def _argument(default: str | bool | float, text: str) -> Any:
 
 
 @dataclass(frozen=True)
-class Options:
+class BringupOptions:
     """Arguments of a bring-up: the fields are the arguments, their metadata the help texts."""
 
     @classmethod
@@ -38,7 +38,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class ArmOptions(Options):
+class ArmOptions(BringupOptions):
     """What to bring up."""
 
     sim: bool = _argument(True, "start the simulated SO-101; false: a real arm and its cameras run already")
@@ -80,7 +80,7 @@ class ArmOptions(Options):
 
 
 @dataclass(frozen=True)
-class ReplayOptions(Options):
+class ReplayOptions(BringupOptions):
     """How a bag is played, and to what."""
 
     bag: str = _argument("", "folder or file of the bag")

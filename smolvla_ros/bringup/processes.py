@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .environment import executable, transport_variables
+from smolvla_ros.installation import executable, transport_variables
+
 from .options import ArmOptions, BringUpError
 
 

@@ -16,7 +16,7 @@ import yaml
 
 from smolvla_ros.bags.playback import robot_topics
 from smolvla_ros.bags.reader import Bag, open_bag
-from smolvla_ros.bags.streams import Names, recorded_parameters
+from smolvla_ros.bags.streams import StreamNames, recorded_parameters
 from smolvla_ros.parameters import ParameterError, controller, robot
 from smolvla_ros.parameters.files import read_parameters
 from smolvla_ros.parameters.table import Value
@@ -68,7 +68,7 @@ def bag_play_command(options: ReplayOptions, topics: tuple[str, ...]) -> list[st
 
 
 def _topics(options: ReplayOptions, bag: Bag, values: Mapping[str, Value] | None) -> tuple[str, ...]:
-    chosen = options.topics.split() or robot_topics(bag.topics, values, Names(options.namespace))
+    chosen = options.topics.split() or robot_topics(bag.topics, values, StreamNames(options.namespace))
     unknown = [topic for topic in chosen if topic not in bag.topics]
     if unknown:
         raise BringUpError(f"topics holds {', '.join(unknown)}; the bag has {', '.join(bag.topics)}")
@@ -77,7 +77,7 @@ def _topics(options: ReplayOptions, bag: Bag, values: Mapping[str, Value] | None
 
 def _instruction(options: ReplayOptions, bag: Bag) -> str:
     """The first instruction that the policy node told of, for a bag without the topic on which it was said."""
-    names = Names(options.namespace)
+    names = StreamNames(options.namespace)
     described = names.resolve("policy_node/description")
     if names.resolve("instruction") in bag.topics or described not in bag.topics:
         return ""

@@ -7,12 +7,14 @@ import dataclasses
 from collections.abc import Collection
 from typing import TypeVar
 
-from smolvla_ros.bringup.options import LOG_LEVELS, Options
+from smolvla_ros.bringup.options import LOG_LEVELS, BringupOptions
 
-OptionsT = TypeVar("OptionsT", bound=Options)
+OptionsT = TypeVar("OptionsT", bound=BringupOptions)
 
 
-def add_options(parser: argparse.ArgumentParser, options: type[Options], leave_out: Collection[str] = ()) -> None:
+def add_options(
+    parser: argparse.ArgumentParser, options: type[BringupOptions], leave_out: Collection[str] = ()
+) -> None:
     """Adds one option for each field."""
     for field in dataclasses.fields(options):
         if field.name in leave_out:

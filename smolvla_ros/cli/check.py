@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from smolvla_ros.model import SmolVLAPolicy
-    from smolvla_ros.model.checkpoint.loading import Plan
+    from smolvla_ros.model.checkpoint.loading import LoadingPlan
     from smolvla_ros.robot import RobotConfig
 
 
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     return _show_fit(console, policy, plan, robot) if robot else 0
 
 
-def _show_plan(console: Console, plan: Plan) -> None:
+def _show_plan(console: Console, plan: LoadingPlan) -> None:
     config = plan.config
     width_height = "as they come" if config.image_size_wh is None else "{} x {}".format(*config.image_size_wh)
     facts = {
@@ -102,7 +102,7 @@ def _show_proofs(console: Console, policy: SmolVLAPolicy) -> None:
     console.print(f"{'golden input':12} " + ("none stored" if golden is None else f"replayed, differs by {golden:.1e}"))
 
 
-def _show_fit(console: Console, policy: SmolVLAPolicy, plan: Plan, robot: RobotConfig) -> int:
+def _show_fit(console: Console, policy: SmolVLAPolicy, plan: LoadingPlan, robot: RobotConfig) -> int:
     from smolvla_ros.robot.fit import fit_problems
 
     problems = fit_problems(
@@ -124,12 +124,12 @@ def _show_fit(console: Console, policy: SmolVLAPolicy, plan: Plan, robot: RobotC
     return 1 if problems else 0
 
 
-def _sources(plan: Plan) -> tuple[str, ...]:
+def _sources(plan: LoadingPlan) -> tuple[str, ...]:
     renamed = {new: f"{old} (renamed to {new})" for old, new in plan.processing.rename_map.items()}
     return tuple(renamed.get(name, name) for name in plan.cameras)
 
 
-def _seconds(plan: Plan) -> str:
+def _seconds(plan: LoadingPlan) -> str:
     return f", {plan.config.chunk_size / plan.names.fps:.2f} s at {plan.names.fps} per second" if plan.names.fps else ""
 
 

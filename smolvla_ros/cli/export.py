@@ -56,13 +56,13 @@ def run(args: argparse.Namespace) -> int:
     """Exports, and prints what is in the dataset and what is not."""
     from rich.console import Console
 
-    from smolvla_ros.bags.dataset.export import Settings, export
+    from smolvla_ros.bags.dataset.export import ExportSettings, export
 
     from .export_figures import show
 
     if args.task and args.episodes != "bag":
         raise BringUpError("--task is one instruction for all, expected with --episodes bag only")
-    settings = Settings(
+    settings = ExportSettings(
         fps=args.fps, codec=args.codec, action=args.action, whole_bags=args.episodes == "bag", task=args.task.strip(),
         max_gap_s=args.max_gap, min_length_s=args.min_length, clock_offset=args.clock_offset,
     )  # fmt: skip
@@ -87,7 +87,7 @@ def _robot(args: argparse.Namespace) -> Robot:
     from smolvla_ros.bags.dataset.export import Robot
     from smolvla_ros.bags.reader import open_bag
     from smolvla_ros.bags.streams import find_streams
-    from smolvla_ros.inference.policy_setup import freshness
+    from smolvla_ros.policy.setup import freshness
 
     remaps = name_pairs("--remap", args.remap)
     overrides = {"checkpoint": "none", **parameters(args.param)}  # not needed, but a node has to have one

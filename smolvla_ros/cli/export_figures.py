@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from smolvla_ros.bags.dataset.episodes import Episode
+from smolvla_ros.bags.dataset.episodes import RecordedEpisode
 from smolvla_ros.bags.dataset.export import Exported, Survey
 
 _MOST_EPISODES = 40
@@ -59,13 +59,13 @@ def _table(surveys: list[Survey], fps: int) -> Table:
     return table
 
 
-def _repeats(episode: Episode) -> str:
+def _repeats(episode: RecordedEpisode) -> str:
     """How many frames have what the frame before had, by stream."""
     shares = {name: count / len(episode.times_ns) for name, count in sorted(episode.repeats.items())}
     return ", ".join(f"{name} {share:.0%}" for name, share in shares.items() if share >= 0.005) or "-"
 
 
-def _repeat_notes(episodes: list[Episode], fps: int) -> list[str]:
+def _repeat_notes(episodes: list[RecordedEpisode], fps: int) -> list[str]:
     """Streams that are slower than the frames."""
     frames = sum(len(episode.times_ns) for episode in episodes)
     total = sum((Counter(episode.repeats) for episode in episodes), Counter())
@@ -77,7 +77,7 @@ def _repeat_notes(episodes: list[Episode], fps: int) -> list[str]:
     ]
 
 
-def _still_notes(episodes: list[Episode], joints: Sequence[str]) -> list[str]:
+def _still_notes(episodes: list[RecordedEpisode], joints: Sequence[str]) -> list[str]:
     """Joints whose deviation is nothing that a policy should be scaled by."""
     if not episodes:
         return []

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 
 from smolvla_ros.bags.errors import BagError
-from smolvla_ros.bringup.environment import find_ros_in_virtual_environment, transport_variables
 from smolvla_ros.bringup.options import BringUpError
+from smolvla_ros.installation import find_ros_in_virtual_environment, transport_variables
 
 from . import arm, check, demo, evaluate, export, play, record, replay, say, train_demo
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from smolvla_ros.bags.reader import Bag
     from smolvla_ros.bags.replay.conditions import Condition
     from smolvla_ros.bags.replay.result import Replay
-    from smolvla_ros.bags.replay.run import Options
+    from smolvla_ros.bags.replay.run import ReplayOptions
     from smolvla_ros.bags.replay.virtual_node import Setup
     from smolvla_ros.bags.streams import Streams
     from smolvla_ros.parameters.table import Value
@@ -91,11 +91,11 @@ def run(args: argparse.Namespace) -> int:
     """Replays, writes the results, and prints the main figures."""
     from smolvla_ros.bags.reader import open_bag
     from smolvla_ros.bags.replay.conditions import parse_condition
-    from smolvla_ros.bags.replay.run import Options
+    from smolvla_ros.bags.replay.run import ReplayOptions
     from smolvla_ros.bags.streams import find_streams
 
     _make_folder(args.out)
-    options = Options(args.request, args.latency, args.instruction, args.reference, args.start, args.duration,
+    options = ReplayOptions(args.request, args.latency, args.instruction, args.reference, args.start, args.duration,
                       args.clock_offset)  # fmt: skip
     remaps = name_pairs("--remap", args.remap)
     with open_bag(args.bag) as bag:
@@ -120,8 +120,8 @@ def _overrides(args: argparse.Namespace) -> dict[str, Value]:
 def _setup(values: dict[str, Value], robot: RobotConfig, args: argparse.Namespace) -> Setup:
     """Loads the policy."""
     from smolvla_ros.bags.replay.virtual_node import Setup
-    from smolvla_ros.inference.policy_setup import load_policy
     from smolvla_ros.parameters import ParameterError
+    from smolvla_ros.policy.setup import load_policy
 
     try:
         policy = load_policy(values, robot, lambda text: print(f"smolvla-ros replay: {text}", file=sys.stderr))
@@ -130,14 +130,14 @@ def _setup(values: dict[str, Value], robot: RobotConfig, args: argparse.Namespac
     return Setup(robot, values, policy, args.checkpoint or str(values["checkpoint"]), args.robot or "of the bag")
 
 
-def _replay(bag: Bag, streams: Streams, setup: Setup, options: Options) -> Replay:
+def _replay(bag: Bag, streams: Streams, setup: Setup, options: ReplayOptions) -> Replay:
     """Replays and diagnoses, with a progress bar on a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from smolvla_ros.bags.diagnosis import diagnose
     from smolvla_ros.bags.replay.run import replay, section
-    from smolvla_ros.inference.policy_setup import freshness
+    from smolvla_ros.policy.setup import freshness
 
     start_ns, end_ns = section(bag, options)
     console = Console(stderr=True)

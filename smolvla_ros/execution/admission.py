@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .chunk import Chunk, ChunkError, Rejection, check_steps
-from .settings import Settings
+from .settings import ControllerSettings
 
 _S = 1e-9
 
@@ -17,13 +17,13 @@ class Admission:
     Not locked: the controller owns it.
     """
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: ControllerSettings):
         self.apply(settings)
         self._session = self._sequence = 0
         # Observations made before this instant (ROS clock) are not wanted.
         self.not_before_ns = 0
 
-    def apply(self, settings: Settings) -> None:
+    def apply(self, settings: ControllerSettings) -> None:
         self._settings = settings
 
     def merged(self, chunk: Chunk) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .limits import Limited, Limiter
 from .plan import Motion, Plan
-from .settings import Settings
+from .settings import ControllerSettings
 
 Vector = NDArray[np.float64]
 
@@ -29,11 +29,11 @@ class Command(NamedTuple):
 class Commander:
     """Follows desired motions inside the limits, and brakes."""
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: ControllerSettings):
         self.apply(settings)
         self.reset()
 
-    def apply(self, settings: Settings) -> None:
+    def apply(self, settings: ControllerSettings) -> None:
         self._limits = settings.limits
         self._period_s = settings.period_s
         self._limiter = Limiter(settings.limits, settings.period_s)

@@ -24,8 +24,8 @@ from .admission import Admission
 from .chunk import Chunk, ChunkError, Rejection
 from .commander import Command, Commander
 from .plan import Motion
-from .settings import Settings
-from .status import Counters, Reason, State, Status, Transition
+from .settings import ControllerSettings
+from .status import ControllerState, Counters, Reason, Status, Transition
 from .supervision import STOPPED, Supervision
 from .timeline import Timeline
 
@@ -46,7 +46,7 @@ _UNTIL_NEXT_CHUNK = frozenset(
 class Controller:
     """Turns chunks of actions into commands inside the limits. See the module for states, threads and time."""
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: ControllerSettings):
         # The next motion starts at the measured position, which is `_start`, instead of the one commanded last.
         self._reseed = True
         self._start = np.zeros(len(settings.limits.joints))
@@ -57,12 +57,12 @@ class Controller:
         self._supervision = Supervision(settings)
         self._commander = Commander(settings)
         self._transitions: deque[Transition] = deque(maxlen=256)
-        self._state = State.INACTIVE
+        self._state = ControllerState.INACTIVE
         self._reset(0)
 
     # Asked for from outside.
 
-    def update(self, settings: Settings) -> None:
+    def update(self, settings: ControllerSettings) -> None:
         """Changes the settings between two steps. Joints and period must stay the same."""
         with self._lock:
             self._settings = settings
@@ -74,7 +74,7 @@ class Controller:
         with self._lock:
             self._reset(now_ns)
             self._supervision.clock.start(now_ns, steady_ns)
-            self._enter(State.HOLDING, Reason.WAITING_FOR_JOINT_STATES, "no joint state since activation")
+            self._enter(ControllerState.HOLDING, Reason.WAITING_FOR_JOINT_STATES, "no joint state since activation")
 
     def halt(self) -> None:
         """Brakes for good; `at_rest` tells when it is time to deactivate."""
@@ -85,19 +85,19 @@ class Controller:
         """From now on nothing is commanded."""
         with self._lock:
             self._timeline.flush(self._now_ns)
-            self._enter(State.INACTIVE, Reason.NONE, "")
+            self._enter(ControllerState.INACTIVE, Reason.NONE, "")
 
     def withdraw(self) -> None:
         """No instruction is in force any more: brakes, and needs a chunk whose observation is later than this."""
         with self._lock:
             self._admission.not_before_ns = max(self._admission.not_before_ns, self._now_ns + 1)
-            if self._state == State.FOLLOWING:
+            if self._state == ControllerState.FOLLOWING:
                 self._hold(Reason.WAITING_FOR_CHUNK, "the instruction was withdrawn")
 
     def stop(self) -> None:
         """Holds until `resume`, whatever else happens."""
         with self._lock:
-            if self._state != State.INACTIVE:
+            if self._state != ControllerState.INACTIVE:
                 self._supervision.stopped = True
                 self._admission.not_before_ns = self._now_ns
                 self._hold(Reason.STOP_REQUESTED, STOPPED)
@@ -159,7 +159,7 @@ class Controller:
     def step(self, now_ns: int, steady_ns: int) -> Command | None:
         """One control period: the command to send now, or None if nothing is to be sent."""
         with self._lock:
-            if self._state == State.INACTIVE:
+            if self._state == ControllerState.INACTIVE:
                 return None
             self._counters.ticks += 1
             self._watch_clock(now_ns, steady_ns)
@@ -236,7 +236,7 @@ class Controller:
         self._jump_detail = ""
         self._action_age_s = self._seam_jump = -1.0
 
-    def _enter(self, state: State, reason: Reason, detail: str) -> None:
+    def _enter(self, state: ControllerState, reason: Reason, detail: str) -> None:
         if (state, reason) != (self._state, self._reason):
             self._transitions.append(Transition(self._now_ns, state, reason, detail))
         self._state, self._reason, self._detail = state, reason, detail
@@ -244,7 +244,9 @@ class Controller:
     def _hold(self, reason: Reason, detail: str) -> None:
         self._timeline.flush(self._now_ns)
         self._reseed = self._reseed or self._settings.dry_run  # the arm stayed where it was
-        self._enter(State.STOPPED if reason == Reason.STOP_REQUESTED else State.HOLDING, reason, detail)
+        self._enter(
+            ControllerState.STOPPED if reason == Reason.STOP_REQUESTED else ControllerState.HOLDING, reason, detail
+        )
 
     def _watch_clock(self, now_ns: int, steady_ns: int) -> None:
         jump_s = self._supervision.clock.jump_s(now_ns, steady_ns)
@@ -301,11 +303,11 @@ class Controller:
         if self._seam_ahead:
             self._seam_jump = float(np.abs(limited.motion.position - before.position).max())
             self._seam_ahead = False
-        self._enter(State.FOLLOWING, Reason.NONE, "")
+        self._enter(ControllerState.FOLLOWING, Reason.NONE, "")
         return True
 
     def _merge(self, chunk: Chunk, now_ns: int, steady_ns: int) -> None:
-        if self._state == State.INACTIVE:
+        if self._state == ControllerState.INACTIVE:
             raise ChunkError(Rejection.NOT_ACCEPTING, "the controller is not active")
         self._admission.check_order(chunk)
         fault = self._supervision.fault(now_ns, steady_ns)
@@ -336,5 +338,5 @@ class Controller:
     def _refused_jump(self, detail: str) -> None:
         """A running plan goes on; when it ends, or if there is none, the refusal is why the arm holds."""
         self._jump_detail = detail
-        if self._state == State.HOLDING and self._reason in _UNTIL_NEXT_CHUNK:
-            self._enter(State.HOLDING, Reason.JUMP_TOO_LARGE, detail)
+        if self._state == ControllerState.HOLDING and self._reason in _UNTIL_NEXT_CHUNK:
+            self._enter(ControllerState.HOLDING, Reason.JUMP_TOO_LARGE, detail)

@@ -12,7 +12,7 @@ ALIGNMENTS = ("executed", "stamp")
 
 
 @dataclass(frozen=True)
-class Settings:
+class ControllerSettings:
     """Settings of the controller; times in s.
 
     Attributes:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .chunk import Rejection
 
 
-class State(IntEnum):
+class ControllerState(IntEnum):
     """State of the controller."""
 
     INACTIVE = 0
@@ -91,7 +91,7 @@ class Transition:
     """A change of state or reason: when (ROS clock), to what, and one sentence."""
 
     now_ns: int
-    state: State
+    state: ControllerState
     reason: Reason
     detail: str
 
@@ -100,7 +100,7 @@ class Status(NamedTuple):
     """A snapshot; the fields are those of ExecutionStatus.msg. Times in s, negative where there is none."""
 
     now_ns: int
-    state: State
+    state: ControllerState
     reason: Reason
     detail: str
     session: int

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .plan import Motion
-from .settings import Settings
+from .settings import ControllerSettings
 from .status import Reason
 from .watch import ClockWatch, JointStateWatch, Persistence
 
@@ -31,13 +31,13 @@ class Supervision:
         failure: what must not have happened; empty if nothing did.
     """
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: ControllerSettings):
         self.joint_states = JointStateWatch()
         self.clock = ClockWatch(round(settings.clock_jump_s * 1e9))
         self.apply(settings)
         self.reset()
 
-    def apply(self, settings: Settings) -> None:
+    def apply(self, settings: ControllerSettings) -> None:
         self._settings = settings
         self.clock.forward_ns = round(settings.clock_jump_s * 1e9)
         self._tracking = Persistence(settings.tracking_timeout_s)

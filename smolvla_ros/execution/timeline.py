@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from .chunk import Chunk
 from .merge import weight_of_new
 from .plan import Motion, Plan
-from .settings import Settings
+from .settings import ControllerSettings
 
 _KEPT_PAUSES = 64
 
@@ -82,7 +82,7 @@ class Timeline:
         stamp_ns = min(chunk.stamp_ns, now_ns)  # a stamp within the future tolerance is now
         return stamp_ns + (self.clock.held_ns(stamp_ns, now_ns) if align_to_executed else 0)
 
-    def merged(self, chunk: Chunk, start_ns: int, settings: Settings) -> Plan:
+    def merged(self, chunk: Chunk, start_ns: int, settings: ControllerSettings) -> Plan:
         """What the plan would become with this chunk; nothing is changed."""
         rows = chunk.positions
         averaged = np.ones(chunk.rows, dtype=np.int64)
@@ -125,7 +125,7 @@ class Timeline:
 
 
 def _mean(
-    old: Plan, rows: NDArray[np.float64], start_ns: int, step_ns: int, settings: Settings
+    old: Plan, rows: NDArray[np.float64], start_ns: int, step_ns: int, settings: ControllerSettings
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """The rows of a new chunk averaged with an old plan where both cover the instant, and the chunks in each mean."""
     first = max(0, -((start_ns - old.start_ns) // step_ns))

@@ -105,7 +105,7 @@ class ExpertLayer(nn.Module):
         return x + self.mlp(self.post_attention_layernorm(x))  # type: ignore[no-any-return]
 
 
-class Expert(nn.Module):
+class ActionExpert(nn.Module):
     def __init__(self, config: SmolVLAConfig) -> None:
         super().__init__()
         self.layers = nn.ModuleList(ExpertLayer(config, index) for index in config.expert_at)

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smolvla_ros.model.config import SmolVLAConfig
-from smolvla_ros.model.expert import CrossAttention, Expert, Geometry
+from smolvla_ros.model.expert import ActionExpert, CrossAttention, Geometry
 from smolvla_ros.model.language import LanguageModel
 from smolvla_ros.model.layers import Rotary
 from smolvla_ros.model.vision import Connector, VisionTower
@@ -57,7 +57,7 @@ class SmolVLANetwork(nn.Module):
         self.vision = VisionTower(config.vision)
         self.connector = Connector(config.vision.hidden_size, text_size, config.scale_factor)
         self.language = LanguageModel(config)
-        self.expert = Expert(config)
+        self.expert = ActionExpert(config)
         self.state_proj = nn.Linear(config.max_state_dim, text_size)
         self.action_in_proj = nn.Linear(config.max_action_dim, width)
         self.action_out_proj = nn.Linear(width, config.max_action_dim)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from smolvla_ros.model import aloha
 from smolvla_ros.model.checkpoint.golden import replay_golden
-from smolvla_ros.model.checkpoint.loading import Plan, check_dtype, load_weights, read_plan, usable_device
+from smolvla_ros.model.checkpoint.loading import LoadingPlan, check_dtype, load_weights, read_plan, usable_device
 from smolvla_ros.model.config import SmolVLAConfig
 from smolvla_ros.model.errors import CheckpointError, ObservationError
 from smolvla_ros.model.images import check_image, to_pixels
@@ -54,7 +54,7 @@ class SmolVLAPolicy:
     the checkpoint's golden input (normalised), None if it has none.
     """
 
-    def __init__(self, plan: Plan, network: SmolVLANetwork, device: torch.device) -> None:
+    def __init__(self, plan: LoadingPlan, network: SmolVLANetwork, device: torch.device) -> None:
         self.config: SmolVLAConfig = plan.config
         self.network = network
         self.golden_difference: float | None = None

@@ -66,7 +66,7 @@ class JointStateCommand:
         self.publishers[0].publish(self._message)
 
 
-class Trajectory:
+class TrajectoryOutput:
     """trajectory_msgs/JointTrajectory: a stream of short trajectories, each replacing the one before.
 
     As joint_trajectory_controller (Jazzy) wants it: stamp 0 means from now on; the first point lies one period ahead,
@@ -145,7 +145,7 @@ def outputs_from(
         outputs.append(JointStateCommand(node, topic, commanded, columns))
     else:
         outputs.append(
-            Trajectory(
+            TrajectoryOutput(
                 node, topic, commanded, columns, controller,
                 period_s=1.0 / float(values["control_rate_hz"]),
                 spacing_s=float(values["trajectory_spacing_s"]),

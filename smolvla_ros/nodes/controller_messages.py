@@ -5,7 +5,7 @@ from __future__ import annotations
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from smolvla_ros.execution.limits import JointLimits
-from smolvla_ros.execution.status import ClampCounter, State, Status
+from smolvla_ros.execution.status import ClampCounter, ControllerState, Status
 from smolvla_ros.msg import ExecutionStatus
 
 from .control_thread import Periodicity
@@ -60,7 +60,7 @@ def diagnostics(
 
 def _execution(name: str, status: Status, limits: JointLimits, publishers: int) -> DiagnosticStatus:
     counters = status.counters
-    level = DiagnosticStatus.OK if status.state == State.FOLLOWING else DiagnosticStatus.WARN
+    level = DiagnosticStatus.OK if status.state == ControllerState.FOLLOWING else DiagnosticStatus.WARN
     message = f"{status.state.name.lower()}: {status.detail}" if status.detail else status.state.name.lower()
     values = {
         "reason": status.reason.name.lower(),

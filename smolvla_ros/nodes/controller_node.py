@@ -24,7 +24,7 @@ from std_srvs.srv import Trigger
 
 from smolvla_ros.execution.chunk import Chunk, ChunkError, Rejection
 from smolvla_ros.execution.controller import Controller
-from smolvla_ros.execution.status import State
+from smolvla_ros.execution.status import ControllerState
 from smolvla_ros.execution.urdf import UrdfError
 from smolvla_ros.msg import ActionChunk, ExecutionStatus
 from smolvla_ros.parameters import controller, robot
@@ -282,7 +282,7 @@ class ControllerNode(ManagedNode):
 
     def _log_transitions(self) -> None:
         for transition in self._controller.take_transitions():
-            if transition.state == State.HOLDING:
+            if transition.state == ControllerState.HOLDING:
                 self.get_logger().warning(f"holding ({transition.reason.name.lower()}): {transition.detail}")
             else:
                 self.get_logger().info(f"{transition.state.name.lower()} {transition.detail}".strip())

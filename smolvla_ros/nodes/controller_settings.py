@@ -12,7 +12,7 @@ from rclpy.wait_for_message import wait_for_message
 from std_msgs.msg import String
 
 from smolvla_ros.execution.limits import JointLimits, LimitError
-from smolvla_ros.execution.settings import Settings
+from smolvla_ros.execution.settings import ControllerSettings
 from smolvla_ros.execution.urdf import UrdfLimits, read_limits
 from smolvla_ros.parameters import ParameterError
 from smolvla_ros.parameters.table import Value
@@ -57,10 +57,10 @@ def robot_description(node: Node, values: Mapping[str, Value]) -> str | None:
     return str(message.data)
 
 
-def settings_from(values: Mapping[str, Value], limits: JointLimits) -> Settings:
+def settings_from(values: Mapping[str, Value], limits: JointLimits) -> ControllerSettings:
     """The settings that these parameter values describe."""
     given: dict[str, Any] = {name: values[name] for name in _SAME_NAME}
-    return Settings(limits=limits, period_s=1.0 / float(values["control_rate_hz"]), **given)
+    return ControllerSettings(limits=limits, period_s=1.0 / float(values["control_rate_hz"]), **given)
 
 
 def limits_from(values: Mapping[str, Value], joints: Sequence[str], robot_description: str | None) -> JointLimits:

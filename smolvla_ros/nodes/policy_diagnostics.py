@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from smolvla_ros.inference.loop import InferenceLoop, State
+from smolvla_ros.policy.loop import InferenceLoop, LoopState
 
 _LEVELS = {
-    State.RUNNING: DiagnosticStatus.OK,
-    State.TOO_SLOW: DiagnosticStatus.WARN,
-    State.WAITING: DiagnosticStatus.WARN,
-    State.FAILING: DiagnosticStatus.ERROR,
-    State.GIVEN_UP: DiagnosticStatus.ERROR,
+    LoopState.RUNNING: DiagnosticStatus.OK,
+    LoopState.TOO_SLOW: DiagnosticStatus.WARN,
+    LoopState.WAITING: DiagnosticStatus.WARN,
+    LoopState.FAILING: DiagnosticStatus.ERROR,
+    LoopState.GIVEN_UP: DiagnosticStatus.ERROR,
 }
 
 

@@ -1,7 +1,7 @@
 """The policy node: cameras, joint states and an instruction in, action chunks out.
 
 Threads: the executor's thread runs every callback here, validates and caches; the inference thread runs the network and
-publishes (`smolvla_ros.inference.loop`); a thread of its own hashes the checkpoint's files, which takes seconds for
+publishes (`smolvla_ros.policy.loop`); a thread of its own hashes the checkpoint's files, which takes seconds for
 large ones, while the node already works. Publishing is thread-safe in rclpy. Torch is imported at configure, so that a
 signal during the seconds it takes ends the process cleanly.
 """
@@ -21,13 +21,13 @@ from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
 
-from smolvla_ros.execution.envelope import envelope_s
-from smolvla_ros.execution.requests import ExecutionView
-from smolvla_ros.inference import policy_setup
-from smolvla_ros.inference.loop import InferenceLoop, SentChunk, State
 from smolvla_ros.msg import ActionChunk, ExecutionStatus
 from smolvla_ros.parameters import ParameterError, policy, robot
 from smolvla_ros.parameters.table import Value
+from smolvla_ros.policy import setup as policy_setup
+from smolvla_ros.policy.envelope import envelope_s
+from smolvla_ros.policy.loop import InferenceLoop, LoopState, SentChunk
+from smolvla_ros.policy.requests import ExecutionView
 from smolvla_ros.robot import Camera, RobotConfig
 from smolvla_ros.robot.observation import ObservationBuffer
 
@@ -254,13 +254,13 @@ class PolicyNode(ManagedNode):
         message.header.stamp = Time(nanoseconds=chunk.stamp_ns).to_msg()
         self._chunks.publish(message)
 
-    def _log_state(self, state: State, text: str) -> None:
+    def _log_state(self, state: LoopState, text: str) -> None:
         log = self.get_logger()
-        if state is State.RUNNING:
+        if state is LoopState.RUNNING:
             log.info(text)
-        elif state is State.WAITING:
+        elif state is LoopState.WAITING:
             log.warning(f"waiting: {text}")
-        elif state is State.TOO_SLOW:
+        elif state is LoopState.TOO_SLOW:
             log.warning(text)
         else:
             log.error(text)
@@ -272,7 +272,7 @@ class PolicyNode(ManagedNode):
         message = diagnostics(self.get_fully_qualified_name(), self._loop, self._buffer.refused_images(), chunk_s)
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
-        if self._loop.state[0] is State.GIVEN_UP:
+        if self._loop.state[0] is LoopState.GIVEN_UP:
             self.get_logger().error("too many failures: deactivating")
             self.trigger_deactivate()
 

@@ -29,7 +29,7 @@ from smolvla_ros.parameters.controller import COMMAND_TOPICS
 from smolvla_ros.parameters.table import Value
 from smolvla_ros.sim import CAMERAS, JOINTS, World
 from smolvla_ros.sim.cameras import VIEWER, Renderer
-from smolvla_ros.sim.commands import CommandError, Follower, Trajectory, check_positions
+from smolvla_ros.sim.commands import CommandError, FollowedTrajectory, Follower, check_positions
 from smolvla_ros.sim.pacing import Pace, PeriodicThread
 
 from .lifecycle import ManagedNode
@@ -194,7 +194,7 @@ class SimNode(ManagedNode):
     def _on_trajectory(self, message: JointTrajectory) -> None:
         try:
             times = [Duration.from_msg(point.time_from_start).nanoseconds * 1e-9 for point in message.points]
-            trajectory = Trajectory.checked(
+            trajectory = FollowedTrajectory.checked(
                 message.joint_names,
                 times,
                 [point.positions for point in message.points],

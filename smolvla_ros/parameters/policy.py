@@ -1,6 +1,6 @@
 """The policy node: checkpoint, when to infer, what data to trust."""
 
-from smolvla_ros.execution.requests import RULES
+from smolvla_ros.policy.requests import RULES
 
 from .table import Parameter
 

@@ -19,7 +19,7 @@ class CommandError(ValueError):
 
 
 @dataclass(frozen=True)
-class Trajectory:
+class FollowedTrajectory:
     """Points for some joints: `columns` of the arm, `times_s` from its start, `positions` [points, columns].
 
     `velocities` of the same shape, or None: then the points are joined by straight lines, as
@@ -38,7 +38,7 @@ class Trajectory:
         times_s: ArrayLike,
         positions: Sequence[Sequence[float]],
         velocities: Sequence[Sequence[float]],
-    ) -> Trajectory:
+    ) -> FollowedTrajectory:
         """A trajectory out of a message's fields.
 
         Raises:
@@ -84,7 +84,7 @@ class Follower:
         self._moves = [move for move in self._moves if not set(move[0]) & set(columns)]
         self._targets[list(columns)] = positions
 
-    def follow(self, trajectory: Trajectory, start_s: float, now_s: float) -> None:
+    def follow(self, trajectory: FollowedTrajectory, start_s: float, now_s: float) -> None:
         """Follows `trajectory` from `start_s` on, from where the joints' targets are now."""
         self.targets(now_s)
         columns = list(trajectory.columns)

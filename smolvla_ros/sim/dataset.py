@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .expert import CLOSED_GRIPPER, Expert, Goal
+from .expert import CLOSED_GRIPPER, Goal, ScriptedExpert
 from .kinematics import Kinematics
 from .layout import ANGLE_RAD, PAN_AXIS_XY, RADIUS_M, Layout
 from .task import COLOURS
@@ -33,7 +33,7 @@ _MEASUREMENT_STD_RAD = 0.01
 
 
 @dataclass(frozen=True)
-class Samples:
+class Demonstrations:
     """N samples; joints in rad, in the order of `world.JOINTS`; the second axis of the last two is that of `COLOURS`.
 
     images uint8 [N, cameras, H, W, 3], states [N, 6], actions [N, colours, CHUNK_STEPS, 6], goals [N, colours, 6].
@@ -48,7 +48,7 @@ class Samples:
         return len(self.states)
 
 
-def make_samples(folder: Path, count: int, seed: int, workers: int) -> Samples:
+def make_samples(folder: Path, count: int, seed: int, workers: int) -> Demonstrations:
     """Renders `count` samples (rounded up to whole shards) into `folder`, or takes those that are there already.
 
     The samples are a function of `seed` alone, not of the number of workers.
@@ -61,13 +61,15 @@ def make_samples(folder: Path, count: int, seed: int, workers: int) -> Samples:
         for done in [pool.submit(_write_shard, *job) for job in missing]:
             done.result()
     shards = [np.load(path) for path in paths]
-    return Samples(**{field.name: np.concatenate([shard[field.name] for shard in shards]) for field in fields(Samples)})
+    return Demonstrations(
+        **{field.name: np.concatenate([shard[field.name] for shard in shards]) for field in fields(Demonstrations)}
+    )
 
 
-def draw_samples(count: int, seed: tuple[int, ...] | int) -> Samples:
+def draw_samples(count: int, seed: tuple[int, ...] | int) -> Demonstrations:
     """`count` samples from `seed`, in this process."""
     rng = np.random.default_rng(seed)
-    world, expert = World(), Expert()
+    world, expert = World(), ScriptedExpert()
     parts: list[list[NDArray[np.generic]]] = [[], [], [], []]
     while len(parts[0]) < count:
         layout = Layout.draw(rng)
@@ -81,7 +83,7 @@ def draw_samples(count: int, seed: tuple[int, ...] | int) -> Samples:
         parts[3].extend([goals.touch] * len(states))
     world.close()
     images, states, actions, touches = (np.stack(part[:count]) for part in parts)
-    return Samples(images.astype(np.uint8), *(array.astype(np.float32) for array in (states, actions, touches)))
+    return Demonstrations(images.astype(np.uint8), *(array.astype(np.float32) for array in (states, actions, touches)))
 
 
 def _pictures(world: World, joints: NDArray[np.float64]) -> NDArray[np.uint8]:
@@ -89,7 +91,7 @@ def _pictures(world: World, joints: NDArray[np.float64]) -> NDArray[np.uint8]:
     return np.stack([world.render(camera) for camera in CAMERAS])
 
 
-def draw_states(goals: Goal, expert: Expert, rng: np.random.Generator, count: int) -> NDArray[np.float64]:
+def draw_states(goals: Goal, expert: ScriptedExpert, rng: np.random.Generator, count: int) -> NDArray[np.float64]:
     """States [count, 6] near paths to the cubes of `goals`: from home, from another cube, or from anywhere above."""
     tries = 2 * count  # some end up in the table
     pairs = np.array([rng.choice(len(COLOURS), 2, replace=False) for _ in range(tries)])
@@ -115,5 +117,5 @@ def _anywhere(kinematics: Kinematics, rng: np.random.Generator) -> NDArray[np.fl
 def _write_shard(path: Path, seed: tuple[int, int]) -> None:
     samples = draw_samples(SHARD, seed)
     unfinished = path.with_suffix(".part.npz")
-    np.savez(unfinished, **{field.name: getattr(samples, field.name) for field in fields(Samples)})
+    np.savez(unfinished, **{field.name: getattr(samples, field.name) for field in fields(Demonstrations)})
     unfinished.rename(path)

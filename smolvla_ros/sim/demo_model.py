@@ -13,7 +13,7 @@ from smolvla_ros.model import SmolVLAConfig, SmolVLAPolicy, TextConfig, VisionCo
 from smolvla_ros.model.checkpoint.golden import record_golden
 from smolvla_ros.model.tokenizer_training import train_tokenizer
 
-from .dataset import CHUNK_STEPS, Samples
+from .dataset import CHUNK_STEPS, Demonstrations
 from .task import COLOURS, instructions
 from .units import to_checkpoint
 from .world import CAMERAS, JOINTS, PICTURE_SIZE, World
@@ -56,7 +56,7 @@ def demo_tokenizer() -> Tokenizer:
     return train_tokenizer(lower + [f"{text[0].upper()}{text[1:]}.\n" for text in lower])
 
 
-def statistics(samples: Samples) -> dict[str, dict[str, torch.Tensor]]:
+def statistics(samples: Demonstrations) -> dict[str, dict[str, torch.Tensor]]:
     """Statistics of every feature as LeRobot keeps them, in the checkpoint's units; images in [0, 1] by channel."""
     found = {
         "observation.state": _statistics(to_checkpoint(samples.states)),

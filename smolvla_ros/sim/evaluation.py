@@ -12,9 +12,9 @@ import numpy as np
 
 from smolvla_ros.execution.limits import JointLimits
 from smolvla_ros.execution.metrics import wilson_interval
-from smolvla_ros.execution.requests import RequestPolicy
-from smolvla_ros.execution.settings import Settings
+from smolvla_ros.execution.settings import ControllerSettings
 from smolvla_ros.model import SmolVLAPolicy
+from smolvla_ros.policy.requests import RequestPolicy
 
 from .policies import CheckpointPolicy
 from .scenarios import Outcome, task
@@ -46,7 +46,7 @@ class Figures:
 def evaluate(folder: Path, episodes: int, seed: int = 0, from_rest: bool = True) -> Figures:
     """Runs episodes from home (or, not `from_rest`, from the cube touched before) with the checkpoint in `folder`."""
     world, policy = World(), CheckpointPolicy(SmolVLAPolicy.from_checkpoint(folder))
-    settings = Settings(_limits(world), _CONTROL_PERIOD_S)
+    settings = ControllerSettings(_limits(world), _CONTROL_PERIOD_S)
 
     def make_arm(world: World, arm_seed: int) -> VirtualArm:
         delays = np.random.default_rng(arm_seed)

@@ -41,7 +41,7 @@ class Goal:
         return cls(*(np.stack([getattr(goal, field.name) for goal in goals]) for field in fields(cls)))
 
 
-class Expert:
+class ScriptedExpert:
     """Scripted demonstrations; joints [..., 6] in the order of `world.JOINTS`, rad. Not thread-safe."""
 
     def __init__(self, kinematics: Kinematics | None = None):

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from smolvla_ros.execution.continuation import Continuation
+from smolvla_ros.policy.continuation import Continuation
 
-from .expert import Expert
+from .expert import ScriptedExpert
 from .task import COLOURS
 from .units import to_checkpoint, to_radians
 from .virtual_time import Prediction
@@ -27,7 +27,7 @@ class ExpertPolicy:
     rows = EXPERT_ROWS
 
     def __init__(self) -> None:
-        self._expert = Expert()
+        self._expert = ScriptedExpert()
 
     def reset(self, seed: int) -> None:
         """There is nothing random in it."""

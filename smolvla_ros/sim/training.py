@@ -25,7 +25,7 @@ from smolvla_ros.model import Prefix, SmolVLANetwork
 from smolvla_ros.model.checkpoint.saving import Training, save_checkpoint
 from smolvla_ros.model.normalisation import Normaliser
 
-from .dataset import Samples
+from .dataset import Demonstrations
 from .demo_model import IMAGE_FEATURES, VALUE_NAMES, demo_config, demo_tokenizer, model_card, statistics
 from .expert import STEP_S
 from .task import COLOURS, draw_instruction
@@ -76,7 +76,7 @@ class AuxiliaryHeads(nn.Module):
 class DemoTraining:
     """The state of one training run. One thread."""
 
-    def __init__(self, samples: Samples, settings: TrainingSettings) -> None:
+    def __init__(self, samples: Demonstrations, settings: TrainingSettings) -> None:
         self.settings, self.samples = settings, samples
         torch.manual_seed(settings.seed)
         self.tokenizer = demo_tokenizer()

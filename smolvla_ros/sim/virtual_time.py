@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smolvla_ros.execution.chunk import Chunk, ChunkError
-from smolvla_ros.execution.continuation import Continuation, SentChunks
 from smolvla_ros.execution.controller import Controller
-from smolvla_ros.execution.requests import ExecutionView, Requester, RequestPolicy
-from smolvla_ros.execution.settings import Settings
-from smolvla_ros.execution.status import State, Status
+from smolvla_ros.execution.settings import ControllerSettings
+from smolvla_ros.execution.status import ControllerState, Status
+from smolvla_ros.policy.continuation import Continuation, SentChunks
+from smolvla_ros.policy.requests import ExecutionView, Requester, RequestPolicy
 
 from .expert import STEP_S
 from .world import JOINTS, World
@@ -105,7 +105,7 @@ class VirtualArm:
         policy: Policy,
         *,
         chunk_rows: int,
-        settings: Settings,
+        settings: ControllerSettings,
         requests: RequestPolicy,
         delay: Callable[[], int],
         delay_percentile: float | None = None,
@@ -149,7 +149,7 @@ class VirtualArm:
             sequence=after.sequence,
             observation_tick=self._observation_ticks[after.sequence],
             merged=merged,
-            idle=after.state != State.FOLLOWING,
+            idle=after.state != ControllerState.FOLLOWING,
         )
 
     def _view(self, now_ns: int) -> ExecutionView:
@@ -158,8 +158,8 @@ class VirtualArm:
         since_s = (now_ns - status.now_ns) * 1e-9
         return ExecutionView(
             stamp_ns=now_ns,
-            accepts_chunks=status.state in (State.HOLDING, State.FOLLOWING),
-            following=status.state == State.FOLLOWING,
+            accepts_chunks=status.state in (ControllerState.HOLDING, ControllerState.FOLLOWING),
+            following=status.state == ControllerState.FOLLOWING,
             session=status.session,
             sequence=status.sequence,
             remaining_rows=status.remaining_rows,

@@ -10,7 +10,7 @@ from simulated_bag import make_bag
 
 from smolvla_ros.bags.diagnosis import diagnose
 from smolvla_ros.bags.report import write_report
-from smolvla_ros.inference.policy_setup import freshness
+from smolvla_ros.policy.setup import freshness
 
 
 class Trained(FakePolicy):

@@ -13,12 +13,12 @@ from simulated_bag import Event, header, message, stamp, write_bag
 
 from smolvla_ros.bags.dataset.actions import action_source
 from smolvla_ros.bags.dataset.episodes import find_episodes
-from smolvla_ros.bags.dataset.export import Exported, Robot, Settings, export
+from smolvla_ros.bags.dataset.export import Exported, ExportSettings, Robot, export
 from smolvla_ros.bags.dataset.instants import Instants
 from smolvla_ros.bags.errors import BagError
 from smolvla_ros.bags.messages import MessageTypes
 from smolvla_ros.bags.reader import open_bag
-from smolvla_ros.bags.streams import Command, Gripper, Streams
+from smolvla_ros.bags.streams import CommandStream, Gripper, Streams
 from smolvla_ros.robot import Camera, Joint, RobotConfig
 from smolvla_ros.robot.observation import Freshness
 
@@ -78,7 +78,7 @@ def bag(folder: Path, events: Sequence[Event]) -> Path:
 
 STREAMS = Streams(
     {"top": "/top/image_raw"}, "/joint_states", "/instruction",
-    Command("/joint_command", "sensor_msgs/msg/JointState", ("pan", "grip")), None, None, {},
+    CommandStream("/joint_command", "sensor_msgs/msg/JointState", ("pan", "grip")), None, None, {},
 )  # fmt: skip
 
 
@@ -89,7 +89,7 @@ def robot(streams: Streams = STREAMS) -> Robot:
 def run(folder: Path, events: Sequence[Event], streams: Streams = STREAMS, **options) -> tuple[Exported, pd.DataFrame]:
     """Exports one bag; what was done, and the frames that were written."""
     options = {"fps": FPS, "codec": "h264", "min_length_s": 0.2, **options}
-    exported = export([bag(folder / "bag", events)], folder / "ds", robot(streams), Settings(**options))
+    exported = export([bag(folder / "bag", events)], folder / "ds", robot(streams), ExportSettings(**options))
     file = folder / "ds/data/chunk-000/file-000.parquet"
     return exported, pd.read_parquet(file) if file.exists() else pd.DataFrame()
 
@@ -307,7 +307,7 @@ def test_commands_that_go_on_after_the_last_image_change_nothing(tmp_path):
 def test_episodes_of_several_bags_follow_one_another_and_share_tasks(tmp_path):
     paths = [bag(tmp_path / name, session(900, instruction(100, text))) for name, text in
              (("one", "go"), ("two", "come"), ("three", "go"))]  # fmt: skip
-    export(paths, tmp_path / "ds", robot(), Settings(fps=FPS, codec="h264", min_length_s=0.2))
+    export(paths, tmp_path / "ds", robot(), ExportSettings(fps=FPS, codec="h264", min_length_s=0.2))
     frames = pd.read_parquet(tmp_path / "ds/data/chunk-000/file-000.parquet")
     assert frames.groupby("episode_index")["task_index"].unique().map(list).tolist() == [[0], [1], [0]]
     origin = json.loads((tmp_path / "ds/meta/smolvla_ros.json").read_text())
@@ -333,7 +333,7 @@ def test_set_points_hold_until_the_next_one_instead_of_being_blended(tmp_path):
 
 
 def test_a_gripper_on_a_topic_of_its_own_is_joined_in_and_scaled_back(tmp_path):
-    command_type = Command("/arm", "std_msgs/msg/Float64MultiArray", ("pan",), Gripper("/grip", "grip", 2.0, 1.0))
+    command_type = CommandStream("/arm", "std_msgs/msg/Float64MultiArray", ("pan",), Gripper("/grip", "grip", 2.0, 1.0))
     streams = Streams(STREAMS.cameras, "/joint_states", "/instruction", command_type, None, None, {})
     layout = message("std_msgs/msg/MultiArrayLayout", dim=[], data_offset=0)
 
@@ -364,7 +364,7 @@ def test_a_trajectory_is_followed_point_by_point_and_nothing_is_in_force_long_af
         "trajectory_msgs/msg/JointTrajectory", header=message("std_msgs/msg/Header", stamp=stamp(0), frame_id=""),
         joint_names=["pan", "grip"], points=[point(0.0, 0), point(1.0, 500)],
     )  # fmt: skip
-    arm = Command("/arm", "trajectory_msgs/msg/JointTrajectory", ("pan", "grip"))
+    arm = CommandStream("/arm", "trajectory_msgs/msg/JointTrajectory", ("pan", "grip"))
     streams = Streams(STREAMS.cameras, "/joint_states", "/instruction", arm, None, None, {})
     events = [*session(2000, instruction(100, "go")), Event("/arm", START_NS + 100 * MS, trajectory)]
     times_ms, found = actions(tmp_path, events, streams)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from smolvla_ros.bags.replay.holds import Holds
-from smolvla_ros.execution.status import State
+from smolvla_ros.execution.status import ControllerState
 
 MS = 10**6
 STEP_MS = 100
@@ -18,14 +18,14 @@ def status(now_ms, state, row=0, remaining=0, remaining_ms=0, dry_run=False):
 
 
 def holding(now_ms, **more):
-    return status(now_ms, State.HOLDING, **more)
+    return status(now_ms, ControllerState.HOLDING, **more)
 
 
 def following(now_ms, start_ms, rows=5, **more):
     """A plan of so many rows whose first was due at `start_ms`."""
     row = (now_ms - start_ms) // STEP_MS
     end_ms = start_ms + rows * STEP_MS
-    return status(now_ms, State.FOLLOWING, row, rows - row - 1, end_ms - now_ms, **more)
+    return status(now_ms, ControllerState.FOLLOWING, row, rows - row - 1, end_ms - now_ms, **more)
 
 
 def start_ms(messages, stamp_ms, usable_ms=None):

@@ -10,7 +10,7 @@ from replaying import FakePolicy, make_setup, run
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from simulated_bag import INSTRUCTION, START_NS, Event, header, message, types, write_bag
 
-from smolvla_ros.inference import policy_setup
+from smolvla_ros.policy import setup as policy_setup
 from smolvla_ros.robot.images import BYTES_PER_PIXEL
 from smolvla_ros.robot.observation import ObservationBuffer
 

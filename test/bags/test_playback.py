@@ -10,7 +10,7 @@ from smolvla_ros.bags.errors import BagError
 from smolvla_ros.bags.messages import Topic
 from smolvla_ros.bags.playback import BagClock, Offer, lap, read_ahead, recorded_offers, robot_topics
 from smolvla_ros.bags.reader import open_bag
-from smolvla_ros.bags.streams import Names
+from smolvla_ros.bags.streams import StreamNames
 from smolvla_ros.cli.robot_option import read_values
 from smolvla_ros.parameters import controller, robot
 
@@ -73,7 +73,7 @@ def test_command_topics_are_those_of_the_robot_not_those_of_a_type():
                    joint_command="sensor_msgs/msg/JointState", tf="tf2_msgs/msg/TFMessage",
                    left__policy_node__description=STRING, left__robot_description=STRING,
                    diagnostics="diagnostic_msgs/msg/DiagnosticArray", clock="rosgraph_msgs/msg/Clock")  # fmt: skip
-    assert robot_topics(found, values, Names("left")) == [
+    assert robot_topics(found, values, StreamNames("left")) == [
         "/left/joint_states", "/joint_command", "/tf", "/left/robot_description"
     ]  # fmt: skip
 

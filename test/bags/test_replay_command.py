@@ -12,7 +12,7 @@ from simulated_bag import make_bag
 from smolvla_ros.bags.replay.schedule import REQUESTS
 from smolvla_ros.cli import replay as replay_command
 from smolvla_ros.cli.main import main
-from smolvla_ros.inference import policy_setup
+from smolvla_ros.policy import setup as policy_setup
 
 
 @pytest.fixture(scope="module")

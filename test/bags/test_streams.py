@@ -10,7 +10,7 @@ from simulated_bag import START_NS, Event, header, make_bag, message, plant, wri
 from smolvla_ros.bags.errors import BagError
 from smolvla_ros.bags.messages import Recorded
 from smolvla_ros.bags.reader import open_bag
-from smolvla_ros.bags.streams import Command, Gripper, command_positions, find_streams, recorded_parameters
+from smolvla_ros.bags.streams import CommandStream, Gripper, command_positions, find_streams, recorded_parameters
 from smolvla_ros.cli.bag_options import node_values
 from smolvla_ros.cli.robot_option import read_values
 from smolvla_ros.parameters import check_values, controller, robot
@@ -76,7 +76,7 @@ def test_the_topics_of_the_live_system_are_found(bag_of, events):
     assert streams.cameras == {"front": "/front/image_raw", "wrist": "/wrist/image_raw"}
     assert (streams.joint_states, streams.instruction) == ("/joint_states", "/instruction")
     assert (streams.chunks, streams.status) == ("/action_chunk", "/execution_status")
-    assert streams.commands == Command("/joint_command", "sensor_msgs/msg/JointState", JOINTS)
+    assert streams.commands == CommandStream("/joint_command", "sensor_msgs/msg/JointState", JOINTS)
     assert streams.descriptions == {node: f"/{node}/description" for node in ("policy_node", "controller_node")}
 
 
@@ -236,19 +236,19 @@ def joint_command(names, values, stamp_ns=0):
 def test_a_trajectory_is_due_at_its_first_point_by_name():
     content = trajectory(["gripper", "wrist_roll"], [[0.5, 0.25], [9, 9]], stamp_ns=5 * 10**9)
     due_ns, positions = command_positions(
-        recorded(content), ROBOT, Command("/command", "trajectory_msgs/msg/JointTrajectory", JOINTS)
+        recorded(content), ROBOT, CommandStream("/command", "trajectory_msgs/msg/JointTrajectory", JOINTS)
     )
     assert due_ns == 5_010_000_000
     np.testing.assert_array_equal(positions, [np.nan, np.nan, np.nan, np.nan, 0.25, 0.5])
 
 
 def test_a_command_without_a_stamp_is_due_when_it_was_received():
-    command = Command("/command", "sensor_msgs/msg/JointState", JOINTS)
+    command = CommandStream("/command", "sensor_msgs/msg/JointState", JOINTS)
     assert command_positions(recorded(joint_command(["gripper"], [1.0])), ROBOT, command)[0] == 7 * 10**9
 
 
 def test_an_array_goes_by_the_order_of_the_config_and_the_gripper_by_its_own_topic():
-    command = Command("/command", "std_msgs/msg/Float64MultiArray", ("wrist_roll", "shoulder_pan"),
+    command = CommandStream("/command", "std_msgs/msg/Float64MultiArray", ("wrist_roll", "shoulder_pan"),
                       Gripper("/gripper", "gripper", scale=-2.0, offset=1.0))  # fmt: skip
     _, arm = command_positions(recorded(array_of([0.1, 0.2])), ROBOT, command)
     np.testing.assert_array_equal(arm, [0.2, np.nan, np.nan, np.nan, 0.1, np.nan])
@@ -269,11 +269,11 @@ def test_the_gripper_of_the_config_is_found(bag_of, events):
 @pytest.mark.parametrize("content", [joint_command(["gripper"], []), trajectory(["gripper"], [[1, 2]]), array_of([1])])
 def test_lengths_that_contradict_each_other_are_refused(content):
     with pytest.raises(BagError, match=r"/command at 1970-01-01 00:00:07.000 UTC .*: \d joints but \d positions"):
-        command_positions(recorded(content), ROBOT, Command("/command", content.__msgtype__, JOINTS))
+        command_positions(recorded(content), ROBOT, CommandStream("/command", content.__msgtype__, JOINTS))
 
 
 def test_positions_that_are_not_finite_are_no_commands():
-    command = Command("/command", "sensor_msgs/msg/JointState", JOINTS)
+    command = CommandStream("/command", "sensor_msgs/msg/JointState", JOINTS)
     _, positions = command_positions(recorded(joint_command(JOINTS, [np.inf, np.nan, 1, 2, 3, 4])), ROBOT, command)
     np.testing.assert_array_equal(positions, [np.nan, np.nan, 1, 2, 3, 4])
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from smolvla_ros.bringup import ArmOptions, BringUpError, arm_processes
-from smolvla_ros.bringup.environment import share_folder
+from smolvla_ros.installation import share_folder
 from smolvla_ros.parameters import ParameterError, check_values, controller, policy, robot
 
 

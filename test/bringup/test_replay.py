@@ -10,8 +10,8 @@ from simulated_bag import make_bag
 from smolvla_ros.bags.reader import open_bag
 from smolvla_ros.bags.recording.recording import Limits, RecordedTopic, Recording
 from smolvla_ros.bringup import BringUpError, ReplayOptions, arm_processes
-from smolvla_ros.bringup.environment import share_folder
 from smolvla_ros.bringup.replay import bag_play_command, plan_replay
+from smolvla_ros.installation import share_folder
 
 SAID_BY_THE_ROBOT = {"/front/image_raw", "/wrist/image_raw", "/joint_states", "/instruction"}
 

@@ -10,8 +10,8 @@ import pytest
 from smolvla_ros.execution.chunk import Chunk, ChunkError
 from smolvla_ros.execution.controller import Controller
 from smolvla_ros.execution.limits import JointLimits
-from smolvla_ros.execution.settings import Settings
-from smolvla_ros.execution.status import Reason, State
+from smolvla_ros.execution.settings import ControllerSettings
+from smolvla_ros.execution.status import ControllerState, Reason
 
 MS = 1_000_000
 JOINTS = ("shoulder", "elbow")
@@ -42,7 +42,7 @@ class Rig:
     step_ns = 40 * MS
 
     def __init__(self, **settings):
-        self.settings = Settings(**({"limits": joint_limits(), "period_s": 0.01} | settings))
+        self.settings = ControllerSettings(**({"limits": joint_limits(), "period_s": 0.01} | settings))
         self.limits = self.settings.limits
         self.now_ns = 1_000_000 * MS
         self.steady_ns = 5_000 * MS
@@ -104,7 +104,7 @@ class Rig:
         self.tick()
         assert self.deliver(self.chunk(**chunk)) is None
         self.tick()
-        assert self.state == State.FOLLOWING
+        assert self.state == ControllerState.FOLLOWING
 
     # Time.
 
@@ -153,13 +153,13 @@ class Rig:
         assert status.rows_received == status.rows_executed + status.rows_discarded + status.rows_queued
         assert status.counters.chunks_received == status.counters.chunks_merged + status.counters.chunks_rejected
         # I6: every hold has one reason, and a change is told once.
-        assert (status.reason == Reason.NONE) == (status.state in (State.FOLLOWING, State.INACTIVE))
+        assert (status.reason == Reason.NONE) == (status.state in (ControllerState.FOLLOWING, ControllerState.INACTIVE))
         for transition in self.controller.take_transitions():
             assert (transition.state, transition.reason) != self.last_transition
             self.last_transition = (transition.state, transition.reason)
         if status.reason in NEEDS_FRESH_OBSERVATION:
             self.fresh_ns = status.now_ns
-        if status.state == State.FOLLOWING:
+        if status.state == ControllerState.FOLLOWING:
             # I5: whoever follows has something to follow.
             assert status.remaining_s > 0.0
             assert status.action_age_s >= -self.settings.future_tolerance_s
@@ -172,11 +172,11 @@ class Rig:
     def _check_command(self, command, status):
         if command is None:  # I8 after silence, too: others may have moved the arm
             conflict = self.controller._supervision.conflict
-            assert self.previous is None or status.state == State.INACTIVE or conflict, "silence in motion"
+            assert self.previous is None or status.state == ControllerState.INACTIVE or conflict, "silence in motion"
             self.reseeded, self.previous, self.before = True, None, None
             return
         # I2
-        assert status.state != State.INACTIVE
+        assert status.state != ControllerState.INACTIVE
         position = command.positions
         # I1, where only a start outside the limits may be outside
         assert np.isfinite(position).all() and np.isfinite(command.velocities).all()
@@ -184,7 +184,7 @@ class Rig:
         assert (position >= np.minimum(self.limits.lower, np.minimum(start, self.measured)) - 1e-9).all()
         assert (position <= np.maximum(self.limits.upper, np.maximum(start, self.measured)) + 1e-9).all()
         limit = self.limits.velocity * self.settings.period_s + 1e-9
-        if self.reseeded and status.state == State.FOLLOWING:
+        if self.reseeded and status.state == ControllerState.FOLLOWING:
             # I8: motion begins where the arm is.
             assert (np.abs(position - self.measured) <= limit).all()
             self.reseeded, self.before = False, None

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from smolvla_ros.execution.chunk import Rejection
-from smolvla_ros.execution.status import Reason, State
+from smolvla_ros.execution.status import ControllerState, Reason
 
 MS = 1_000_000
 
 
 def test_nothing_is_commanded_before_the_first_chunk(rig):
     assert rig.tick(50) is None
-    assert (rig.state, rig.reason) == (State.HOLDING, Reason.WAITING_FOR_CHUNK)
+    assert (rig.state, rig.reason) == (ControllerState.HOLDING, Reason.WAITING_FOR_CHUNK)
 
 
 def test_without_joint_states_it_waits_for_them_and_refuses_chunks(rig):
@@ -24,7 +24,7 @@ def test_without_joint_states_it_waits_for_them_and_refuses_chunks(rig):
 def test_a_chunk_is_followed_to_its_end_and_the_last_position_held(rig):
     rig.follow(to=0.8, rows=20)
     rig.tick(100)
-    assert (rig.state, rig.reason) == (State.HOLDING, Reason.CHUNK_EXHAUSTED)
+    assert (rig.state, rig.reason) == (ControllerState.HOLDING, Reason.CHUNK_EXHAUSTED)
     np.testing.assert_allclose(rig.commands[-1][1], 0.8, atol=0.03)  # it brakes from 1 rad/s after the last row
     held = rig.commands[-1][1]
     rig.tick(100)
@@ -36,9 +36,9 @@ def test_the_hold_begins_in_the_first_period_after_the_last_row(rig):
     chunk = rig.chunk(rows=10, to=0.2)
     rig.deliver(chunk)
     states = [rig.tick() is not None and rig.state for _ in range(45)]
-    following = states.index(State.HOLDING)
+    following = states.index(ControllerState.HOLDING)
     assert following == 10 * rig.step_ns // rig.period_ns - 1
-    assert all(state == State.HOLDING for state in states[following:])
+    assert all(state == ControllerState.HOLDING for state in states[following:])
 
 
 def test_commands_pass_through_the_rows_at_their_instants(new_rig):
@@ -102,7 +102,7 @@ def test_a_chunk_that_is_past_as_a_whole_is_refused_and_the_running_one_goes_on(
     rig.tick(30)
     assert rig.deliver(short) == Rejection.EXPIRED
     rig.tick()
-    assert rig.state == State.FOLLOWING
+    assert rig.state == ControllerState.FOLLOWING
 
 
 def test_a_duplicate_and_an_older_chunk_are_refused(rig):
@@ -169,7 +169,7 @@ def test_joint_states_that_stop_hold_the_arm_and_a_fresh_observation_is_needed_a
     assert rig.deliver(blind) == Rejection.BEFORE_HOLD
     assert rig.deliver(rig.chunk(to=0.5)) is None
     rig.tick()
-    assert rig.state == State.FOLLOWING
+    assert rig.state == ControllerState.FOLLOWING
 
 
 def test_a_hold_in_full_motion_brakes_under_the_acceleration_limit_and_does_not_come_back(rig):
@@ -190,14 +190,14 @@ def test_a_withdrawn_instruction_brakes_at_once_and_needs_a_later_observation(ri
     planned = rig.chunk(to=1.2)
     rig.controller.withdraw()
     rig.tick()
-    assert (rig.state, rig.reason) == (State.HOLDING, Reason.WAITING_FOR_CHUNK)
+    assert (rig.state, rig.reason) == (ControllerState.HOLDING, Reason.WAITING_FOR_CHUNK)
     assert rig.deliver(planned) == Rejection.BEFORE_HOLD
     rig.tick(100)
     held = rig.commands[-1][1]
     assert held.max() < 0.9
     rig.deliver(rig.chunk(to=held.max() + 0.1))
     rig.tick()
-    assert rig.state == State.FOLLOWING
+    assert rig.state == ControllerState.FOLLOWING
 
 
 def test_stop_is_latched_and_resume_needs_a_fresh_chunk(rig):
@@ -205,18 +205,18 @@ def test_stop_is_latched_and_resume_needs_a_fresh_chunk(rig):
     rig.tick(20)
     rig.controller.stop()
     rig.tick()
-    assert (rig.state, rig.reason) == (State.STOPPED, Reason.STOP_REQUESTED)
+    assert (rig.state, rig.reason) == (ControllerState.STOPPED, Reason.STOP_REQUESTED)
     assert rig.deliver(rig.chunk(to=0.5)) == Rejection.NOT_ACCEPTING
     rig.tick(300)
     during = rig.chunk(to=0.5)
     rig.tick()
     rig.resume()
     rig.tick()
-    assert (rig.state, rig.reason) == (State.HOLDING, Reason.WAITING_FOR_CHUNK)
+    assert (rig.state, rig.reason) == (ControllerState.HOLDING, Reason.WAITING_FOR_CHUNK)
     assert rig.deliver(during) == Rejection.BEFORE_HOLD
     assert rig.deliver(rig.chunk(to=0.5)) is None
     rig.tick()
-    assert rig.state == State.FOLLOWING
+    assert rig.state == ControllerState.FOLLOWING
 
 
 def test_stop_and_resume_between_two_periods_still_stops(rig):
@@ -278,7 +278,7 @@ def test_in_a_dry_run_every_chunk_begins_where_the_arm_is_and_not_where_it_was_n
         assert rig.deliver(rig.chunk(to=position + 0.4)) is None
         rig.reseeded = True
         rig.tick()
-        assert rig.state == State.FOLLOWING
+        assert rig.state == ControllerState.FOLLOWING
         np.testing.assert_allclose(rig.commands[-1][1], position, atol=0.05)
 
 
@@ -295,12 +295,12 @@ def test_a_jump_in_a_later_chunk_leaves_the_running_one_alone_until_it_ends(rig)
     rig.follow(rows=20, to=0.2)
     assert rig.deliver(rig.chunk(start=1.5)) == Rejection.JUMP_TOO_LARGE
     rig.tick()
-    assert rig.state == State.FOLLOWING
+    assert rig.state == ControllerState.FOLLOWING
     rig.tick(90)
     assert rig.reason == Reason.JUMP_TOO_LARGE
     assert rig.deliver(rig.chunk(to=0.3)) is None
     rig.tick()
-    assert rig.state == State.FOLLOWING
+    assert rig.state == ControllerState.FOLLOWING
 
 
 def test_rows_that_jump_are_refused(rig):
@@ -325,7 +325,7 @@ def test_a_gripper_that_rests_on_its_limit_is_not_a_lasting_clamp(rig):
     rig.measured[:] = 2.0
     rig.follow(rows=100, start=2.05, to=2.05)
     rig.tick(300)
-    assert rig.state == State.FOLLOWING
+    assert rig.state == ControllerState.FOLLOWING
     assert rig.status.counters.position.ticks > 250
 
 
@@ -340,7 +340,7 @@ def test_a_clock_set_back_drops_everything_and_recovers_with_a_fresh_chunk(rig):
     assert rig.reason == Reason.CLOCK_JUMP
     assert rig.deliver(rig.chunk(to=0.5)) is None
     rig.tick()
-    assert rig.state == State.FOLLOWING
+    assert rig.state == ControllerState.FOLLOWING
 
 
 def test_a_clock_set_forward_executes_nothing_of_the_time_skipped(rig):
@@ -359,11 +359,11 @@ def test_a_paused_clock_holds_the_plan_and_nothing_gets_stale(rig):
     for _ in range(500):
         rig.steady_ns += rig.period_ns
         rig.step()
-    assert rig.state == State.FOLLOWING
+    assert rig.state == ControllerState.FOLLOWING
     stood = rig.commands[-1][1]
     rig.silent = False
     rig.tick()
-    assert rig.state == State.FOLLOWING
+    assert rig.state == ControllerState.FOLLOWING
     assert np.abs(rig.commands[-1][1] - stood).max() < 0.02
 
 
@@ -374,7 +374,7 @@ def test_simulated_time_at_another_speed_causes_no_hold(rig, factor):
         rig.now_ns += int(rig.period_ns * factor)
         rig.steady_ns += rig.period_ns
         rig.step()
-    assert rig.state == State.FOLLOWING
+    assert rig.state == ControllerState.FOLLOWING
 
 
 def test_a_clock_message_every_fourth_period_causes_no_hold(rig):
@@ -383,7 +383,7 @@ def test_a_clock_message_every_fourth_period_causes_no_hold(rig):
         rig.now_ns += 4 * rig.period_ns if tick % 4 == 3 else 0
         rig.steady_ns += rig.period_ns
         rig.step()
-    assert rig.state == State.FOLLOWING
+    assert rig.state == ControllerState.FOLLOWING
 
 
 def test_a_process_that_was_paused_for_seconds_holds_and_does_not_replay(rig):
@@ -393,7 +393,7 @@ def test_a_process_that_was_paused_for_seconds_holds_and_does_not_replay(rig):
     rig.now_ns += 3_000 * MS
     rig.steady_ns += 3_000 * MS
     rig.tick()
-    assert rig.state == State.HOLDING
+    assert rig.state == ControllerState.HOLDING
     assert rig.status.rows_executed == executed
 
 
@@ -478,7 +478,7 @@ def test_settings_change_between_two_steps_without_a_jerk(rig):
     rig.controller.update(replace(rig.settings, merge_rule="average", interpolation="linear", ease_in_rows=2))
     rig.deliver(rig.chunk(to=1.0, rows=200))
     rig.tick(100)
-    assert rig.state == State.FOLLOWING
+    assert rig.state == ControllerState.FOLLOWING
 
 
 def test_the_look_ahead_starts_with_the_present_command_and_brakes_at_the_end_of_the_plan(rig):

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 from smolvla_ros.execution.chunk import Rejection
 from smolvla_ros.execution.interpolation import INTERPOLATIONS
 from smolvla_ros.execution.merge import MERGE_RULES
-from smolvla_ros.execution.status import Reason, State
+from smolvla_ros.execution.status import ControllerState, Reason
 
 MS = 1_000_000
 
@@ -135,7 +135,7 @@ class Life(RuleBasedStateMachine):
         rig.tick(510)  # until two sessions are forgotten
         assert rig.deliver(rig.chunk()) is None, rig.status
         rig.tick()
-        assert (rig.state, rig.reason) == (State.FOLLOWING, Reason.NONE)
+        assert (rig.state, rig.reason) == (ControllerState.FOLLOWING, Reason.NONE)
 
 
 def test_the_invariants_hold_over_random_lives(new_rig):

@@ -11,7 +11,7 @@ from smolvla_ros.execution.chunk import Chunk
 from smolvla_ros.execution.interpolation import segments
 from smolvla_ros.execution.merge import MERGE_RULES, weight_of_new
 from smolvla_ros.execution.plan import Motion, Plan
-from smolvla_ros.execution.settings import Settings
+from smolvla_ros.execution.settings import ControllerSettings
 from smolvla_ros.execution.timeline import Timeline
 
 MS = 1_000_000
@@ -28,7 +28,7 @@ def plan_of(rows, kind="cubic", start_ns=0):
 )
 def test_each_rule_weighs_the_new_chunk_as_its_name_says(rule, weight, joint_limits):
     timeline, limits = Timeline(), joint_limits()
-    configuration = Settings(limits, 0.01, merge_rule=rule)
+    configuration = ControllerSettings(limits, 0.01, merge_rule=rule)
     old = Chunk(1, 1, 0, STEP_NS, np.zeros((20, 2)))
     timeline.replace(old, timeline.merged(old, 0, configuration), 0)
     new = Chunk(1, 2, 10 * STEP_NS, STEP_NS, np.ones((20, 2)))
@@ -50,7 +50,7 @@ def test_temporal_ensembling_is_the_weighted_mean_of_all_chunks(chunks, decay):
 
 def test_an_old_chunk_between_the_rows_of_the_new_one_is_interpolated(joint_limits):
     timeline = Timeline()
-    configuration = Settings(joint_limits(), 0.01, merge_rule="average")
+    configuration = ControllerSettings(joint_limits(), 0.01, merge_rule="average")
     ramp = np.repeat(np.arange(20.0)[:, None], 2, axis=1)
     old = Chunk(1, 1, 0, STEP_NS, ramp)
     timeline.replace(old, timeline.merged(old, 0, configuration), 0)

@@ -8,7 +8,7 @@ from rclpy.time import Time
 from smolvla_ros.execution.chunk import Chunk
 from smolvla_ros.execution.controller import Controller
 from smolvla_ros.execution.limits import JointLimits
-from smolvla_ros.execution.settings import Settings
+from smolvla_ros.execution.settings import ControllerSettings
 from smolvla_ros.nodes.command_output import outputs_from
 from smolvla_ros.parameters import ParameterError, check_values
 from smolvla_ros.parameters import controller as table
@@ -43,7 +43,7 @@ def run(ticks=150, **changes):
     """The recorders of all outputs after following a sine, and the commands themselves."""
     parameters = [p for p in table.PARAMETERS if "<" not in p.name]
     values = check_values(parameters, changes)
-    controller = Controller(Settings(limits(), PERIOD_NS * 1e-9))
+    controller = Controller(ControllerSettings(limits(), PERIOD_NS * 1e-9))
     outputs = outputs_from(FakeNode(), values, JOINTS, controller, limits().acceleration)
     now_ns, commands = 10**12, []
     controller.activate(now_ns, now_ns)
@@ -187,7 +187,7 @@ def test_the_real_publishers_take_the_messages(ros_domain):
     rclpy.init()
     node = rclpy.create_node("outputs")
     parameters = [p for p in table.PARAMETERS if "<" not in p.name]
-    controller = Controller(Settings(limits(), 0.01))
+    controller = Controller(ControllerSettings(limits(), 0.01))
     for kind in table.COMMAND_TOPICS:
         (output,) = outputs_from(
             node, check_values(parameters, {"command_type": kind}), JOINTS, controller, limits().acceleration

@@ -10,7 +10,7 @@ from smolvla_ros.execution import status as core
 from smolvla_ros.execution.chunk import Chunk, Rejection
 from smolvla_ros.execution.controller import Controller
 from smolvla_ros.execution.limits import JointLimits
-from smolvla_ros.execution.settings import Settings
+from smolvla_ros.execution.settings import ControllerSettings
 from smolvla_ros.msg import ExecutionStatus
 from smolvla_ros.nodes.control_thread import Periodicity
 from smolvla_ros.nodes.controller_messages import diagnostics, fill_status
@@ -23,7 +23,7 @@ REGULAR = Periodicity(100.0, 0.5, 1000, 3)
 
 @pytest.fixture
 def following():
-    node = Controller(Settings(LIMITS, 0.01))
+    node = Controller(ControllerSettings(LIMITS, 0.01))
     node.activate(10**12, 0)
     node.receive_joint_positions(np.zeros(2), 10**12, 0)
     node.receive_chunk(Chunk(7, 3, 10**12, 40_000_000, np.zeros((10, 2))), 10**12, 0)

@@ -19,7 +19,7 @@ FORBIDDEN = {
                               "smolvla_ros.nodes", "smolvla_ros.robot"],
     "smolvla_ros.robot": ["rclpy", "torch", "smolvla_ros.nodes", "smolvla_ros.model"],
     "smolvla_ros.parameters": ["rclpy", "torch", "smolvla_ros.nodes", "smolvla_ros.model"],
-    "smolvla_ros.inference": ["rclpy", "torch", "mujoco", "smolvla_ros.nodes"],
+    "smolvla_ros.policy": ["rclpy", "torch", "mujoco", "smolvla_ros.nodes"],
     "smolvla_ros.bags": ["rclpy", "torch", "mujoco", "smolvla_ros.nodes"],
     "smolvla_ros.sim": ["rclpy", "smolvla_ros.nodes", "smolvla_ros.robot"],
     "smolvla_ros.bringup": ["rclpy", "torch", "mujoco", "smolvla_ros.nodes"],

@@ -10,7 +10,7 @@ import pytest
 from ament_index_python.packages import get_packages_with_prefixes
 from ament_index_python.resources import get_resource
 
-from smolvla_ros.bringup.environment import executable, find_ros_in_virtual_environment, share_folder
+from smolvla_ros.installation import executable, find_ros_in_virtual_environment, share_folder
 
 NODES = ("policy_node", "controller_node", "sim_node")
 SHARED_FILES = (

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from smolvla_ros.sim.expert import Expert
+from smolvla_ros.sim.expert import ScriptedExpert
 from smolvla_ros.sim.world import World
 
 
@@ -14,5 +14,5 @@ def world() -> Iterator[World]:
 
 
 @pytest.fixture(scope="session")
-def expert() -> Expert:
-    return Expert()
+def expert() -> ScriptedExpert:
+    return ScriptedExpert()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from smolvla_ros.sim.commands import CommandError, Follower, Trajectory, check_positions
+from smolvla_ros.sim.commands import CommandError, FollowedTrajectory, Follower, check_positions
 from smolvla_ros.sim.pacing import Pace
 from smolvla_ros.sim.world import JOINTS
 
@@ -19,14 +19,14 @@ def test_a_set_point_goes_to_the_joints_it_names() -> None:
 def test_a_trajectory_without_velocities_is_followed_along_straight_lines() -> None:
     follower = Follower(np.zeros(6))
     rows = [[0.1] * 6, [0.3] * 6]
-    follower.follow(Trajectory.checked(NAMES, [0.1, 0.2], rows, [[], []]), start_s=5.0, now_s=5.0)
+    follower.follow(FollowedTrajectory.checked(NAMES, [0.1, 0.2], rows, [[], []]), start_s=5.0, now_s=5.0)
     for now_s, expected in ((5.05, 0.05), (5.1, 0.1), (5.15, 0.2), (5.2, 0.3), (9.0, 0.3)):
         assert follower.targets(now_s) == pytest.approx([expected] * 6)
 
 
 def test_a_trajectory_with_velocities_passes_its_points_with_them() -> None:
     follower = Follower(np.zeros(6))
-    trajectory = Trajectory.checked(NAMES, [0.1, 0.3], [[0.1] * 6, [0.2] * 6], [[1.0] * 6, [0.0] * 6])
+    trajectory = FollowedTrajectory.checked(NAMES, [0.1, 0.3], [[0.1] * 6, [0.2] * 6], [[1.0] * 6, [0.0] * 6])
     follower.follow(trajectory, start_s=0.0, now_s=0.0)
     before, at, after = (follower.targets(t)[0] for t in (0.099, 0.1, 0.101))
     assert at == pytest.approx(0.1)
@@ -37,21 +37,21 @@ def test_a_trajectory_with_velocities_passes_its_points_with_them() -> None:
 
 def test_a_trajectory_for_some_joints_leaves_the_others_alone() -> None:
     follower = Follower(np.arange(6.0))
-    follower.follow(Trajectory.checked(["elbow_flex"], [0.5], [[0.0]], [[]]), start_s=0.0, now_s=0.0)
+    follower.follow(FollowedTrajectory.checked(["elbow_flex"], [0.5], [[0.0]], [[]]), start_s=0.0, now_s=0.0)
     assert follower.targets(1.0).tolist() == [0, 1, 0, 3, 4, 5]
 
 
 def test_a_new_trajectory_starts_from_where_the_old_one_has_come() -> None:
     follower = Follower(np.zeros(6))
-    follower.follow(Trajectory.checked(NAMES, [1.0], [[1.0] * 6], [[]]), start_s=0.0, now_s=0.0)
-    follower.follow(Trajectory.checked(NAMES, [1.0], [[0.5] * 6], [[]]), start_s=0.5, now_s=0.5)
+    follower.follow(FollowedTrajectory.checked(NAMES, [1.0], [[1.0] * 6], [[]]), start_s=0.0, now_s=0.0)
+    follower.follow(FollowedTrajectory.checked(NAMES, [1.0], [[0.5] * 6], [[]]), start_s=0.5, now_s=0.5)
     assert follower.targets(0.5) == pytest.approx([0.5] * 6)
     assert follower.targets(1.2) == pytest.approx([0.5] * 6)
 
 
 def test_points_that_are_in_the_past_are_left_out() -> None:
     follower = Follower(np.zeros(6))
-    trajectory = Trajectory.checked(NAMES, [0.1, 0.2], [[0.1] * 6, [0.4] * 6], [[], []])
+    trajectory = FollowedTrajectory.checked(NAMES, [0.1, 0.2], [[0.1] * 6, [0.4] * 6], [[], []])
     follower.follow(trajectory, start_s=-0.15, now_s=0.0)
     assert follower.targets(0.05) == pytest.approx([0.4] * 6)
     follower.follow(trajectory, start_s=-9.0, now_s=1.0)
@@ -73,7 +73,7 @@ def test_a_malformed_trajectory_is_refused_with_what_was_found(
     names: list[str], times: list[float], positions: list[list[float]], found: str
 ) -> None:
     with pytest.raises(CommandError, match=found):
-        Trajectory.checked(names, times, positions, [[] for _ in positions])
+        FollowedTrajectory.checked(names, times, positions, [[] for _ in positions])
 
 
 def test_a_set_point_without_names_must_be_for_all_joints() -> None:

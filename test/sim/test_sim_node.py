@@ -23,7 +23,7 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from smolvla_ros.bringup.processes import executable
-from smolvla_ros.sim.expert import Expert
+from smolvla_ros.sim.expert import ScriptedExpert
 from smolvla_ros.sim.world import HOME, JOINTS, World
 
 TIMEOUT_S = 60.0  # a loaded machine starts a process in many seconds
@@ -199,7 +199,7 @@ def test_a_reset_brings_the_arm_home_and_forgets_its_command(client: Client) -> 
 
 def touch(client: Client, colour: str) -> None:
     """Sends the arm above a cube of the world of seed 7, then onto it."""
-    world, expert = World(7), Expert()
+    world, expert = World(7), ScriptedExpert()
     goal = expert.goal(world.cube_position(colour), world.layout.cube(colour).top_m)
     for pose in (goal.hover, goal.touch):
         client.commands[Float64MultiArray].publish(Float64MultiArray(data=pose.tolist()))

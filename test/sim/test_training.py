@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from smolvla_ros.model import SmolVLAPolicy
-from smolvla_ros.sim.dataset import Samples, draw_samples
+from smolvla_ros.sim.dataset import Demonstrations, draw_samples
 from smolvla_ros.sim.demo_model import VALUE_NAMES, statistics
 from smolvla_ros.sim.task import COLOURS, draw_instruction, instructions
 from smolvla_ros.sim.training import DemoTraining, TrainingSettings, one_cycle
@@ -18,7 +18,7 @@ SETTINGS = TrainingSettings(steps=6, pictures=4, evaluate_every=3)
 
 
 @pytest.fixture(scope="module")
-def samples() -> Samples:
+def samples() -> Demonstrations:
     return draw_samples(16, 3)
 
 
@@ -26,7 +26,7 @@ def weights(training: DemoTraining) -> torch.Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in training.network.parameters()])
 
 
-def test_losses_fall_on_a_handful_of_samples(samples: Samples) -> None:
+def test_losses_fall_on_a_handful_of_samples(samples: Demonstrations) -> None:
     training = DemoTraining(samples, TrainingSettings(steps=30, pictures=8, learning_rate=3e-3))
     losses = []
     while training.step < 30:
@@ -37,7 +37,7 @@ def test_losses_fall_on_a_handful_of_samples(samples: Samples) -> None:
     assert last[1] < 0.5 * first[1], "places of all cubes"
 
 
-def test_an_interrupted_run_ends_as_one_that_was_not(samples: Samples, tmp_path: Path) -> None:
+def test_an_interrupted_run_ends_as_one_that_was_not(samples: Demonstrations, tmp_path: Path) -> None:
     whole = DemoTraining(samples, SETTINGS)
     whole.run(tmp_path / "whole", lambda folder: "")
 
@@ -53,7 +53,7 @@ def test_an_interrupted_run_ends_as_one_that_was_not(samples: Samples, tmp_path:
     assert torch.equal(weights(whole), weights(resumed))
 
 
-def test_what_is_saved_is_the_policy_that_was_trained(samples: Samples, tmp_path: Path) -> None:
+def test_what_is_saved_is_the_policy_that_was_trained(samples: Demonstrations, tmp_path: Path) -> None:
     training = DemoTraining(samples, SETTINGS)
     training.save(tmp_path / "demo")
     policy = SmolVLAPolicy.from_checkpoint(tmp_path / "demo")
@@ -65,7 +65,7 @@ def test_what_is_saved_is_the_policy_that_was_trained(samples: Samples, tmp_path
     assert chunk.shape == (50, 6) and np.isfinite(chunk).all()
 
 
-def test_statistics_are_in_the_units_of_the_checkpoint(samples: Samples) -> None:
+def test_statistics_are_in_the_units_of_the_checkpoint(samples: Demonstrations) -> None:
     found = statistics(samples)
     state, image = found["observation.state"], found["observation.images.front"]
     assert set(state) == {"mean", "std", "min", "max", "count", "q01", "q10", "q50", "q90", "q99"}

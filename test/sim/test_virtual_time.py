@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from smolvla_ros.execution.limits import JointLimits
-from smolvla_ros.execution.requests import RequestPolicy
-from smolvla_ros.execution.settings import Settings
+from smolvla_ros.execution.settings import ControllerSettings
+from smolvla_ros.policy.requests import RequestPolicy
 from smolvla_ros.sim import JOINTS, World, scenarios
 from smolvla_ros.sim.expert import STEP_S
 from smolvla_ros.sim.policies import ExpertPolicy
@@ -18,7 +18,7 @@ RED = Instruction("touch the red cube", 1)
 def settings(**changes):
     one = np.ones(len(JOINTS))
     limits = JointLimits(JOINTS, -3 * one, 3 * one, 100 * one, 1e5 * one, 3 * one, 3 * one, 3 * one)
-    return Settings(limits, **{"period_s": STEP_S, "interpolation": "linear", "ease_in_rows": 0} | changes)
+    return ControllerSettings(limits, **{"period_s": STEP_S, "interpolation": "linear", "ease_in_rows": 0} | changes)
 
 
 class Recorder:

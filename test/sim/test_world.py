@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from smolvla_ros.sim.expert import STEP_S, Expert
+from smolvla_ros.sim.expert import STEP_S, ScriptedExpert
 from smolvla_ros.sim.layout import PAN_AXIS_XY, SPACING_M, Layout
 from smolvla_ros.sim.task import COLOURS
 from smolvla_ros.sim.world import CAMERAS, HOME, PICTURE_SIZE, World
 
 
-def drive(world: World, expert: Expert, colour: str, seconds: float = 4.0) -> None:
+def drive(world: World, expert: ScriptedExpert, colour: str, seconds: float = 4.0) -> None:
     """Lets the expert touch a cube, or run out of time."""
     goal = expert.goal(world.cube_position(colour), world.layout.cube(colour).top_m)
     for _ in range(round(seconds / STEP_S)):
@@ -31,7 +31,7 @@ def test_a_seed_decides_the_layout_and_the_pictures() -> None:
     first.close(), second.close()
 
 
-def test_an_episode_leaves_nothing_behind_for_the_next_one(world: World, expert: Expert) -> None:
+def test_an_episode_leaves_nothing_behind_for_the_next_one(world: World, expert: ScriptedExpert) -> None:
     fresh = world.joint_positions(), [world.cube_position(colour) for colour in COLOURS]
     drive(world, expert, "red")
     assert world.touched() == "red"
@@ -75,7 +75,7 @@ def test_the_front_camera_sees_every_cube_from_home(world: World, colour: str) -
         assert is_colour(world.render("front"), colour).sum() >= 20, f"seed {seed}"
 
 
-def test_the_wrist_camera_sees_the_cube_that_the_gripper_comes_down_on(world: World, expert: Expert) -> None:
+def test_the_wrist_camera_sees_the_cube_that_the_gripper_comes_down_on(world: World, expert: ScriptedExpert) -> None:
     for seed in range(8):
         world.reset(seed)
         cube = world.layout.cubes[seed % 4]
@@ -89,7 +89,7 @@ def test_pictures_have_the_size_asked_for(world: World) -> None:
     assert picture.shape == (120, 160, 3) and picture.dtype == np.uint8
 
 
-def test_a_finger_that_hovers_over_a_cube_has_not_touched_it(world: World, expert: Expert) -> None:
+def test_a_finger_that_hovers_over_a_cube_has_not_touched_it(world: World, expert: ScriptedExpert) -> None:
     cube = world.layout.cube("blue")
     close_above = expert.kinematics.inverse([*cube.xy, cube.top_m + 0.006])
     world.place_arm(close_above)
@@ -97,7 +97,7 @@ def test_a_finger_that_hovers_over_a_cube_has_not_touched_it(world: World, exper
     assert world.touched() == ""
 
 
-def test_the_first_cube_touched_is_the_one_that_counts(world: World, expert: Expert) -> None:
+def test_the_first_cube_touched_is_the_one_that_counts(world: World, expert: ScriptedExpert) -> None:
     drive(world, expert, "green")
     assert world.touched() == "green"
     world.step(0.2)
@@ -106,7 +106,7 @@ def test_the_first_cube_touched_is_the_one_that_counts(world: World, expert: Exp
     assert world.touched() == "green"
 
 
-def test_a_new_task_does_not_count_the_cube_that_is_being_left(world: World, expert: Expert) -> None:
+def test_a_new_task_does_not_count_the_cube_that_is_being_left(world: World, expert: ScriptedExpert) -> None:
     drive(world, expert, "yellow")
     world.step(0.3)
     world.forget_touch()

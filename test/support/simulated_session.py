@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from bag_events import Event, header, message, types
 
-from smolvla_ros.bringup.environment import share_folder
 from smolvla_ros.execution.limits import JointLimits
-from smolvla_ros.execution.requests import RequestPolicy
-from smolvla_ros.execution.settings import Settings
+from smolvla_ros.execution.settings import ControllerSettings
+from smolvla_ros.installation import share_folder
 from smolvla_ros.parameters import controller, policy, robot
 from smolvla_ros.parameters.files import read_parameters
+from smolvla_ros.policy.requests import RequestPolicy
 from smolvla_ros.sim import CAMERAS, JOINTS, World
 from smolvla_ros.sim.expert import STEP_S
 from smolvla_ros.sim.policies import CheckpointPolicy, ExpertPolicy
@@ -94,7 +94,7 @@ class _Recording:
         self._policy = _KeptPolicy(_policy(scene.policy))
         self._arm = VirtualArm(
             self._world, self._policy, chunk_rows=self._policy.rows,
-            settings=Settings(_limits(self._world), STEP_S / _CONTROL_STEPS),
+            settings=ControllerSettings(_limits(self._world), STEP_S / _CONTROL_STEPS),
             requests=RequestPolicy("threshold"), delay=lambda: _DELAY_TICKS,
         )  # fmt: skip
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from arms import wait_for
 
-from smolvla_ros.bringup.environment import share_folder
+from smolvla_ros.installation import share_folder
 from smolvla_ros.msg import ExecutionStatus
 
 

@@ -9,7 +9,7 @@ import pytest
 from arms import node_processes, wait_for
 from simulated_bag import make_bag
 
-from smolvla_ros.bringup.environment import executable
+from smolvla_ros.installation import executable
 from smolvla_ros.msg import ExecutionStatus
 
 pytestmark = pytest.mark.skipif(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from smolvla_ros.bags.errors import BagError
 from smolvla_ros.bags.messages import Recorded
 from smolvla_ros.bags.replay.tracks import CommandTrack
-from smolvla_ros.bags.streams import COMMAND_TYPES, Command, Streams, command_positions
+from smolvla_ros.bags.streams import COMMAND_TYPES, CommandStream, Streams, command_positions
 from smolvla_ros.robot import RobotConfig
 from smolvla_ros.robot.config import JointOrder
 
@@ -71,7 +71,7 @@ class SetPoints:
     frames_ahead = 0
     missing = "no command in force"
 
-    def __init__(self, command: Command, robot: RobotConfig, max_gap_ns: int):
+    def __init__(self, command: CommandStream, robot: RobotConfig, max_gap_ns: int):
         self.topics = command.topics
         self._command, self._robot = command, robot
         self._held = _Held(len(robot.joints), max_gap_ns)
@@ -89,7 +89,7 @@ class Trajectories:
     frames_ahead = 0
     missing = "no command in force"
 
-    def __init__(self, command: Command, robot: RobotConfig, max_gap_ns: int):
+    def __init__(self, command: CommandStream, robot: RobotConfig, max_gap_ns: int):
         self.topics = command.topics
         self._arm_topic = command.topic
         self._track = CommandTrack(command, robot)

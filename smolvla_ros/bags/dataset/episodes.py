@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from smolvla_ros.robot.observation import Observation
 
 from .actions import ActionSource, Times
-from .instants import Instant, Instants
+from .instants import FrameInstant, Instants
 
 JOINT_STATES = "joint states"
 
 
 @dataclass(frozen=True)
-class Episode:
+class RecordedEpisode:
     """Frames that follow one another.
 
     task: the instruction.
@@ -61,7 +61,7 @@ def find_episodes(
     *,
     min_frames: int,
     progress: Callable[[int], None] = lambda time_ns: None,
-) -> tuple[list[Episode], list[LeftOut]]:
+) -> tuple[list[RecordedEpisode], list[LeftOut]]:
     """Goes through a bag once.
 
     Args:
@@ -74,7 +74,7 @@ def find_episodes(
             stretches[instant.start_ns] = _Stretch(instant.task)
         stretches[instant.start_ns].add(instant)
         progress(instant.time_ns)
-    episodes: list[Episode] = []
+    episodes: list[RecordedEpisode] = []
     left_out: list[LeftOut] = []
     for stretch in stretches.values():
         found, not_used = stretch.cut(source, instants.robot.joint_names, min_frames)
@@ -94,7 +94,7 @@ class _Stretch:
         self._repeats: list[frozenset[str]] = []
         self._last: Observation | None = None
 
-    def add(self, instant: Instant) -> None:
+    def add(self, instant: FrameInstant) -> None:
         observation = instant.observation
         self._times_ns.append(instant.time_ns)
         self._states.append(observation.positions if observation else None)
@@ -102,7 +102,9 @@ class _Stretch:
         self._repeats.append(_repeated(self._last, observation))
         self._last = observation
 
-    def cut(self, source: ActionSource, joints: Sequence[str], min_frames: int) -> tuple[list[Episode], list[LeftOut]]:
+    def cut(
+        self, source: ActionSource, joints: Sequence[str], min_frames: int
+    ) -> tuple[list[RecordedEpisode], list[LeftOut]]:
         """The episodes in it, and what lies between them."""
         count = max(0, len(self._times_ns) - source.frames_ahead)
         times_ns = np.array(self._times_ns, np.int64)[:count]
@@ -129,10 +131,10 @@ class _Stretch:
         ]
         return episodes, left_out
 
-    def _episode(self, times_ns: Times, actions: NDArray[np.float64], frames: slice) -> Episode:
+    def _episode(self, times_ns: Times, actions: NDArray[np.float64], frames: slice) -> RecordedEpisode:
         states = np.array(self._states[frames], np.float64)
         repeats = Counter(name for names in self._repeats[frames][1:] for name in names)
-        return Episode(self._task, times_ns[frames], states, actions[frames], dict(repeats))
+        return RecordedEpisode(self._task, times_ns[frames], states, actions[frames], dict(repeats))
 
 
 def _repeated(before: Observation | None, now: Observation | None) -> frozenset[str]:

@@ -20,14 +20,14 @@ from smolvla_ros.robot.images import ImageError, decode_image
 from smolvla_ros.robot.observation import Freshness
 
 from .actions import action_source
-from .episodes import Episode, LeftOut, find_episodes
-from .instants import Instant, Instants, Refused
+from .episodes import LeftOut, RecordedEpisode, find_episodes
+from .instants import FrameInstant, Instants, Refused
 from .video import choose_codec
 from .writer import DatasetWriter, Images
 
 
 @dataclass(frozen=True)
-class Settings:
+class ExportSettings:
     """How bags become episodes.
 
     fps: frames per second.
@@ -72,7 +72,7 @@ class Survey:
 
     path: Path
     start_ns: int
-    episodes: list[Episode]
+    episodes: list[RecordedEpisode]
     left_out: list[LeftOut]
     refused: dict[str, Refused]
     defects: list[str]
@@ -98,7 +98,7 @@ Progress = Callable[[str, Path, float], None]
 
 
 def export(
-    bags: Sequence[Path], out: Path, robot: Robot, settings: Settings, progress: Progress = lambda *_: None
+    bags: Sequence[Path], out: Path, robot: Robot, settings: ExportSettings, progress: Progress = lambda *_: None
 ) -> Exported:
     """Writes the episodes of all bags into the new folder `out`; writes nothing if there are none.
 
@@ -124,7 +124,7 @@ def export(
     return Exported(surveys, config.joint_names, codec.name, frozenset(writer.cropped))
 
 
-def _survey(path: Path, robot: Robot, settings: Settings, progress: Progress) -> Survey:
+def _survey(path: Path, robot: Robot, settings: ExportSettings, progress: Progress) -> Survey:
     with open_bag(path) as opened:
         streams = robot.streams(opened)
         bag = moved(opened, settings.clock_offset, streams.joint_states)
@@ -143,7 +143,7 @@ def _survey(path: Path, robot: Robot, settings: Settings, progress: Progress) ->
         return Survey(path, bag.start_ns, episodes, left_out, instants.refused, bag.defects)
 
 
-def _write(survey: Survey, writer: DatasetWriter, robot: Robot, settings: Settings, progress: Progress) -> None:
+def _write(survey: Survey, writer: DatasetWriter, robot: Robot, settings: ExportSettings, progress: Progress) -> None:
     """Adds the episodes of a bag to the dataset."""
     total, done = sum(len(episode.times_ns) for episode in survey.episodes), 0
     features = {camera.name: camera.feature for camera in robot.config.cameras}
@@ -166,7 +166,7 @@ def _write(survey: Survey, writer: DatasetWriter, robot: Robot, settings: Settin
 
 
 def _images(
-    walk: Iterator[Instant], episode: Episode, features: dict[str, str], tell: Callable[[int], None]
+    walk: Iterator[FrameInstant], episode: RecordedEpisode, features: dict[str, str], tell: Callable[[int], None]
 ) -> Iterator[Images]:
     """The images of an episode, frame by frame, by feature."""
     for frame, time_ns in enumerate(episode.times_ns, 1):
@@ -180,7 +180,7 @@ def _images(
         tell(frame)
 
 
-def _instants(bag: Bag | MovedBag, streams: Streams, robot: Robot, settings: Settings) -> Instants:
+def _instants(bag: Bag | MovedBag, streams: Streams, robot: Robot, settings: ExportSettings) -> Instants:
     gap_ns = round(settings.max_gap_s * 1e9)
     freshness = replace(robot.freshness, max_image_age_ns=gap_ns, max_joint_state_age_ns=gap_ns)
     task = _task(bag, streams, settings) if settings.whole_bags else None
@@ -192,7 +192,7 @@ def _instants(bag: Bag | MovedBag, streams: Streams, robot: Robot, settings: Set
     return Instants(bag, streams, robot.config, freshness, fps=settings.fps, task=task)
 
 
-def _task(bag: Bag | MovedBag, streams: Streams, settings: Settings) -> str:
+def _task(bag: Bag | MovedBag, streams: Streams, settings: ExportSettings) -> str:
     """The task of a whole bag."""
     if settings.task:
         return settings.task
@@ -204,7 +204,7 @@ def _task(bag: Bag | MovedBag, streams: Streams, settings: Settings) -> str:
     return next(iter(texts))
 
 
-def _origin(surveys: Sequence[Survey], settings: Settings) -> dict[str, Any]:
+def _origin(surveys: Sequence[Survey], settings: ExportSettings) -> dict[str, Any]:
     """Where everything comes from, for meta/smolvla_ros.json; episodes count through all bags."""
     first = 0
     bags = []

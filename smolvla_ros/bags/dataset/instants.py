@@ -20,7 +20,7 @@ from smolvla_ros.robot.observation import Freshness, Observation, ObservationBuf
 
 
 @dataclass(frozen=True)
-class Instant:
+class FrameInstant:
     """A point of the clock that starts when an instruction is given.
 
     time_ns: log time: `start_ns` + k/fps, k = 0, 1, 2, ...
@@ -74,7 +74,9 @@ class Instants:
         self._cameras = {topic: camera for camera, topic in streams.cameras.items()}
         self.refused: dict[str, Refused] = {}
 
-    def walk(self, listened: Sequence[str] = (), listen: Callable[[Recorded], None] | None = None) -> Iterator[Instant]:
+    def walk(
+        self, listened: Sequence[str] = (), listen: Callable[[Recorded], None] | None = None
+    ) -> Iterator[FrameInstant]:
         """The instants.
 
         Args:
@@ -131,9 +133,9 @@ class _Clock:
         if text != self._task:
             self._task, self._start_ns, self._count = text, now_ns, 0
 
-    def before(self, end_ns: int, buffer: ObservationBuffer) -> Iterator[Instant]:
+    def before(self, end_ns: int, buffer: ObservationBuffer) -> Iterator[FrameInstant]:
         """The instants that lie before `end_ns` and have not been yet."""
         while self._task and (time_ns := self._start_ns + round(self._count * 10**9 / self._fps)) < end_ns:
             observation, problem = buffer.take(time_ns)
-            yield Instant(time_ns, self._start_ns, self._task, observation, problem)
+            yield FrameInstant(time_ns, self._start_ns, self._task, observation, problem)
             self._count += 1

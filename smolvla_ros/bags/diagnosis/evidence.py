@@ -11,7 +11,7 @@ from smolvla_ros.bags.replay.result import Replay
 
 from .facts import Array
 from .tracking import Tracking, track
-from .training import Training
+from .training import TrainingData
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Evidence:
     commands: Array
     command_times_ns: NDArray[np.int64]
     tracking: Tracking | None
-    state: Training
-    action: Training
+    state: TrainingData
+    action: TrainingData
     scale: Array
 
 
@@ -45,7 +45,7 @@ def gather(replay: Replay) -> Evidence:
         commands=facts.commands.rows(joints),
         command_times_ns=facts.commands.times_ns,
         tracking=track(facts),
-        state=Training.of(replay.statistics.get("observation.state", {}), robot),
-        action=Training.of(replay.statistics.get("action", {}), robot),
+        state=TrainingData.of(replay.statistics.get("observation.state", {}), robot),
+        action=TrainingData.of(replay.statistics.get("action", {}), robot),
         scale=np.array([joint.scale for joint in robot.joints]),
     )

@@ -24,7 +24,7 @@ _STRANGE = 3.0  # standard deviations
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingData:
     """Range, mean and standard deviation [joints] in checkpoint units; all empty where they are unknown."""
 
     low: Array

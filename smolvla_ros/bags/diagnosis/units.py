@@ -16,7 +16,7 @@ from smolvla_ros.bags.replay.result import Finding
 from .evidence import Evidence
 from .facts import Array
 from .tracking import DEGREES, GAINS
-from .training import Training
+from .training import TrainingData
 
 _TURN = 2.0 * math.pi
 _NAMES = {1.0 / DEGREES: "degrees_for_radians", DEGREES: "radians_for_degrees"}
@@ -99,7 +99,7 @@ def _text(known: Evidence, wrong: NDArray[np.bool_], topics: str, factor: float)
     return f"{problem}: {seen}. {_remedy(known, training, joint, topics, factor)}"
 
 
-def _remedy(known: Evidence, training: Training, joint: int, topics: str, factor: float) -> str:
+def _remedy(known: Evidence, training: TrainingData, joint: int, topics: str, factor: float) -> str:
     if training.known and not training.wants_scale(known.scale, joint):
         return (
             f"Set 'joint.<joint>.scale' of the robot config to {known.scale[joint] * factor:.10g}, not "

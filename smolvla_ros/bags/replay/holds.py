@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smolvla_ros.execution.status import State
+from smolvla_ros.execution.status import ControllerState
 
 Times = NDArray[np.int64]
 
@@ -36,7 +36,7 @@ class Holds:
         now_ns = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
         if message.dry_run or now_ns <= self._last_ns:
             return
-        following = message.state == State.FOLLOWING
+        following = message.state == ControllerState.FOLLOWING
         if following and self._held_since_ns is not None:
             self._holds.append((self._held_since_ns, max(self._held_since_ns, self._start_ns(message, now_ns))))
             self._held_since_ns = None

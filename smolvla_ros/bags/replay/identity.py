@@ -6,7 +6,7 @@ import contextlib
 import json
 from pathlib import Path
 
-from smolvla_ros.inference.policy_setup import file_hashes
+from smolvla_ros.policy.setup import file_hashes
 
 from ..moved import MovedBag
 from ..reader import Bag

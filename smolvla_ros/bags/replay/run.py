@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smolvla_ros.inference import policy_setup
+from smolvla_ros.policy import setup as policy_setup
 from smolvla_ros.robot.observation import ObservationBuffer
 
 from ..errors import BagError
@@ -28,7 +28,7 @@ from .comparison import chunk_errors, hold_errors, recorded_errors, usable_std
 from .identity import other_checkpoint
 from .ingest import Ingest, stamp_ns_of
 from .result import Finding, RecordedChunk, Replay, ReplayedChunk, Trace
-from .schedule import REQUESTS, Instant, instants, latency_from, recorded_chunks
+from .schedule import REQUESTS, RequestInstant, instants, latency_from, recorded_chunks
 from .tracks import CommandTrack, Track
 from .virtual_execution import VirtualExecution, spread
 from .virtual_node import Setup, VirtualNode
@@ -40,7 +40,7 @@ _LATENESS_NS = 50_000_000
 
 
 @dataclass(frozen=True)
-class Options:
+class ReplayOptions:
     """What the user chose; '' leaves a choice to the bag or the robot config.
 
     Attributes:
@@ -61,7 +61,9 @@ class Options:
     clock_offset: str = ""
 
 
-def replay(bag: Bag, streams: Streams, setup: Setup, options: Options, progress: Callable[[float], Any]) -> Replay:
+def replay(
+    bag: Bag, streams: Streams, setup: Setup, options: ReplayOptions, progress: Callable[[float], Any]
+) -> Replay:
     """Replays a bag; `progress` takes the seconds of it that are done.
 
     Ctrl-C ends the replay where it is: the result holds what there is until then, and says so in `defects`.
@@ -78,7 +80,7 @@ def replay(bag: Bag, streams: Streams, setup: Setup, options: Options, progress:
 
 
 class _Run:
-    def __init__(self, bag: Bag | MovedBag, streams: Streams, setup: Setup, options: Options):
+    def __init__(self, bag: Bag | MovedBag, streams: Streams, setup: Setup, options: ReplayOptions):
         self.stopped = False
         self._bag, self._streams, self._setup, self._options = bag, streams, setup, options
         self._start_ns, self._end_ns = section(bag, options)
@@ -166,7 +168,7 @@ class _Run:
 
     # Messages.
 
-    def _feed(self, instant: Instant) -> None:
+    def _feed(self, instant: RequestInstant) -> None:
         """Everything received by then; for a recorded chunk, as near as possible to what its policy had received."""
         limit_ns = instant.time_ns + (_LATENESS_NS if instant.chunk else 0)
         while self._next is not None and self._next.log_ns <= limit_ns:
@@ -271,7 +273,7 @@ class _Run:
         yield from self._bag.defects
 
 
-def section(bag: Bag | MovedBag, options: Options) -> tuple[int, int]:
+def section(bag: Bag | MovedBag, options: ReplayOptions) -> tuple[int, int]:
     """Log times of the part that is replayed.
 
     Raises:

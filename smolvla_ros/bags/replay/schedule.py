@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from smolvla_ros.execution.chunk import Chunk, ChunkError
-from smolvla_ros.execution.requests import RULES
+from smolvla_ros.policy.requests import RULES
 
 from ..errors import BagError
 from ..messages import Recorded
@@ -21,17 +21,19 @@ MAX_LATENCY_S = 60.0
 
 
 @dataclass(frozen=True)
-class Instant:
+class RequestInstant:
     """A moment at which something may happen; `chunk`: one of the bag that was asked for then, else it is a tick."""
 
     time_ns: int
     chunk: RecordedChunk | None = None
 
 
-def instants(start_ns: int, end_ns: int, step_ns: int, chunks: Iterable[RecordedChunk] = ()) -> Iterator[Instant]:
+def instants(
+    start_ns: int, end_ns: int, step_ns: int, chunks: Iterable[RecordedChunk] = ()
+) -> Iterator[RequestInstant]:
     """The ticks from start to end and the requests of the recorded chunks, in order of time."""
-    ticks = (Instant(time_ns) for time_ns in range(start_ns, end_ns + 1, step_ns))
-    asked = sorted((Instant(chunk.requested_ns, chunk) for chunk in chunks), key=lambda instant: instant.time_ns)
+    ticks = (RequestInstant(time_ns) for time_ns in range(start_ns, end_ns + 1, step_ns))
+    asked = sorted((RequestInstant(chunk.requested_ns, chunk) for chunk in chunks), key=lambda instant: instant.time_ns)
     return heapq.merge(ticks, asked, key=lambda instant: instant.time_ns)
 
 

@@ -16,7 +16,7 @@ from smolvla_ros.robot import RobotConfig
 
 from ..errors import BagError
 from ..messages import Recorded
-from ..streams import COMMAND_TYPES, Command, command_positions
+from ..streams import COMMAND_TYPES, CommandStream, command_positions
 
 Array = NDArray[np.float64]
 Times = NDArray[np.int64]
@@ -109,7 +109,7 @@ class CommandTrack:
     followed until the next one comes, as joint_trajectory_controller does; other commands are due when they are sent.
     """
 
-    def __init__(self, command: Command, robot: RobotConfig):
+    def __init__(self, command: CommandStream, robot: RobotConfig):
         self._command = command
         self._robot = robot
         is_plan = command.type == COMMAND_TYPES["joint_trajectory"]

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from smolvla_ros.execution import metrics
 from smolvla_ros.execution.chunk import Chunk
 from smolvla_ros.execution.plan import Plan
-from smolvla_ros.execution.requests import ExecutionView
 from smolvla_ros.execution.timeline import Timeline
+from smolvla_ros.policy.requests import ExecutionView
 
 from .result import Seams, Spread
 

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smolvla_ros.execution.chunk import Chunk
-from smolvla_ros.execution.continuation import Continuation
-from smolvla_ros.execution.requests import RequestPolicy
-from smolvla_ros.inference import policy_setup
-from smolvla_ros.inference.loop import InferenceLoop, SentChunk, State
-from smolvla_ros.inference.predictor import Predicted
 from smolvla_ros.parameters.table import Value
+from smolvla_ros.policy import setup as policy_setup
+from smolvla_ros.policy.continuation import Continuation
+from smolvla_ros.policy.loop import InferenceLoop, LoopState, SentChunk
+from smolvla_ros.policy.predictor import Predicted
+from smolvla_ros.policy.requests import RequestPolicy
 from smolvla_ros.robot import RobotConfig
 from smolvla_ros.robot.observation import Observation, ObservationBuffer
 
@@ -107,7 +107,7 @@ class VirtualNode:
             self._skip("instruction", text)
         elif self._buffer.problem:
             self._skip("observation", self._buffer.problem)
-        elif state in (State.FAILING, State.GIVEN_UP):
+        elif state in (LoopState.FAILING, LoopState.GIVEN_UP):
             self._skip("inference", text)
 
     # What the loop takes for its predictor.
@@ -153,8 +153,8 @@ class VirtualNode:
             )
         )
 
-    def _report(self, state: State, text: str) -> None:
-        if state is State.TOO_SLOW and not self.findings:
+    def _report(self, state: LoopState, text: str) -> None:
+        if state is LoopState.TOO_SLOW and not self.findings:
             self.findings.append(Finding("slow_policy", "warning", f"{text[0].upper()}{text[1:]}."))
 
     def _skip(self, kind: Any, reason: str) -> None:

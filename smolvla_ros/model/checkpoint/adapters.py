@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from smolvla_ros.model.checkpoint.files import open_safetensors, read_json
-from smolvla_ros.model.checkpoint.settings import Settings
+from smolvla_ros.model.checkpoint.settings import CheckpointSettings
 from smolvla_ros.model.errors import CheckpointError
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -27,7 +27,7 @@ class Adapter:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / WEIGHTS
-        self._settings = Settings(read_json(folder / CONFIG), folder / CONFIG)
+        self._settings = CheckpointSettings(read_json(folder / CONFIG), folder / CONFIG)
         self.base: str = self._settings.get("base_model_name_or_path", "")
         self.revision: str = self._settings.get("revision", "")
         self._check_kind()

@@ -14,7 +14,7 @@ from smolvla_ros.model.checkpoint.adapters import Adapter
 from smolvla_ros.model.checkpoint.backbone import DEFAULT_BACKBONE, Backbone, cut_side, special_token_ids
 from smolvla_ros.model.checkpoint.files import JsonObject, read_json
 from smolvla_ros.model.checkpoint.hub import Location, locate
-from smolvla_ros.model.checkpoint.names import Names, read_names
+from smolvla_ros.model.checkpoint.names import FeatureNames, read_names
 from smolvla_ros.model.checkpoint.processors import Processing, read_processing
 from smolvla_ros.model.checkpoint.settings import policy_config
 from smolvla_ros.model.checkpoint.weights import load_network
@@ -28,7 +28,7 @@ DTYPES = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
-class Plan:
+class LoadingPlan:
     """All of a checkpoint but its weights, checked.
 
     `images` holds a normaliser only for the cameras that have one. `assumed_backbone` names the backbone whose
@@ -43,7 +43,7 @@ class Plan:
     action: Normaliser
     images: Mapping[str, Normaliser]
     reader: InstructionReader
-    names: Names
+    names: FeatureNames
     assumed_backbone: str
 
     @property
@@ -55,7 +55,7 @@ class Plan:
 
 def read_plan(
     checkpoint: str | Path, revision: str = "", overlong: Overlong = "cut", choices: Mapping[str, str] | None = None
-) -> Plan:
+) -> LoadingPlan:
     """Finds the checkpoint and reads everything but the weights.
 
     Raises:
@@ -79,7 +79,7 @@ def read_plan(
             "use the tokenizer that the policy was trained with"
         )
     images = {name: processing.state.normaliser(name, "VISUAL", None) for name in config.image_features}
-    return Plan(
+    return LoadingPlan(
         location=location,
         raw=raw,
         config=config,
@@ -93,7 +93,7 @@ def read_plan(
     )
 
 
-def load_weights(plan: Plan, device: torch.device, dtype: str) -> SmolVLANetwork:
+def load_weights(plan: LoadingPlan, device: torch.device, dtype: str) -> SmolVLANetwork:
     """The plan's network on the device, with an adapter merged in if the checkpoint is one."""
     try:
         return _load_weights(plan, device, dtype)
@@ -106,7 +106,7 @@ def load_weights(plan: Plan, device: torch.device, dtype: str) -> SmolVLANetwork
         ) from error
 
 
-def _load_weights(plan: Plan, device: torch.device, dtype: str) -> SmolVLANetwork:
+def _load_weights(plan: LoadingPlan, device: torch.device, dtype: str) -> SmolVLANetwork:
     folder = plan.location.folder
     if not (folder / ADAPTER_CONFIG).is_file():
         return load_network(folder / "model.safetensors", plan.config, dtype, device)

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smolvla_ros.model.checkpoint.files import read_json
-from smolvla_ros.model.checkpoint.settings import Settings
+from smolvla_ros.model.checkpoint.settings import CheckpointSettings
 from smolvla_ros.model.errors import CheckpointError
 
 NAMES_FILE = "smolvla_ros.json"
 
 
 @dataclass(frozen=True)
-class Names:
+class FeatureNames:
     """Names of the state's and the action's values and rows per second, each None where it is not told."""
 
     state: tuple[str, ...] | None = None
@@ -21,17 +21,17 @@ class Names:
     fps: int | None = None
 
 
-def read_names(folder: Path, state_dim: int, action_dim: int) -> Names:
+def read_names(folder: Path, state_dim: int, action_dim: int) -> FeatureNames:
     """The names of the checkpoint in `folder`; they must be as many as there are values."""
     path = folder / NAMES_FILE
     if not path.is_file():
-        return Names()
-    settings = Settings(read_json(path), path)
+        return FeatureNames()
+    settings = CheckpointSettings(read_json(path), path)
     state, action = (_names(settings, *what) for what in (("state_names", state_dim), ("action_names", action_dim)))
-    return Names(state, action, settings.get("fps", 0) or None)
+    return FeatureNames(state, action, settings.get("fps", 0) or None)
 
 
-def _names(settings: Settings, key: str, size: int) -> tuple[str, ...] | None:
+def _names(settings: CheckpointSettings, key: str, size: int) -> tuple[str, ...] | None:
     names = settings.get(key, [])
     if not names:
         return None

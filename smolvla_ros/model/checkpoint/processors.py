@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from smolvla_ros.model.checkpoint.files import JsonObject, inside, open_safetensors, read_json
-from smolvla_ros.model.checkpoint.settings import Settings
+from smolvla_ros.model.checkpoint.settings import CheckpointSettings
 from smolvla_ros.model.checkpoint.statistics import Source, Statistics, read_statistics
 from smolvla_ros.model.errors import CheckpointError
 from smolvla_ros.model.text import TextSettings
@@ -55,8 +55,10 @@ def _from_pipelines(folder: Path, choices: Mapping[str, str]) -> Processing:
     before, after = _steps(folder / PREPROCESSOR), _steps(folder / POSTPROCESSOR)
     _refuse_unknown(folder / PREPROCESSOR, before, "normalizer_processor")
     _refuse_unknown(folder / POSTPROCESSOR, after, "unnormalizer_processor")
-    rename = Settings(before.get("rename_observations_processor", {}), folder / PREPROCESSOR).section("config")
-    tokenizer_step = Settings(before["tokenizer_processor"], folder / PREPROCESSOR)
+    rename = CheckpointSettings(before.get("rename_observations_processor", {}), folder / PREPROCESSOR).section(
+        "config"
+    )
+    tokenizer_step = CheckpointSettings(before["tokenizer_processor"], folder / PREPROCESSOR)
     tokenizer, artifacts = tokenizer_step.section("config"), tokenizer_step.section("artifacts")
     return Processing(
         text=TextSettings(
@@ -100,8 +102,8 @@ def _refuse_unknown(path: Path, steps: Mapping[str, Any], normaliser: str) -> No
 
 
 def _source(path: Path, step: JsonObject, choices: Mapping[str, str]) -> Source:
-    config = Settings(step, path).section("config")
-    state_file = Settings(step, path).get("state_file", "")
+    config = CheckpointSettings(step, path).section("config")
+    state_file = CheckpointSettings(step, path).get("state_file", "")
     statistics: Statistics = {}
     if state_file:
         statistics = read_statistics(inside(path.parent, state_file, path))
@@ -111,14 +113,14 @@ def _source(path: Path, step: JsonObject, choices: Mapping[str, str]) -> Source:
 
 def _observation_source(path: Path, step: JsonObject, choices: Mapping[str, str]) -> Source:
     """Observations are normalised only where the step lists them, unlike actions."""
-    config = Settings(step, path).section("config")
+    config = CheckpointSettings(step, path).section("config")
     features = frozenset(config.section("features").values)
     if config.values.get("normalize_observation_keys") is not None:
         features &= frozenset(map(str, config.get("normalize_observation_keys", [])))
     return replace(_source(path, step, choices), features=features)
 
 
-def _rename_map(settings: Settings) -> dict[str, str]:
+def _rename_map(settings: CheckpointSettings) -> dict[str, str]:
     names = settings.section("rename_map").values
     if not all(isinstance(new, str) for new in names.values()):
         raise settings.refuse("rename_map", "names of observations mapped to names")
@@ -137,7 +139,7 @@ def _from_old_format(folder: Path, raw: JsonObject, choices: Mapping[str, str]) 
                     variant = before.removeprefix(f"{group}.").rstrip("_")
                     name = f"{variant}.{feature}" if variant else feature
                     statistics.setdefault(name, {})[after] = tensors.get_tensor(key).float().clone()
-    settings = Settings(raw, folder / "config.json")
+    settings = CheckpointSettings(raw, folder / "config.json")
     modes = {str(kind): str(mode) for kind, mode in settings.section("normalization_mapping").values.items()}
     source = Source(path, statistics, modes, 1e-8, choices, always_add_eps=True)
     return Processing(

@@ -46,7 +46,7 @@ _MOST = 1_000_000  # of anything that is counted; more would fill the memory bef
 _MOST_CAMERAS = 100
 
 
-class Settings:
+class CheckpointSettings:
     """Typed access to one JSON object; a wrong type names file, key, value and what was expected."""
 
     def __init__(self, values: Mapping[str, Any], path: Path) -> None:
@@ -67,8 +67,8 @@ class Settings:
             )
         return value
 
-    def section(self, key: str) -> Settings:
-        return Settings(self.get(key, {}), self.path)
+    def section(self, key: str) -> CheckpointSettings:
+        return CheckpointSettings(self.get(key, {}), self.path)
 
     def refuse(self, key: str, expected: str) -> CheckpointError:
         return CheckpointError(f"{self.path}: {key!r} is {self.values.get(key)!r}, expected {expected}")
@@ -76,7 +76,7 @@ class Settings:
 
 def policy_config(raw: JsonObject, backbone: JsonObject, path: Path, backbone_path: Path) -> SmolVLAConfig:
     """The whole configuration out of the policy's and the backbone's `config.json`."""
-    settings = Settings(raw, path)
+    settings = CheckpointSettings(raw, path)
     if raw.get("type") != "smolvla":
         raise settings.refuse("type", "'smolvla'; another kind of policy needs another program")
     if raw.get("use_delta_joint_actions_aloha"):
@@ -85,7 +85,7 @@ def policy_config(raw: JsonObject, backbone: JsonObject, path: Path, backbone_pa
     if unknown:
         _log.warning("%s: ignored unknown settings: %s", path, ", ".join(unknown))
     default = SmolVLAConfig()
-    sizes = Settings(backbone, backbone_path)
+    sizes = CheckpointSettings(backbone, backbone_path)
     config = SmolVLAConfig(
         vision=_vision_config(sizes.section("vision_config")),
         text=_text_config(sizes.section("text_config")),
@@ -100,7 +100,7 @@ def policy_config(raw: JsonObject, backbone: JsonObject, path: Path, backbone_pa
     return config
 
 
-def feature_size(settings: Settings, group: str, name: str) -> int:
+def feature_size(settings: CheckpointSettings, group: str, name: str) -> int:
     """Length of the vector feature `name`."""
     feature = settings.section(group).values.get(name)
     shape = feature.get("shape") if isinstance(feature, dict) else None
@@ -109,7 +109,7 @@ def feature_size(settings: Settings, group: str, name: str) -> int:
     return shape[0]
 
 
-def _image_features(settings: Settings) -> tuple[str, ...]:
+def _image_features(settings: CheckpointSettings) -> tuple[str, ...]:
     features = settings.section("input_features").values
     images = [name for name, found in features.items() if isinstance(found, dict) and found.get("type") == "VISUAL"]
     if not 0 <= settings.get("empty_cameras", 0) <= _MOST_CAMERAS:
@@ -121,7 +121,7 @@ def _image_features(settings: Settings) -> tuple[str, ...]:
     return tuple(images)
 
 
-def _image_size(settings: Settings) -> tuple[int, int] | None:
+def _image_size(settings: CheckpointSettings) -> tuple[int, int] | None:
     size = settings.values.get("resize_imgs_with_padding", [512, 512])
     if size is None:
         return None
@@ -130,7 +130,7 @@ def _image_size(settings: Settings) -> tuple[int, int] | None:
     return size[0], size[1]
 
 
-def _vision_config(settings: Settings) -> VisionConfig:
+def _vision_config(settings: CheckpointSettings) -> VisionConfig:
     if settings.get("hidden_act", "gelu_pytorch_tanh") != "gelu_pytorch_tanh":
         raise settings.refuse("hidden_act", "'gelu_pytorch_tanh'")
     # Absent keys have the defaults of transformers' SmolVLMVisionConfig.
@@ -151,7 +151,7 @@ def _vision_config(settings: Settings) -> VisionConfig:
     return config
 
 
-def _text_config(settings: Settings) -> TextConfig:
+def _text_config(settings: CheckpointSettings) -> TextConfig:
     if settings.get("model_type", "llama") != "llama":
         raise settings.refuse("model_type", "'llama'")
     if settings.get("hidden_act", "silu") != "silu":
@@ -177,13 +177,13 @@ def _text_config(settings: Settings) -> TextConfig:
     return config
 
 
-def _refuse_below_one(config: VisionConfig | TextConfig, settings: Settings) -> None:
+def _refuse_below_one(config: VisionConfig | TextConfig, settings: CheckpointSettings) -> None:
     for name, value in asdict(config).items():
         if isinstance(value, int) and value < 1:
             raise CheckpointError(f"{settings.path}: {name} is {value}, expected at least 1")
 
 
-def _check(config: SmolVLAConfig, settings: Settings) -> None:
+def _check(config: SmolVLAConfig, settings: CheckpointSettings) -> None:
     """Refuses what contradicts itself, before any of it becomes a tensor."""
     for key in ("chunk_size", "num_steps", "max_state_dim", "max_action_dim", "tokenizer_max_length"):
         if getattr(config, key) < 1:
@@ -200,7 +200,7 @@ def _check(config: SmolVLAConfig, settings: Settings) -> None:
     _check_expert(config, settings)
 
 
-def _check_sizes(config: SmolVLAConfig, settings: Settings) -> None:
+def _check_sizes(config: SmolVLAConfig, settings: CheckpointSettings) -> None:
     if config.state_dim > config.max_state_dim:
         raise CheckpointError(
             f"{settings.path}: the state has {config.state_dim} values, more than max_state_dim "
@@ -221,7 +221,7 @@ def _check_sizes(config: SmolVLAConfig, settings: Settings) -> None:
             )
 
 
-def _check_expert(config: SmolVLAConfig, settings: Settings) -> None:
+def _check_expert(config: SmolVLAConfig, settings: CheckpointSettings) -> None:
     """The expert's layers must fit the language layers whose keys they read."""
     if config.kept_layers % config.expert_layers:
         raise settings.refuse("num_expert_layers", f"a divisor of the {config.kept_layers} language layers, or -1")

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from smolvla_ros.execution.continuation import Continuation
-from smolvla_ros.inference import policy_setup
 from smolvla_ros.model.rtc import FORMS, SCHEDULES
 from smolvla_ros.parameters import check_values, policy
+from smolvla_ros.policy import setup as policy_setup
+from smolvla_ros.policy.continuation import Continuation
 
 LEFT = Continuation(np.ones((30, 6), np.float32), delay=8)
 

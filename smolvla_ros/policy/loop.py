@@ -16,10 +16,10 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from smolvla_ros.execution.continuation import SentChunks
-from smolvla_ros.execution.envelope import Envelope
-from smolvla_ros.execution.latency import StageLatencies
-from smolvla_ros.execution.requests import ExecutionView, Requester, RequestPolicy
+from smolvla_ros.policy.continuation import SentChunks
+from smolvla_ros.policy.envelope import Envelope
+from smolvla_ros.policy.latency import StageLatencies
+from smolvla_ros.policy.requests import ExecutionView, Requester, RequestPolicy
 from smolvla_ros.robot.observation import Observation, ObservationBuffer
 
 from .predictor import Predicted, Predictor
@@ -27,7 +27,7 @@ from .predictor import Predicted, Predictor
 _IDLE_PERIOD_S = 0.02
 
 
-class State(Enum):
+class LoopState(Enum):
     """What the inference thread does, for people."""
 
     WAITING = "waiting"
@@ -59,7 +59,7 @@ class SentChunk:
 
 
 @dataclass(frozen=True)
-class Settings:
+class LoopSettings:
     """Parameters of the loop.
 
     Attributes:
@@ -102,11 +102,11 @@ class InferenceLoop:
         predictor: Predictor,
         buffer: ObservationBuffer,
         requests: RequestPolicy,
-        settings: Settings,
+        settings: LoopSettings,
         clock_ns: Callable[[], int],
         steady_s: Callable[[], float],
         publish: Callable[[SentChunk], None],
-        report: Callable[[State, str], None],
+        report: Callable[[LoopState, str], None],
     ):
         self._predictor = predictor
         self._buffer = buffer
@@ -122,7 +122,7 @@ class InferenceLoop:
         self._instructions = 0
         self._status: ExecutionView | None = None
         self._epoch = 0
-        self._reported: tuple[State, str] | None = None
+        self._reported: tuple[LoopState, str] | None = None
         self._latencies = StageLatencies()
 
         self._requester = Requester(predictor.rows, settings.min_change)
@@ -184,10 +184,10 @@ class InferenceLoop:
         self._buffer.clear()
 
     @property
-    def state(self) -> tuple[State, str]:
+    def state(self) -> tuple[LoopState, str]:
         """The last report; any thread."""
         with self._lock:
-            return self._reported or (State.WAITING, "starting")
+            return self._reported or (LoopState.WAITING, "starting")
 
     def latency_percentiles(self, p: float) -> dict[str, float]:
         """The p-th percentile [s] of every stage over the last hundred chunks; any thread."""
@@ -203,7 +203,7 @@ class InferenceLoop:
             try:
                 self.step()
             except Exception:  # the thread must never end without a word
-                self._report(State.GIVEN_UP, f"bug in the inference thread:\n{traceback.format_exc()}")
+                self._report(LoopState.GIVEN_UP, f"bug in the inference thread:\n{traceback.format_exc()}")
                 return
 
     def step(self) -> None:
@@ -215,20 +215,20 @@ class InferenceLoop:
             instruction, status, requests, epoch = self._instruction, self._status, self._requests, self._epoch
         waiting = self._waiting_for(instruction, status)
         if instruction is None or waiting:
-            self._report(State.WAITING, waiting)
+            self._report(LoopState.WAITING, waiting)
             return
         observation, problem = self._buffer.take(now_ns)
         if observation is None:
-            self._report(State.WAITING, problem)
+            self._report(LoopState.WAITING, problem)
             return
         state = self._predictor.normalised_state(observation)
         if not self._requester.wants(self._rule(requests), status, instruction.id, state, self._steady_s()):
             return
         if self._envelope.too_slow:
             mode = "; it holds, looks and goes" if self._settings.hold_and_go else ""
-            self._report(State.TOO_SLOW, self._envelope.too_slow + mode)
+            self._report(LoopState.TOO_SLOW, self._envelope.too_slow + mode)
         else:
-            self._report(State.RUNNING, f"instruction: {instruction.text!r}")
+            self._report(LoopState.RUNNING, f"instruction: {instruction.text!r}")
         self._requester.started(status, instruction.id, state)
         self._infer(observation, instruction, status, now_ns, epoch)
 
@@ -300,11 +300,11 @@ class InferenceLoop:
         self._retry_at_s = self._steady_s() + self._settings.retry_backoff_s
         text = f"inference failed {self._failures} times in a row: {type(error).__name__}: {error}"
         if self._failures >= self._settings.max_failures:
-            self._report(State.GIVEN_UP, text)
+            self._report(LoopState.GIVEN_UP, text)
         else:
-            self._report(State.FAILING, text)
+            self._report(LoopState.FAILING, text)
 
-    def _report(self, state: State, text: str) -> None:
+    def _report(self, state: LoopState, text: str) -> None:
         with self._lock:
             if (state, text) == self._reported:
                 return

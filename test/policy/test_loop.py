@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from smolvla_ros.execution.requests import ExecutionView, RequestPolicy
-from smolvla_ros.inference.loop import InferenceLoop, Settings, State
-from smolvla_ros.inference.predictor import Predictor
 from smolvla_ros.parameters import check_values, robot
+from smolvla_ros.policy.loop import InferenceLoop, LoopSettings, LoopState
+from smolvla_ros.policy.predictor import Predictor
+from smolvla_ros.policy.requests import ExecutionView, RequestPolicy
 from smolvla_ros.robot import RobotConfig
 from smolvla_ros.robot.observation import Freshness, ObservationBuffer
 
@@ -67,7 +67,7 @@ class Rig:
             Predictor(self.policy, ROBOT, rows=ROWS, noise_shape=(ROWS, 32), seed=0, guide=guide),
             self.buffer,
             requests or RequestPolicy("threshold", 0.5),
-            Settings(**{**defaults, **settings}),
+            LoopSettings(**{**defaults, **settings}),
             clock_ns=lambda: self.now_ns,
             steady_s=lambda: self.steady_s,
             publish=self.chunks.append,
@@ -128,7 +128,7 @@ def test_without_an_instruction_nothing_is_inferred():
     rig.execution()
     rig.step()
     assert rig.policy.calls == []
-    assert rig.reports == [(State.WAITING, "no instruction (publish one on topic 'instruction')")]
+    assert rig.reports == [(LoopState.WAITING, "no instruction (publish one on topic 'instruction')")]
 
 
 def test_without_a_controller_nothing_is_inferred_unless_the_rule_needs_none():
@@ -155,7 +155,7 @@ def test_stale_data_are_named_once_and_not_acted_on(rig):
         rig.now_ns += 10**9
         rig.loop.step()
     assert len(rig.chunks) == 1
-    waits = [text for state, text in rig.reports if state is State.WAITING]
+    waits = [text for state, text in rig.reports if state is LoopState.WAITING]
     assert len(waits) == 1 and "camera 'front'" in waits[0]
 
 
@@ -213,7 +213,7 @@ def test_a_failed_inference_is_reported_and_retried_after_the_backoff(rig, error
     rig.policy.during = raises(error)
     rig.step()
     state, text = rig.reports[-1]
-    assert state is State.FAILING and type(error).__name__ in text
+    assert state is LoopState.FAILING and type(error).__name__ in text
     rig.policy.during = lambda: None
     rig.step(0.49)
     assert rig.chunks == []
@@ -226,13 +226,13 @@ def test_after_too_many_failures_in_a_row_it_gives_up_with_its_reason(rig):
     for _ in range(6):
         rig.step()
     assert len(rig.policy.calls) == 3
-    assert rig.reports[-1] == (State.GIVEN_UP, "inference failed 3 times in a row: RuntimeError: broken")
+    assert rig.reports[-1] == (LoopState.GIVEN_UP, "inference failed 3 times in a row: RuntimeError: broken")
 
 
 def test_actions_that_are_not_finite_are_a_failure_and_no_chunk(rig):
     rig.policy.predict = lambda *args, **kwargs: SimpleNamespace(actions=np.full((ROWS, 2), np.nan), stage_s={})
     rig.step()
-    assert rig.chunks == [] and rig.reports[-1][0] is State.FAILING
+    assert rig.chunks == [] and rig.reports[-1][0] is LoopState.FAILING
 
 
 def test_equal_seeds_give_equal_noise():
@@ -264,7 +264,7 @@ def test_a_policy_slower_than_half_a_chunk_says_so_with_figures_and_waits_until_
     rig.step()
     assert len(rig.chunks) == 2
     state, text = rig.reports[-1]
-    assert state is State.TOO_SLOW and "610 ms" in text and "1000 ms" in text and "holds, looks and goes" in text
+    assert state is LoopState.TOO_SLOW and "610 ms" in text and "1000 ms" in text and "holds, looks and goes" in text
 
 
 def test_a_slow_policy_that_is_only_to_warn_keeps_to_its_rule():
@@ -275,7 +275,7 @@ def test_a_slow_policy_that_is_only_to_warn_keeps_to_its_rule():
     rig.step()
     rig.execution(remaining=4, executed=6, sequence=1)
     rig.step()
-    assert len(rig.chunks) == 2 and rig.reports[-1][0] is State.TOO_SLOW
+    assert len(rig.chunks) == 2 and rig.reports[-1][0] is LoopState.TOO_SLOW
 
 
 def test_one_slow_call_among_fast_ones_changes_nothing(rig):
@@ -284,7 +284,7 @@ def test_one_slow_call_among_fast_ones_changes_nothing(rig):
         rig.step()
         rig.execution(remaining=4, executed=6 * count, sequence=count)
     assert len(rig.chunks) == 4
-    assert State.TOO_SLOW not in [state for state, _ in rig.reports]
+    assert LoopState.TOO_SLOW not in [state for state, _ in rig.reports]
 
 
 def test_the_observation_filter_skips_equal_states_but_never_an_empty_queue_or_a_new_instruction():

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smolvla_ros.execution.continuation import SentChunks
-from smolvla_ros.execution.envelope import Envelope, envelope_s, latency_rows
-from smolvla_ros.execution.requests import ExecutionView
+from smolvla_ros.policy.continuation import SentChunks
+from smolvla_ros.policy.envelope import Envelope, envelope_s, latency_rows
+from smolvla_ros.policy.requests import ExecutionView
 
 ROWS, STEP_S, SESSION = 50, 0.1, 7
 NOW_NS = 10**18

@@ -8,15 +8,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from smolvla_ros.execution.continuation import Continuation
-from smolvla_ros.execution.requests import RequestPolicy
 from smolvla_ros.parameters import ParameterError
 from smolvla_ros.parameters.table import Value
+from smolvla_ros.policy.continuation import Continuation
+from smolvla_ros.policy.requests import RequestPolicy
 from smolvla_ros.robot import RobotConfig
 from smolvla_ros.robot.fit import fit_problems
 from smolvla_ros.robot.observation import Freshness
 
-from .loop import Settings
+from .loop import LoopSettings
 from .predictor import Guide, Predictor
 
 
@@ -104,9 +104,9 @@ def guide(values: Mapping[str, Value]) -> Guide | None:
     return make
 
 
-def loop_settings(values: Mapping[str, Value], session: int) -> Settings:
+def loop_settings(values: Mapping[str, Value], session: int) -> LoopSettings:
     """The settings of the inference thread."""
-    return Settings(
+    return LoopSettings(
         session=session,
         step_s=_number(values["step_s"]),
         needs_status=values["request_rule"] != "continuous",

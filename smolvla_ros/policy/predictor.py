@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from smolvla_ros.execution.continuation import Continuation
+from smolvla_ros.policy.continuation import Continuation
 from smolvla_ros.robot import RobotConfig
 from smolvla_ros.robot.images import decode_image
 from smolvla_ros.robot.observation import Observation

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smolvla_ros.execution.requests import RULES, ExecutionView, Requester, RequestPolicy
+from smolvla_ros.policy.requests import RULES, ExecutionView, Requester, RequestPolicy
 
 ROWS = 50
 SESSION = 7
