@@ -4,7 +4,7 @@
     python benchmarks/async_execution.py --policy expert --episodes 5 --delays 0 8 --no-docs --json result.json
 
 The simulated arm, the shipped policy, the request rules and the controller run as in the nodes, one tick per action
-period, so the results do not depend on the speed of the machine. See docs/async.md.
+period, so the results do not depend on the speed of the machine. See docs/explanation/async.md.
 """
 
 from __future__ import annotations

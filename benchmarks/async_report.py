@@ -1,4 +1,4 @@
-"""The tables and the plot of docs/async.md, from the rows of async_execution.py."""
+"""The tables and the plot of docs/explanation/async.md, from the rows of async_execution.py."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 
 Rows = Sequence[dict[str, Any]]
 
-PAGE = "async.md"
+PAGE = "explanation/async.md"
 _END = "<!-- end -->"
 PLOT = "images/async_execution.png"
 # Okabe and Ito: told apart by all eyes.
@@ -32,7 +32,7 @@ _PANELS = (
 
 
 def write_docs(rows: Rows, docs: Path) -> None:
-    """Rewrites the tables of docs/async.md and its plot.
+    """Rewrites the tables of docs/explanation/async.md and its plot.
 
     Raises:
         ValueError: the marks are missing.
@@ -44,7 +44,7 @@ def write_docs(rows: Rows, docs: Path) -> None:
 
 
 def write_agreement(rows: Rows, docs: Path) -> None:
-    """Rewrites the comparison of real and virtual time in docs/async.md, from the rows of async_ros.py."""
+    """Rewrites the comparison of real and virtual time in docs/explanation/async.md, from the rows of async_ros.py."""
     lines = [
         "| method | time | latency | success | time to completion | idle | seam p95 |",
         "|---|---|---|---|---|---|---|",

@@ -1,4 +1,4 @@
-"""Writes docs/parameters.md from the tables in smolvla_ros/parameters, which are what the nodes declare.
+"""Writes docs/reference/parameters.md from the tables in smolvla_ros/parameters, which are what the nodes declare.
 
     python docs/generate_parameters.py
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 from smolvla_ros.parameters import Parameter, controller, policy, robot, sim
 from smolvla_ros.parameters.table import Value
 
-PAGE = Path(__file__).with_name("parameters.md")
+PAGE = Path(__file__).parent / "reference" / "parameters.md"
 
 INTRODUCTION = """# Parameters
 

@@ -1,4 +1,4 @@
-"""Draws docs/images/seams.png and prints the table of docs/execution.md: one seam under every merge rule.
+"""Draws docs/images/seams.png and prints the table of docs/explanation/execution.md: one seam under every merge rule.
 
     python docs/plot_seams.py
 

@@ -82,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="COND",
         help="exit code 1 if this holds, such as 'mae>0.1' "
-        "or 'p95:gripper>0.2'; the metrics are listed in docs/bags.md",
+        "or 'p95:gripper>0.2'; the metrics are listed in docs/how_to/bags.md",
     )
     add("--allow-partial", action="store_true", help="exit code 0 for a damaged bag too")  # fmt: skip
 

@@ -3,7 +3,7 @@
 Real-time chunking (arXiv 2506.07339) draws a new chunk towards them. The place on the old chunk comes from the
 controller's report, not from a clock of the policy's own; the number of rows that pass meanwhile comes from a window of
 measured latencies, so one slow call is forgotten. A chunk for a new instruction continues nothing: held to the motion
-for the old one, the arm keeps to the old goal (docs/decisions.md). One thread owns an object.
+for the old one, the arm keeps to the old goal (docs/explanation/decisions.md). One thread owns an object.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """When the policy asks for its next chunk: decided by what was really executed, never by a clock of its own.
 
 Pure and without locks: the policy node calls it from its inference thread with the latest execution status.
-Rules and their analysis: SmolVLA paper (arXiv 2506.01844), algorithm 1; docs/execution.md.
+Rules and their analysis: SmolVLA paper (arXiv 2506.01844), algorithm 1; docs/explanation/execution.md.
 """
 
 from __future__ import annotations
