@@ -1,6 +1,7 @@
 # Everything lives in .venv; a stamp there says what is done, so a second run reuses it and a changed source rebuilds.
 #   make demo    the simulated arm does what published instructions say; pictures in demo/
 #   make test    linters, type checker, unit tests, node tests, multi-process tests
+#   make docs    the documentation as a site, in build/docs
 #   make arm     the same arm, interactively: then `.venv/bin/smolvla-ros say "touch the red cube"`
 PYTHON ?= python3
 VENV := .venv
@@ -11,9 +12,9 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 REQUIREMENTS := $(wildcard packaging/*requirements.txt)
 # Folders are listed too: a deleted file changes only its folder.
 SOURCES := CMakeLists.txt package.xml pyproject.toml setup.py packaging/backend.py \
-  $(shell find checkpoints cmake config launch msg scripts smolvla_ros -name __pycache__ -prune -o -print)
+  $(shell find checkpoints cmake config launch msg scripts smolvla_ros urdf -name __pycache__ -prune -o -print)
 
-.PHONY: venv build demo arm test lint clean
+.PHONY: venv build demo arm test lint docs clean
 
 venv: $(VENV)/.requirements
 build: $(VENV)/.package
@@ -42,6 +43,10 @@ test: lint
 lint: build
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# A link that leads nowhere is an error.
+docs: venv
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs build/docs
 
 clean:
 	rm -rf $(VENV) build demo *.egg-info

@@ -3,7 +3,8 @@
 Without help, a new chunk begins where the policy believed the arm to be, not where the last command left it. The plan
 adds the difference in position, velocity and acceleration at the seam as an offset that a quintic takes to zero within
 the ease-in time. So commands are continuous to the second derivative across every seam (with cubic interpolation), and
-reach the new chunk exactly. Averaging the overlap does not do that; it was measured not to help (docs/explanation/execution.md).
+reach the new chunk exactly. Averaging the overlap does not do that; it was measured not to help
+(docs/explanation/execution.md).
 """
 
 from __future__ import annotations
