@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from smolvla_ros.model import SmolVLAPolicy
+from smolvla_ros.model.layers import RMSNorm, attend
 
 CheckpointOf = Callable[[str], Path]
 CasesOf = Callable[[Path], list[Any]]
@@ -49,11 +50,34 @@ def test_the_old_format_gives_the_chunks_of_the_lerobot_of_its_time(
         np.testing.assert_allclose(case.predict(policy).actions, case.expected["actions"][0], rtol=0, atol=4e-3)
 
 
-def test_mixed_bfloat16_rounds_as_lerobot_does(checkpoint_of: CheckpointOf, cases_of: CasesOf) -> None:
-    """The reference states 0.015 between bfloat16 and float32; equal rounding leaves far less."""
+def test_mixed_bfloat16_is_as_close_to_float32_as_lerobots_own(checkpoint_of: CheckpointOf, cases_of: CasesOf) -> None:
+    """On whatever CPU: its kernels sum in their own order, which layers of bfloat16 amplify.
+
+    As many roundings give another sample of the same error, so its size is compared, with room for the spread between
+    samples (0.89 on AVX2, 1 where the reference was made). Where the roundings lie, the next test holds.
+    """
     policy = SmolVLAPolicy.from_checkpoint(checkpoint_of("bf16_native"), dtype="bfloat16")
+    exact = SmolVLAPolicy.from_checkpoint(checkpoint_of("bf16_native"))
+    ours, theirs = [], []
     for case in cases_of(checkpoint_of("bf16_native")):
-        np.testing.assert_allclose(case.predict(policy).normalised, case.expected["actions_normalized"][0], atol=0.015)
+        wide = case.predict(exact).normalised
+        ours.append(case.predict(policy).normalised - wide)
+        theirs.append(case.expected["actions_normalized"][0].numpy() - wide)
+    assert np.sqrt(np.mean(np.square(ours))) <= 1.25 * np.sqrt(np.mean(np.square(theirs)))
+    assert np.abs(ours).max() <= 1.5 * np.abs(theirs).max()
+    assert np.abs(ours).max() > 1e-3, "nothing was rounded"
+
+
+def test_below_float32_norm_and_softmax_are_computed_wide_and_rounded_once() -> None:
+    x = torch.randn(1, 5, 8, generator=torch.Generator().manual_seed(0)).bfloat16()
+    norm = RMSNorm(8, 1e-5)
+    wide = norm(x.float()).bfloat16()
+    torch.testing.assert_close(norm.bfloat16()(x), wide, rtol=0, atol=0)
+    q, k, v = (torch.randn(1, 2, n, 4, generator=torch.Generator().manual_seed(n)).bfloat16() for n in (5, 6, 7))
+    q, k, v = q.transpose(1, 2), k, v[:, :, :6]
+    weights = (q.transpose(1, 2).float() @ k.float().transpose(-1, -2) / 2).softmax(-1).bfloat16()
+    expected = (weights.float() @ v.float()).bfloat16().transpose(1, 2).flatten(2)
+    torch.testing.assert_close(attend(q, k, v, None), expected, rtol=2**-7, atol=1e-6)
 
 
 def test_float32_of_bfloat16_weights_equals_lerobots(checkpoint_of: CheckpointOf, cases_of: CasesOf) -> None:
