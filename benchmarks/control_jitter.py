@@ -122,7 +122,7 @@ def feed() -> None:
     node = rclpy.create_node("feed")
     states = node.create_publisher(JointState, "joint_states", 1)
     chunks = node.create_publisher(ActionChunk, "action_chunk", 1)
-    session, sequence, step_s = time.time_ns(), 0, 1.0 / 30.0
+    session, sequence, step_s = 1, 0, 1.0 / 30.0
 
     def positions(at_s: float) -> list[float]:
         return [0.4 * math.sin(at_s + index) for index in range(len(JOINTS))]

@@ -20,6 +20,7 @@ from rosbags.typesys.store import Typestore
 
 from smolvla_ros.installation import PACKAGE, find_ros_in_virtual_environment, share_folder
 
+from .earlier_types import completed, earlier_store
 from .errors import BagError
 
 # What rosbags raises on bytes that are no message of a type.
@@ -77,6 +78,7 @@ class MessageTypes:
         self.definitions = definitions
         self.store = _installed_types()
         self._checked: set[str] = set()
+        self._earlier: dict[str, Typestore] = {}
 
     def deserialise(self, type_name: str, data: bytes) -> Any:
         """CDR -> message.
@@ -88,6 +90,8 @@ class MessageTypes:
             self._check(type_name)
             self._checked.add(type_name)
         try:
+            if type_name in self._earlier:
+                return completed(self._earlier[type_name].deserialize_cdr(data, type_name), type_name, self.store)
             return self.store.deserialize_cdr(data, type_name)
         except _NO_MESSAGE as error:
             raise BagError(f"its {len(data)} bytes are no {type_name} ({error})") from error
@@ -106,9 +110,12 @@ class MessageTypes:
                 self.store = _new_store()
             _register(self.store, _parsed(type_name, definition))
         elif definition is not None and type_name.startswith(f"{PACKAGE}/"):
-            recorded = _parsed(type_name, definition).get(type_name)
-            if recorded is None or recorded[1] != self.store.fielddefs[type_name][1]:
-                raise BagError(f"the bag was recorded with another version of {type_name} than the one installed")
+            types = _parsed(type_name, definition)
+            if type_name not in types or types[type_name][1] != self.store.fielddefs[type_name][1]:
+                earlier = earlier_store(type_name, types, self.store)
+                if earlier is None:
+                    raise BagError(f"the bag was recorded with another version of {type_name} than the one installed")
+                self._earlier[type_name] = earlier
         try:
             self.store.get_msgdef(type_name)
         except (KeyError, RecursionError) as error:  # of a type that is missing, or in which it contains itself

@@ -12,7 +12,7 @@ _S = 1e-9
 
 
 class Admission:
-    """Remembers what was merged last; session and sequence number only grow, also over activations.
+    """Remembers what was merged last: within a session numbers only grow, and a session that was replaced stays so.
 
     Not locked: the controller owns it.
     """
@@ -20,6 +20,7 @@ class Admission:
     def __init__(self, settings: ControllerSettings):
         self.apply(settings)
         self._session = self._sequence = 0
+        self._replaced: set[int] = set()
         # Observations made before this instant (ROS clock) are not wanted.
         self.not_before_ns = 0
 
@@ -28,6 +29,8 @@ class Admission:
 
     def merged(self, chunk: Chunk) -> None:
         """From now on only newer chunks are admitted."""
+        if chunk.session != self._session:
+            self._replaced.add(self._session)
         self._session, self._sequence = chunk.session, chunk.sequence
 
     def check_order(self, chunk: Chunk) -> None:
@@ -36,10 +39,10 @@ class Admission:
         Raises:
             ChunkError: typed.
         """
-        if chunk.session < self._session:
+        if chunk.session in self._replaced:
             raise ChunkError(
                 Rejection.OLD_SESSION,
-                f"session {chunk.session} is older than {self._session}: two policies publish, or a clock was set back",
+                f"session {chunk.session} was replaced by {self._session}: two policies publish",
             )
         if chunk.session == self._session and chunk.sequence <= self._sequence:
             raise ChunkError(Rejection.OLD_SEQUENCE, f"chunk {chunk.sequence} is not newer than {self._sequence}")
@@ -50,13 +53,14 @@ class Admission:
         Raises:
             ChunkError: typed.
         """
-        settings, age_s = self._settings, (now_ns - chunk.stamp_ns) * _S
-        if age_s < -settings.future_tolerance_s:
-            raise ChunkError(Rejection.FUTURE_STAMP, f"the observation lies {-age_s:.3f} s in the future")
+        settings, age_s = self._settings, (now_ns - chunk.observed_ns) * _S
+        ahead_s = (max(chunk.stamp_ns, chunk.image_stamp_ns) - now_ns) * _S
+        if ahead_s > settings.future_tolerance_s:
+            raise ChunkError(Rejection.FUTURE_STAMP, f"the observation lies {ahead_s:.3f} s in the future")
         if age_s > settings.max_action_age_s:
             text = f"the observation is {age_s:.2f} s old, allowed {settings.max_action_age_s:.2f} s"
             raise ChunkError(Rejection.TOO_OLD, text)
-        if chunk.stamp_ns < self.not_before_ns:
+        if chunk.observed_ns < self.not_before_ns:
             raise ChunkError(Rejection.BEFORE_HOLD, "the observation was made before the last hold or activation")
         check_steps(chunk, settings.limits.joints, settings.limits.step)
 

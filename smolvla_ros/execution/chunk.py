@@ -57,12 +57,13 @@ class Chunk:
     """A chunk whose fields have all been checked.
 
     Attributes:
-        session: identifies one run of the policy; a later run has a larger number.
+        session: identifies one run of the policy; numbers of different runs have no order.
         sequence: number within the session, from 1.
-        stamp_ns: time of the observation behind it, on the ROS clock.
+        stamp_ns: the instant of row 0 on the ROS clock: that of the joint state that the policy saw.
         step_ns: time between two rows.
         positions: [rows, joints] in rad or m, columns in the robot's order.
         frozen_rows: leading rows that continue the chunk executed before.
+        image_stamp_ns: of the oldest image that the policy saw; 0: none.
     """
 
     session: int
@@ -71,6 +72,12 @@ class Chunk:
     step_ns: int
     positions: NDArray[np.float64]
     frozen_rows: int = 0
+    image_stamp_ns: int = 0
+
+    @property
+    def observed_ns(self) -> int:
+        """When the oldest part of the observation was measured: what limits of age are about."""
+        return min(self.stamp_ns, self.image_stamp_ns or self.stamp_ns)
 
     @property
     def rows(self) -> int:
@@ -89,6 +96,7 @@ class Chunk:
         rows: int,
         positions: Sequence[float],
         frozen_rows: int = 0,
+        image_stamp_ns: int = 0,
     ) -> Chunk:
         """Checks the fields of a message and brings its columns into the order of `joints`.
 
@@ -96,11 +104,13 @@ class Chunk:
             ChunkError: the first rule that is broken. Sizes are checked before anything is allocated.
         """
         if session <= 0:
-            raise ChunkError(Rejection.NO_SESSION, f"session is {session}, expected the start time of the policy")
+            raise ChunkError(Rejection.NO_SESSION, f"session is {session}, expected the number of a run of the policy")
         if sequence <= 0:
             raise ChunkError(Rejection.NO_SEQUENCE, f"sequence is {sequence}, expected 1 or more")
         if stamp_ns <= 0:
-            raise ChunkError(Rejection.NO_STAMP, f"stamp is {stamp_ns} ns, expected the time of the observation")
+            raise ChunkError(Rejection.NO_STAMP, f"stamp is {stamp_ns} ns, expected the time of the joint state")
+        if image_stamp_ns < 0:
+            raise ChunkError(Rejection.NO_STAMP, f"image_stamp is {image_stamp_ns} ns, expected 0 or more")
         if not 0 < step_ns <= MAX_STEP_NS:
             raise ChunkError(Rejection.BAD_STEP, f"step is {step_ns * 1e-9:g} s, expected more than 0 and at most 1 s")
         if not 0 < rows <= MAX_ROWS:
@@ -115,7 +125,7 @@ class Chunk:
             )
         table = np.array(positions, dtype=np.float64).reshape(rows, len(joint_names))[:, columns]
         _check_finite(table, joints)
-        return cls(session, sequence, stamp_ns, step_ns, table, frozen_rows)
+        return cls(session, sequence, stamp_ns, step_ns, table, frozen_rows, image_stamp_ns)
 
 
 def check_steps(chunk: Chunk, joints: Sequence[str], max_step: NDArray[np.float64]) -> None:

@@ -130,11 +130,11 @@ class Controller:
         with self._lock:
             self._counters.joint_states_rejected += 1
 
-    def reject_chunk(self, reason: Rejection) -> None:
+    def reject_chunk(self, reason: Rejection, session: int, sequence: int) -> None:
         """Counts a chunk that failed the checks of its fields."""
         with self._lock:
             self._counters.chunks_received += 1
-            self._counters.reject(reason)
+            self._counters.reject(reason, session, sequence)
 
     def receive_chunk(self, chunk: Chunk, now_ns: int, steady_ns: int) -> None:
         """Merges a chunk, or refuses all of it and leaves everything as it was.
@@ -147,7 +147,7 @@ class Controller:
             try:
                 self._merge(chunk, max(now_ns, self._now_ns), steady_ns)
             except ChunkError as error:
-                self._counters.reject(error.reason)
+                self._counters.reject(error.reason, chunk.session, chunk.sequence)
                 if error.reason == Rejection.OLD_SESSION:
                     self._supervision.two_sessions(str(error), steady_ns)
                 if error.reason in (Rejection.JUMP_TOO_LARGE, Rejection.STEP_TOO_LARGE):
@@ -270,7 +270,7 @@ class Controller:
             if self._reason not in _UNTIL_NEXT_CHUNK:
                 self._hold(Reason.WAITING_FOR_CHUNK, "no chunk since the last hold or activation")
             return None
-        age_s = (now_ns - chunk.stamp_ns) * _S
+        age_s = (now_ns - chunk.observed_ns) * _S
         desired = self._timeline.advance(now_ns) if age_s <= self._settings.max_action_age_s else None
         if desired is None:
             reason = Reason.JUMP_TOO_LARGE if self._jump_detail else Reason.CHUNK_EXHAUSTED
@@ -332,7 +332,7 @@ class Controller:
         self._start, self._reseed = last.position, reseed
         timeline.replace(chunk, plan, now_ns)
         self._admission.merged(chunk)
-        self._counters.chunks_merged += 1
+        self._counters.merge(chunk.session, chunk.sequence)
         self._seam_ahead, self._jump_detail = True, ""
 
     def _refused_jump(self, detail: str) -> None:

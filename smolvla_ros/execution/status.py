@@ -65,6 +65,8 @@ class Counters:
         self.ticks = self.idle_ticks = 0
         self.chunks_received = self.chunks_merged = self.joint_states_rejected = 0
         self.rejected: dict[Rejection, int] = {}
+        # The chunk looked at last: session, sequence, and why it was refused.
+        self.last_chunk: tuple[int, int, Rejection | None] = (0, 0, None)
         self.position = ClampCounter(joints)
         self.velocity = ClampCounter(joints)
         self.acceleration = ClampCounter(joints)
@@ -82,7 +84,14 @@ class Counters:
     def chunks_rejected(self) -> int:
         return sum(self.rejected.values())
 
-    def reject(self, reason: Rejection) -> None:
+    def merge(self, session: int, sequence: int) -> None:
+        """A chunk was taken."""
+        self.chunks_merged += 1
+        self.last_chunk = (session, sequence, None)
+
+    def reject(self, reason: Rejection, session: int, sequence: int) -> None:
+        """A chunk was refused."""
+        self.last_chunk = (session, sequence, reason)
         self.rejected[reason] = self.rejected.get(reason, 0) + 1
 
 

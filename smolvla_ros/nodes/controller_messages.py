@@ -27,6 +27,8 @@ def fill_status(message: ExecutionStatus, status: Status, missed_ticks: int, dry
     message.session = status.session
     message.sequence = status.sequence
     message.row = status.row
+    message.last_session, message.last_sequence, rejection = counters.last_chunk
+    message.last_rejection = rejection or ""
     message.remaining_rows = status.remaining_rows
     message.remaining_s = status.remaining_s
     message.action_age_s = status.action_age_s

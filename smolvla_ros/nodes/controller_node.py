@@ -17,7 +17,6 @@ from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
-from rclpy.time import Time
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
@@ -31,6 +30,7 @@ from smolvla_ros.parameters import controller, robot
 from smolvla_ros.parameters.table import Value
 from smolvla_ros.robot import RobotConfig
 from smolvla_ros.robot.config import JointOrder, RobotConfigError
+from smolvla_ros.stamps import stamp_ns
 
 from .command_output import CommandOutput, outputs_from
 from .control_thread import ControlThread, set_fifo, set_ordinary
@@ -191,7 +191,8 @@ class ControllerNode(ManagedNode):
                 self._joints,
                 session=message.session,
                 sequence=message.sequence,
-                stamp_ns=Time.from_msg(message.header.stamp).nanoseconds,
+                stamp_ns=stamp_ns(message.header.stamp),
+                image_stamp_ns=stamp_ns(message.image_stamp),
                 joint_names=message.joint_names,
                 step_ns=message.step.sec * 1_000_000_000 + message.step.nanosec,
                 rows=message.rows,
@@ -199,7 +200,7 @@ class ControllerNode(ManagedNode):
                 frozen_rows=message.frozen_rows,
             )
         except ChunkError as error:
-            self._controller.reject_chunk(error.reason)
+            self._controller.reject_chunk(error.reason, message.session, message.sequence)
             raise
 
     def _on_instruction(self, message: String) -> None:

@@ -24,8 +24,8 @@ def diagnostics(node: str, loop: InferenceLoop, refused_images: dict[str, int], 
     state, text = loop.state
     median_s, p95_s = loop.latency_percentiles(50), loop.latency_percentiles(95)
     values = {"envelope_ms": f"{1e3 * chunk_s / 2:.0f}"}
-    if "total" in p95_s:
-        values["needed_request_threshold"] = f"{min(1.0, p95_s['total'] / chunk_s):.2f}"
+    if "latency" in p95_s:
+        values["needed_request_threshold"] = f"{min(1.0, p95_s['latency'] / chunk_s):.2f}"
     for stage, seconds in median_s.items():
         values[f"{stage}_p50_ms"] = f"{1e3 * seconds:.1f}"
         values[f"{stage}_p95_ms"] = f"{1e3 * p95_s[stage]:.1f}"

@@ -30,6 +30,7 @@ from smolvla_ros.policy.loop import InferenceLoop, LoopState, SentChunk
 from smolvla_ros.policy.requests import ExecutionView
 from smolvla_ros.robot import Camera, RobotConfig
 from smolvla_ros.robot.observation import ObservationBuffer
+from smolvla_ros.stamps import stamp_ns
 
 from .lifecycle import ManagedNode
 from .lifecycle import main as run_node
@@ -84,7 +85,7 @@ class PolicyNode(ManagedNode):
         self._hash_timer = self.create_timer(_HASH_PERIOD_S, self._on_hashes, clock=_STEADY)
 
     def activate(self) -> None:
-        self._session = time.time_ns()
+        self._session = policy_setup.new_session()
         self._status_heard_s = 0.0
         self._loop = InferenceLoop(
             policy_setup.predictor(self._values, self._policy, self._robot),
@@ -203,7 +204,7 @@ class PolicyNode(ManagedNode):
         mine = message.session == self._session
         self._loop.set_status(
             ExecutionView(
-                stamp_ns=Time.from_msg(message.header.stamp).nanoseconds,
+                stamp_ns=stamp_ns(message.header.stamp),
                 accepts_chunks=message.state in (ExecutionStatus.HOLDING, ExecutionStatus.FOLLOWING),
                 following=message.state == ExecutionStatus.FOLLOWING,
                 session=message.session,
@@ -211,6 +212,9 @@ class PolicyNode(ManagedNode):
                 remaining_rows=message.remaining_rows if mine else 0,
                 remaining_s=message.remaining_s if mine else 0.0,
                 rows_executed=message.rows_executed,
+                last_session=message.last_session,
+                last_sequence=message.last_sequence,
+                last_refused=bool(message.last_rejection),
             )
         )
 
@@ -252,6 +256,7 @@ class PolicyNode(ManagedNode):
             latency_s=chunk.latency_s,
         )
         message.header.stamp = Time(nanoseconds=chunk.stamp_ns).to_msg()
+        message.image_stamp = Time(nanoseconds=chunk.image_stamp_ns).to_msg()
         self._chunks.publish(message)
 
     def _log_state(self, state: LoopState, text: str) -> None:

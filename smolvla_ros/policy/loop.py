@@ -47,9 +47,13 @@ class Instruction:
 
 @dataclass(frozen=True)
 class SentChunk:
-    """A chunk ready to publish; positions [rows, joints] in rad or m, times in seconds."""
+    """A chunk ready to publish; positions [rows, joints] in rad or m, `latency_s` from `stamp_ns` on.
+
+    The stamps are those of its `Observation`.
+    """
 
     stamp_ns: int
+    image_stamp_ns: int
     sequence: int
     positions: NDArray[np.float64]
     frozen_rows: int
@@ -278,6 +282,7 @@ class InferenceLoop:
     ) -> SentChunk:
         return SentChunk(
             stamp_ns=observation.stamp_ns,
+            image_stamp_ns=observation.image_stamp_ns,
             sequence=self._sequence,
             positions=predicted.positions,
             frozen_rows=predicted.frozen_rows,
@@ -287,13 +292,14 @@ class InferenceLoop:
         )
 
     def _measure(self, observation: Observation, stage_s: dict[str, float], now_ns: int, latency_s: float) -> None:
-        transport_s = (observation.received_ns - observation.stamp_ns) / 1e9
+        """The stages from the oldest image to the chunk, their sum `total`, and `latency`, counted from row 0 on."""
+        transport_s = (observation.received_ns - observation.image_stamp_ns) / 1e9
         wait_s = (now_ns - observation.received_ns) / 1e9
         published_s = (self._clock_ns() - observation.stamp_ns) / 1e9 - latency_s
+        total_s = latency_s + (observation.stamp_ns - observation.image_stamp_ns) / 1e9
+        stages_s = {"transport": transport_s, "wait": wait_s, **stage_s, "publish": published_s}
         with self._lock:
-            self._latencies.add(
-                {"transport": transport_s, "wait": wait_s, **stage_s, "publish": published_s, "total": latency_s}
-            )
+            self._latencies.add({**stages_s, "total": total_s, "latency": latency_s})
 
     def _failed(self, error: Exception) -> None:
         self._failures += 1

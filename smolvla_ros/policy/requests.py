@@ -99,10 +99,12 @@ class InFlight:
         """The inference ended without a chunk."""
         self._computing = False
 
-    def answered(self, session: int, sequence: int) -> None:
-        """A status says that this chunk is being executed (or, after a refusal, was the last one looked at)."""
-        if self._awaited is not None and (session, sequence) >= self._awaited:
-            self._awaited = None
+    def answered(self, session: int, sequence: int) -> bool:
+        """A status says that this chunk was looked at or is being executed; whether that is the one awaited."""
+        if self._awaited is None or session != self._awaited[0] or sequence < self._awaited[1]:
+            return False
+        self._awaited = None
+        return True
 
     def busy(self, steady_s: float) -> bool:
         """Whether an inference runs or its chunk is still unanswered and not timed out."""
@@ -119,6 +121,7 @@ class ExecutionView:
         accepts_chunks: it is neither inactive nor stopped.
         following: rows of the chunk `sequence` are being executed.
         session, sequence: the chunk being executed, or executed last; session 0: none.
+        last_session, last_sequence, last_refused: the chunk looked at last, and if it was refused; session 0: none.
         remaining_rows, remaining_s: what is left of it; 0 if it is of another session.
         rows_executed: counter since activation.
     """
@@ -131,6 +134,9 @@ class ExecutionView:
     remaining_rows: int
     remaining_s: float
     rows_executed: int
+    last_session: int = 0
+    last_sequence: int = 0
+    last_refused: bool = False
 
 
 class Requester:
@@ -162,7 +168,7 @@ class Requester:
     ) -> bool:
         """Whether an inference from the state [joints], normalised, is to start now; `view` None: no controller."""
         if view is not None:
-            self._in_flight.answered(view.session, view.sequence)
+            self._hear(view)
         executed = view.rows_executed if view else 0
         remaining = view.remaining_rows if view else 0
         new_instruction = instruction_id != self._instruction_id
@@ -190,6 +196,14 @@ class Requester:
     def failed(self) -> None:
         """It ended without a chunk, so its state and instruction were not answered."""
         self._in_flight.failed()
+        self._forget_question()
+
+    def _hear(self, view: ExecutionView) -> None:
+        self._in_flight.answered(view.session, view.sequence)
+        if self._in_flight.answered(view.last_session, view.last_sequence) and view.last_refused:
+            self._forget_question()
+
+    def _forget_question(self) -> None:
         self._state = None
         self._instruction_id = 0
 

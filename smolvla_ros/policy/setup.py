@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,11 @@ def guide(values: Mapping[str, Value]) -> Guide | None:
         )
 
     return make
+
+
+def new_session() -> int:
+    """The number of a run of the policy: random, so that it is new whatever the clock says. Fits a uint64, never 0."""
+    return secrets.randbelow(2**64 - 1) + 1
 
 
 def loop_settings(values: Mapping[str, Value], session: int) -> LoopSettings:

@@ -39,13 +39,15 @@ class Freshness:
 class Observation:
     """What the policy acts on.
 
-    stamp_ns: the stamp of the oldest image used, or of the joint state if there is no camera.
+    stamp_ns: the decision instant, that of the joint state: what the policy says begins there.
+    image_stamp_ns: the stamp of the oldest image used, or of the joint state without a camera; for ages and reports.
     received_ns: when the last of the images arrived.
     images: the camera messages by camera name, not yet decoded.
     positions: joint positions in rad or m, in the robot's order.
     """
 
     stamp_ns: int
+    image_stamp_ns: int
     received_ns: int
     images: dict[str, Any]
     positions: NDArray[np.float64]
@@ -134,7 +136,7 @@ class ObservationBuffer:
             stamps = [image.stamp_ns for image in images.values()] or [self._positions_stamp_ns]
             received = [image.received_ns for image in images.values()] or [self._positions_stamp_ns]
             messages = {name: image.message for name, image in images.items()}
-            return Observation(min(stamps), max(received), messages, self._positions), ""
+            return Observation(self._positions_stamp_ns, min(stamps), max(received), messages, self._positions), ""
 
     def refused_images(self) -> dict[str, int]:
         """How many messages of each camera were refused so far."""

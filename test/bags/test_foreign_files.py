@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bag_events import header, types
 from bag_files import fingerprint, messages_of, read_all, write_mcap
 from mcap.writer import Writer
 from rosbags.rosbag1 import Writer as Ros1Writer
@@ -212,6 +213,26 @@ def test_the_name_of_a_type_never_becomes_code(tmp_path, name):
         (recorded,) = bag.read(["/odd"])
         with pytest.raises(BagError, match="holds names that are none|cannot be understood|is incomplete"):
             _ = recorded.message
+
+
+def test_chunks_from_before_they_had_an_image_stamp_are_read_with_that_stamp_unknown(tmp_path):
+    store, kind = types().store, "smolvla_ros/msg/ActionChunk"
+    earlier = [field for field in store.fielddefs[kind][1] if field[0] != "image_stamp"]
+    old = get_typestore(Stores.ROS2_JAZZY)
+    old.register({kind: ([], earlier)})
+    text, _ = old.generate_msgdef(kind, ros_version=2)
+    chunk = old.types[kind](
+        header=header(5 * 10**9), session=7, sequence=3, joint_names=["a"], step=message(
+            "builtin_interfaces/msg/Duration", sec=0, nanosec=10**7), rows=2, positions=np.array([0.5, 0.25]),
+        frozen_rows=0, instruction="go", instruction_id=1, inference_s=0.1, latency_s=0.2,
+    )  # fmt: skip
+    file = write_channel(tmp_path / "bag.mcap", kind, text, bytes(old.serialize_cdr(chunk, kind)))
+    with open_bag(file) as bag:
+        (recorded,) = bag.read(["/odd"])
+        read = recorded.message
+    assert (read.session, read.sequence, read.header.stamp.sec, read.latency_s) == (7, 3, 5, pytest.approx(0.2))
+    assert (read.image_stamp.sec, read.image_stamp.nanosec) == (0, 0)
+    assert read.positions.tolist() == [0.5, 0.25]
 
 
 def test_our_own_messages_of_another_version_are_refused(tmp_path):

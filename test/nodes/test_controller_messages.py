@@ -36,7 +36,7 @@ def values_of(status):
 
 
 def test_states_and_reasons_have_the_numbers_of_the_message():
-    for state in core.State:
+    for state in core.ControllerState:
         assert getattr(ExecutionStatus, state.name) == state
     for reason in core.Reason:
         assert getattr(ExecutionStatus, reason.name) == reason
@@ -47,9 +47,18 @@ def test_the_status_message_says_what_is_executed(following):
     fill_status(message, following.status(), missed_ticks=4, dry_run=True)
     assert (message.state, message.reason, message.detail) == (ExecutionStatus.FOLLOWING, ExecutionStatus.NONE, "")
     assert (message.session, message.sequence, message.row, message.remaining_rows) == (7, 3, 0, 9)
+    assert (message.last_session, message.last_sequence, message.last_rejection) == (7, 3, "")
     assert message.remaining_s == pytest.approx(0.39)
     assert message.rows_received == message.rows_executed + message.rows_discarded + message.rows_queued == 10
     assert (message.missed_ticks, message.dry_run) == (4, True)
+
+
+def test_the_status_message_names_the_chunk_refused_last_while_the_one_before_is_executed(following):
+    following.reject_chunk(Rejection.NOT_FINITE, 7, 4)
+    message = ExecutionStatus()
+    fill_status(message, following.status(), missed_ticks=0, dry_run=False)
+    assert (message.session, message.sequence) == (7, 3)
+    assert (message.last_session, message.last_sequence, message.last_rejection) == (7, 4, "not_finite")
 
 
 def test_diagnostics_are_ok_while_following(following):
@@ -59,7 +68,7 @@ def test_diagnostics_are_ok_while_following(following):
 
 
 def test_diagnostics_warn_of_a_hold_and_count_refusals_by_reason(following):
-    following.reject_chunk(Rejection.NOT_FINITE)
+    following.reject_chunk(Rejection.NOT_FINITE, 7, 4)
     following.stop()
     execution, _ = diagnostics("/controller_node", following.status(), LIMITS, REGULAR, 100.0, 1).status
     assert execution.level == DiagnosticStatus.WARN

@@ -1,5 +1,7 @@
 """When a chunk is asked for, and what cannot stop it for good."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -45,6 +47,28 @@ def test_a_counter_that_started_again_with_the_controller_does_not_delay_the_nex
     requester.started(view(executed=1000), 1, HERE)
     requester.sent(SESSION, 1, steady_s=0.0)
     assert requester.wants(policy, view(remaining=40, executed=10, sequence=1), 1, HERE, 0.1)
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule != "synchronous"])
+def test_a_refused_chunk_is_answered_at_once_by_the_status_while_the_one_before_is_executed(rule):
+    requester = Requester(ROWS, min_change=0.1)
+    policy = RequestPolicy(rule, threshold=0.5, every_n=10)
+    requester.started(view(), 1, HERE)
+    requester.sent(SESSION, 2, steady_s=0.0)
+    running = view(remaining=20, executed=5, sequence=1)
+    assert not requester.wants(policy, running, 1, HERE, 0.01)
+    refused = replace(running, last_session=SESSION, last_sequence=2, last_refused=True)
+    assert requester.wants(policy, refused, 1, HERE, 0.02)
+
+
+def test_a_chunk_of_another_session_answers_nothing():
+    requester = Requester(ROWS)
+    policy = RequestPolicy("continuous")
+    requester.started(view(), 1, HERE)
+    requester.sent(SESSION, 1, steady_s=0.0)
+    for session in (SESSION - 1, SESSION + 1):
+        other = replace(view(), session=session, sequence=9, last_session=session, last_sequence=9, last_refused=True)
+        assert not requester.wants(policy, other, 1, HERE, 0.1)
 
 
 def test_nothing_is_asked_for_while_a_chunk_is_under_way_or_unanswered():

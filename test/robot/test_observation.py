@@ -41,12 +41,12 @@ def feed(buffer, now_ns, value=0, front_age_ns=0):
     buffer.put_joint_state(joint_state(now_ns, b=2.0, a=1.0), now_ns)
 
 
-def test_an_observation_carries_the_stamp_of_its_oldest_image_and_joints_in_the_robots_order():
+def test_an_observation_carries_the_stamps_of_its_state_and_of_its_oldest_image_and_joints_in_the_robots_order():
     buffer = make_buffer()
     feed(buffer, START_NS, front_age_ns=30 * MS)
     observation, problem = buffer.take(START_NS)
     assert problem == ""
-    assert observation.stamp_ns == START_NS - 30 * MS
+    assert (observation.stamp_ns, observation.image_stamp_ns) == (START_NS, START_NS - 30 * MS)
     assert observation.received_ns == START_NS
     assert observation.positions.tolist() == [1.0, 2.0]
     assert set(observation.images) == {"front", "wrist"}
@@ -113,7 +113,7 @@ def test_zero_stamps_mean_the_time_of_reception_where_that_was_chosen():
     buffer.put_image("front", image(1, stamp_ns=0), START_NS)
     buffer.put_image("wrist", image(2, stamp_ns=0), START_NS + MS)
     buffer.put_joint_state(joint_state(0, a=0.0, b=0.0), START_NS)
-    assert buffer.take(START_NS + MS)[0].stamp_ns == START_NS
+    assert buffer.take(START_NS + MS)[0].image_stamp_ns == START_NS
 
 
 def test_refused_images_are_counted_per_camera_and_leave_the_cache_alone():

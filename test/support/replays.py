@@ -46,8 +46,9 @@ def replay_of(
         filled = np.column_stack([np.interp(at_ns, times_ns, c) for c in commands.T])
         drift = np.linspace(0.2, 1.0, ROWS)[:, None] * rng.normal(0.0, error_rad, joints)
         chunks.append(ReplayedChunk(
-            requested_ns=int(times_ns[k]), stamp_ns=int(times_ns[k]), start_ns=int(times_ns[k]),
-            usable_ns=int(times_ns[k]) + 130_000_000, instruction="touch the red cube", state=motion.positions[k],
+            requested_ns=int(times_ns[k]), stamp_ns=int(times_ns[k]),
+            image_stamp_ns=int(times_ns[k]), start_ns=int(times_ns[k]), usable_ns=int(times_ns[k]) + 130_000_000,
+            instruction="touch the red cube", state=motion.positions[k],
             positions=filled + drift, reference=reference, frozen_rows=0, inference_s=0.12, recorded=None,
         ))  # fmt: skip
     std = STATISTICS["action"]["std"] / np.abs([joint.scale for joint in robot.joints])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from bag_events import Event, header, message, types
+from bag_events import Event, header, message, stamp, types
 
 from smolvla_ros.execution.limits import JointLimits
 from smolvla_ros.execution.settings import ControllerSettings
@@ -144,7 +144,8 @@ class _Recording:
         latency_ns = _DELAY_TICKS * _STEP_NS
         chunk = message(
             "smolvla_ros/msg/ActionChunk",
-            header=header(START_NS + tick * _STEP_NS), session=SESSION, sequence=sequence, joint_names=list(JOINTS),
+            header=header(START_NS + tick * _STEP_NS), image_stamp=stamp(START_NS + tick * _STEP_NS),
+            session=SESSION, sequence=sequence, joint_names=list(JOINTS),
             step=message("builtin_interfaces/msg/Duration", sec=0, nanosec=_STEP_NS), rows=len(positions),
             positions=positions.ravel(), frozen_rows=0, instruction=instruction, instruction_id=1,
             inference_s=latency_ns * 1e-9 - 0.005, latency_s=latency_ns * 1e-9,
@@ -159,6 +160,7 @@ class _Recording:
         content = kind(
             header=header(START_NS + since_start_ns), state=int(status.state), reason=int(status.reason),
             detail=status.detail, dry_run=False, session=SESSION if status.session else 0, sequence=status.sequence,
+            last_session=SESSION, last_sequence=status.counters.last_chunk[1], last_rejection="",
             row=status.row, remaining_rows=status.remaining_rows, remaining_s=status.remaining_s,
             action_age_s=status.action_age_s, seam_jump=status.seam_jump, idle_fraction=status.idle_fraction,
             chunks_received=counters.chunks_received, chunks_merged=counters.chunks_merged,

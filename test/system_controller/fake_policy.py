@@ -5,6 +5,7 @@ A chunk comes 100 ms after its observation, starts where the arm is and moves at
 
 import contextlib
 import math
+import random
 import time
 
 import rclpy
@@ -22,7 +23,7 @@ ROWS, STEP_S, LATENCY_S, SPEED = 20, 0.05, 0.1, 0.5
 class FakePolicy(Node):
     def __init__(self):
         super().__init__("fake_policy")
-        self.session, self.sequence = time.time_ns(), 0
+        self.session, self.sequence = random.getrandbits(63) + 1, 0
         self.state = None
         self.create_subscription(JointState, "joint_states", self.take, qos_profile_sensor_data)
         self.publisher = self.create_publisher(ActionChunk, "action_chunk", 1)
@@ -36,7 +37,7 @@ class FakePolicy(Node):
             return
         self.sequence += 1
         message = ActionChunk(session=self.session, sequence=self.sequence, rows=ROWS, joint_names=self.state.name)
-        message.header.stamp = self.get_clock().now().to_msg()
+        message.header.stamp = message.image_stamp = self.get_clock().now().to_msg()
         message.step = Duration(seconds=STEP_S).to_msg()
         row, start_s = list(self.state.position), time.time()
         for index in range(ROWS):

@@ -61,13 +61,15 @@ class StreamHealth:
 
 @dataclass(frozen=True)
 class RecordedChunk:
-    """A chunk that the robot's own policy node sent: its number, rows [rows, joints], stamp, and when it was asked for.
+    """A chunk that the robot's own policy node sent: number, rows [rows, joints], stamps, and when it was asked for.
 
-    `latency_s` is from the stamp to its publication, `step_s` the time between two rows.
+    `stamp_ns` is of row 0, `image_stamp_ns` of its oldest image; `latency_s` is from `stamp_ns` to its publication,
+    `step_s` the time between two rows.
     """
 
     sequence: int
     stamp_ns: int
+    image_stamp_ns: int
     requested_ns: int
     latency_s: float
     step_s: float
@@ -81,8 +83,9 @@ class ReplayedChunk:
 
     Attributes:
         requested_ns: when it was asked.
-        stamp_ns: of the observation: the stamp of its oldest image.
-        start_ns: the same, or, if the recorded arm was held then, when it was let go: a chunk does not run while it is.
+        stamp_ns: of the joint state in the observation, to which row 0 belongs.
+        image_stamp_ns: of its oldest image.
+        start_ns: `stamp_ns`, or, if the recorded arm was held then, when it was let go: chunks do not run while it is.
         usable_ns: when the controller would have had it.
         instruction: what it was asked for.
         state: [joints] positions that the policy saw.
@@ -96,6 +99,7 @@ class ReplayedChunk:
 
     requested_ns: int
     stamp_ns: int
+    image_stamp_ns: int
     start_ns: int
     usable_ns: int
     instruction: str

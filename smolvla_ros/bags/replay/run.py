@@ -151,7 +151,7 @@ class _Run:
             errors=chunk_errors(chunks, rows, std),
             hold_errors=hold_errors(chunks, rows, std),
             recorded_errors=recorded_errors(chunks, rows, std),
-            recorded_unmatched=sum(1 for c in chunks if c.recorded and c.recorded.stamp_ns != c.stamp_ns),
+            recorded_unmatched=sum(1 for c in chunks if c.recorded and c.recorded.image_stamp_ns != c.image_stamp_ns),
             seams=self._execution.seams(),
             trace=Trace(times_ns, commanded, places, self._track.sample(times_ns), self._ingest.state.sample(times_ns)),
             stage_s={stage: spread(np.array(seconds)) for stage, seconds in node.stage_s.items()},
@@ -179,10 +179,10 @@ class _Run:
     def _has_images_of(self, chunk: RecordedChunk, following: Recorded, now_ns: int) -> bool:
         """Whether the images of a recorded chunk are there, and the following message is none of what it had."""
         observation, _ = self._buffer.take(now_ns)
-        if observation is None or observation.stamp_ns < chunk.stamp_ns:
+        if observation is None or observation.image_stamp_ns < chunk.image_stamp_ns:
             return False
         oldest = [self._streams.cameras[camera] for camera, image in observation.images.items()
-                  if stamp_ns_of(image) == observation.stamp_ns]  # fmt: skip
+                  if stamp_ns_of(image) == observation.image_stamp_ns]  # fmt: skip
         return following.log_ns > now_ns or following.topic in oldest
 
     def _put_next(self, message: Recorded) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from smolvla_ros.execution.chunk import Chunk, ChunkError
 from smolvla_ros.policy.requests import RULES
+from smolvla_ros.stamps import stamp_ns
 
 from ..errors import BagError
 from ..messages import Recorded
@@ -52,8 +53,9 @@ class Latency:
         """When a chunk asked for at `now_ns` is usable; never before it was asked for."""
         if self.kind == "measured":
             return now_ns + round(inference_s * 1e9)
-        latency_s = chunk.latency_s if self.kind == "recorded" and chunk else self.fixed_s
-        return max(now_ns, stamp_ns + round(latency_s * 1e9))
+        if self.kind == "recorded" and chunk:
+            return max(now_ns, chunk.stamp_ns + round(chunk.latency_s * 1e9))
+        return max(now_ns, stamp_ns + round(self.fixed_s * 1e9))
 
     @property
     def text(self) -> str:
@@ -106,7 +108,8 @@ def _recorded_chunk(recorded: Recorded, joints: Sequence[str]) -> RecordedChunk:
         joints,
         session=message.session,
         sequence=message.sequence,
-        stamp_ns=message.header.stamp.sec * 10**9 + message.header.stamp.nanosec,
+        stamp_ns=stamp_ns(message.header.stamp),
+        image_stamp_ns=stamp_ns(message.image_stamp),
         joint_names=message.joint_names,
         step_ns=message.step.sec * 10**9 + message.step.nanosec,
         rows=message.rows,
@@ -121,6 +124,7 @@ def _recorded_chunk(recorded: Recorded, joints: Sequence[str]) -> RecordedChunk:
     return RecordedChunk(
         sequence=chunk.sequence,
         stamp_ns=chunk.stamp_ns,
+        image_stamp_ns=chunk.image_stamp_ns or chunk.stamp_ns,
         requested_ns=chunk.stamp_ns + round(asked_s * 1e9),
         latency_s=latency_s,
         step_s=chunk.step_ns / 1e9,

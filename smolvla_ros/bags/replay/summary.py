@@ -36,6 +36,7 @@ def summary(replay: Replay) -> dict[str, Any]:
         {
             "requested_ns": chunk.requested_ns,
             "stamp_ns": chunk.stamp_ns,
+            "image_stamp_ns": chunk.image_stamp_ns,
             "start_ns": chunk.start_ns,
             "usable_ns": chunk.usable_ns,
             "instruction": chunk.instruction,

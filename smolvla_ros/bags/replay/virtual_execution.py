@@ -89,7 +89,7 @@ class VirtualExecution:
         self._chunks.append(chunk.sequence - 1 if motion and chunk else -1)
         self._counted.append(self._merged > 0 and self._instructed)
         if motion and chunk:
-            self._ages_s.append((now_ns - chunk.stamp_ns) * 1e-9)
+            self._ages_s.append((now_ns - chunk.observed_ns) * 1e-9)
 
     def trace(self) -> tuple[NDArray[np.int64], Array, NDArray[np.int64]]:
         """Of every tick: its time [ns], the command [joints] or NaN, and the place of the chunk behind it or -1."""

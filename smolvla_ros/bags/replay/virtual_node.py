@@ -135,12 +135,17 @@ class VirtualNode:
     def _publish(self, sent: SentChunk) -> None:
         assert self._observed is not None, "a chunk is predicted before it is sent"
         self._execution.send(
-            Chunk(_SESSION, sent.sequence, sent.stamp_ns, self._step_ns, sent.positions, sent.frozen_rows), self._now_ns
+            Chunk(
+                _SESSION, sent.sequence, sent.stamp_ns, self._step_ns, sent.positions, sent.frozen_rows,
+                sent.image_stamp_ns,
+            ),
+            self._now_ns,
         )
         self.chunks.append(
             ReplayedChunk(
                 requested_ns=self._requested_ns,
                 stamp_ns=sent.stamp_ns,
+                image_stamp_ns=sent.image_stamp_ns,
                 start_ns=sent.stamp_ns,
                 usable_ns=self._now_ns,
                 instruction=sent.instruction.text,
