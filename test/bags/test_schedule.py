@@ -13,7 +13,7 @@ S = 10**9
 
 
 def chunk(requested_ns=0, latency_s=0.2):
-    return RecordedChunk(1, 0, requested_ns, latency_s, 0.1, "go", np.zeros((2, 1)))
+    return RecordedChunk(1, 0, 0, requested_ns, latency_s, 0.1, "go", np.zeros((2, 1)))
 
 
 def test_ticks_run_from_start_to_end_and_recorded_requests_lie_between_them():
@@ -62,7 +62,8 @@ def test_a_recorded_latency_without_chunks_is_refused():
 def message(**fields):
     time = SimpleNamespace(sec=5, nanosec=0)
     good = {
-        "header": SimpleNamespace(stamp=time), "session": 1, "sequence": 3, "joint_names": ["b", "a"],
+        "header": SimpleNamespace(stamp=time), "image_stamp": SimpleNamespace(sec=4, nanosec=S // 2),
+        "session": 1, "sequence": 3, "joint_names": ["b", "a"],
         "step": SimpleNamespace(sec=0, nanosec=S // 10), "rows": 2, "positions": [1.0, 2.0, 3.0, 4.0],
         "frozen_rows": 0, "instruction": "go", "inference_s": 0.25, "latency_s": 0.5,
     }  # fmt: skip
@@ -77,6 +78,7 @@ def read(*messages):
 def test_a_recorded_chunk_was_asked_for_when_its_inference_began():
     (found,) = read(message())
     assert (found.stamp_ns, found.requested_ns, found.latency_s) == (5 * S, 5 * S + S // 4, 0.5)
+    assert found.image_stamp_ns == 4 * S + S // 2
     assert found.positions.tolist() == [[2.0, 1.0], [4.0, 3.0]]
 
 
