@@ -31,8 +31,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from smolvla_ros.execution import metrics
 from smolvla_ros.execution.settings import ControllerSettings
 from smolvla_ros.nodes import controller_settings
-from smolvla_ros.parameters import check_values, controller, policy, robot
-from smolvla_ros.parameters.table import Value
+from smolvla_ros.parameters import ParameterSet, Value
+from smolvla_ros.parameters.controller import ControllerParameters
+from smolvla_ros.parameters.policy import PolicyParameters
 from smolvla_ros.policy import setup as policy_setup
 from smolvla_ros.sim import JOINTS, World, scenarios
 from smolvla_ros.sim.expert import STEP_S
@@ -167,10 +168,10 @@ def _motion(runs: list[list[Tick]]) -> dict[str, float]:
 
 def _make_arm(cell: Cell, options: Options, world: World, seed: int) -> VirtualArm:
     method = METHODS[cell.method]
-    values = check_values(
-        policy.PARAMETERS, {"checkpoint": options.policy, **options.policy_values, **method.policy}
+    parameters = PolicyParameters.from_values(
+        {"checkpoint": options.policy, "joints": list(JOINTS), **options.policy_values, **method.policy}
     )
-    asked = _policy(options.policy, tuple(sorted(values.items())))
+    asked = _policy(parameters)
     asked.reset(seed)
     delays = np.random.default_rng((seed, cell.delay))
     low, high = round(cell.delay * (1 - cell.jitter)), round(cell.delay * (1 + cell.jitter))
@@ -179,9 +180,9 @@ def _make_arm(cell: Cell, options: Options, world: World, seed: int) -> VirtualA
         asked,
         chunk_rows=asked.rows,
         settings=_settings(tuple(sorted({**options.controller_values, **method.controller}.items()))),
-        requests=policy_setup.request_policy(values),
+        requests=policy_setup.request_policy(parameters),
         delay=lambda: int(delays.integers(low, high + 1)),
-        delay_percentile=policy_setup.loop_settings(values, session=1).delay_percentile,
+        delay_percentile=policy_setup.loop_settings(parameters, session=1).delay_percentile,
     )
 
 
@@ -190,11 +191,10 @@ def _world() -> World:
     return World()
 
 
-@cache
-def _policy(checkpoint: str, values: tuple[tuple[str, Value], ...]) -> ExpertPolicy | CheckpointPolicy:
-    if checkpoint == "expert":
+def _policy(parameters: PolicyParameters) -> ExpertPolicy | CheckpointPolicy:
+    if parameters.checkpoint == "expert":
         return ExpertPolicy()
-    return CheckpointPolicy(_model(checkpoint), policy_setup.guide(dict(values)))
+    return CheckpointPolicy(_model(parameters.checkpoint), policy_setup.guide(parameters))
 
 
 @cache
@@ -213,8 +213,8 @@ def _settings(changed: tuple[tuple[str, Value], ...]) -> ControllerSettings:
     sections = yaml.safe_load((ROOT / "config" / "so101_sim.yaml").read_text())
     given = dict(_flat(sections["/**"]["ros__parameters"]) | _flat(sections["/**/controller_node"]["ros__parameters"]))
     given |= {"control_rate_hz": CONTROL_STEPS / STEP_S, **dict(changed)}
-    values = check_values((*robot.PARAMETERS, *controller.PARAMETERS), given)
-    return controller_settings.settings_from(values, controller_settings.limits_from(values, JOINTS, None))
+    parameters = ControllerParameters.from_values(given)
+    return controller_settings.settings_from(parameters, controller_settings.limits_from(parameters, None))
 
 
 def _flat(section: dict[str, Any], prefix: str = "") -> dict[str, Value]:
@@ -268,8 +268,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _chosen(table: tuple[Any, ...], pairs: list[str]) -> dict[str, Value]:
-    names = {parameter.name for parameter in table}
+def _chosen(kind: type[ParameterSet], pairs: list[str]) -> dict[str, Value]:
+    names = {parameter.name for parameter in kind.declared()}
     given = dict(pair.split("=", 1) for pair in pairs)
     return {name: yaml.safe_load(text) for name, text in given.items() if name in names}
 
@@ -283,8 +283,8 @@ def main() -> None:
         reactions=args.reactions,
         seed=args.seed,
         from_rest=args.from_rest,
-        policy_values=_chosen(policy.PARAMETERS, args.set),
-        controller_values=_chosen(controller.PARAMETERS, args.set),
+        policy_values=_chosen(PolicyParameters, args.set),
+        controller_values=_chosen(ControllerParameters, args.set),
     )
     every = itertools.product(args.methods, args.delays, args.jitter)
     cells = [Cell(method, delay, jitter) for method, delay, jitter in every if delay > 0 or jitter == 0]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from smolvla_ros.nodes.lifecycle import main
 from smolvla_ros.nodes.policy_node import PolicyNode
-from smolvla_ros.parameters.table import Parameter, Value
+from smolvla_ros.parameters import parameter
+from smolvla_ros.parameters.policy import PolicyParameters
 
 
 class DelayedPolicy:
@@ -28,17 +30,22 @@ class DelayedPolicy:
         return prediction
 
 
+@dataclass(frozen=True)
+class DelayedPolicyParameters(PolicyParameters):
+    """The policy node's, and one more."""
+
+    injected_latency_s: float = parameter(0.0, "Inference takes this long at least.", "s", 0.0, 10.0)
+
+
 class DelayedPolicyNode(PolicyNode):
-    """The policy node and one more parameter."""
+    """The policy node with a slower policy."""
 
-    TABLE = (
-        *PolicyNode.TABLE,
-        Parameter("injected_latency_s", 0.0, "Inference takes this long at least.", "s", 0.0, 10.0),
-    )
+    PARAMETERS = DelayedPolicyParameters
+    parameters: DelayedPolicyParameters
 
-    def configure(self, values: dict[str, Value]) -> None:
-        super().configure(values)
-        self._policy = DelayedPolicy(self._policy, float(values["injected_latency_s"]))  # type: ignore[arg-type]
+    def configure(self) -> None:
+        super().configure()
+        self._policy = DelayedPolicy(self._policy, self.parameters.injected_latency_s)
 
 
 if __name__ == "__main__":

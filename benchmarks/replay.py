@@ -32,8 +32,9 @@ from smolvla_ros.bags.replay.run import ReplayOptions, replay
 from smolvla_ros.bags.replay.virtual_node import Setup
 from smolvla_ros.bags.streams import find_streams
 from smolvla_ros.installation import find_ros_in_virtual_environment, share_folder
-from smolvla_ros.parameters import controller, policy, robot
+from smolvla_ros.parameters.controller import ControllerParameters
 from smolvla_ros.parameters.files import read_parameters
+from smolvla_ros.parameters.policy import PolicyParameters
 from smolvla_ros.policy import predictor
 from smolvla_ros.policy.setup import load_policy
 from smolvla_ros.robot import RobotConfig
@@ -132,23 +133,23 @@ def write_bag(folder: Path, seconds: float, storage: str, compression: str, join
 def make_setup(checkpoint: str, threads: int) -> Setup:
     config = share_folder() / "config" / "so101_sim.yaml"
     choices = {"checkpoint": checkpoint, "torch_threads": threads, "seed": 0}
-    values = read_parameters(config, "/policy_node", (*robot.PARAMETERS, *policy.PARAMETERS), choices)
-    described = RobotConfig.from_parameters(values)
-    return Setup(described, values, load_policy(values, described, print), checkpoint, "so101_sim")
+    parameters = read_parameters(config, "/policy_node", PolicyParameters, choices)
+    described = RobotConfig.from_parameters(parameters)
+    return Setup(described, parameters, load_policy(parameters, described, print), checkpoint, "so101_sim")
 
 
 def replay_timed(path: Path, setup: Setup, request: str) -> tuple[Replay, dict[str, float]]:
     """Replays, and tells the seconds of each stage and of all."""
     seconds = Seconds()
     config = share_folder() / "config" / "so101_sim.yaml"
-    values = read_parameters(config, "/controller_node", (*robot.PARAMETERS, *controller.PARAMETERS))
+    parameters = read_parameters(config, "/controller_node", ControllerParameters)
     with contextlib.ExitStack() as patches:
         for owner, name, stage in STAGES:
             timed = seconds.timed(stage, getattr(owner, name))
             patches.enter_context(mock.patch.object(owner, name, lambda *a, _timed=timed, **k: _timed(*a, **k)))
         start_s, clock_s = time.process_time(), time.perf_counter()
         with open_bag(path) as bag:
-            streams = find_streams(bag, setup.robot, values)
+            streams = find_streams(bag, setup.robot, parameters)
             bag.read = TimedRead(bag.read, seconds)  # type: ignore[method-assign]
             found = replay(bag, streams, setup, ReplayOptions(request=request), lambda done_s: None)
         seconds.of |= {"total": time.process_time() - start_s, "clock": time.perf_counter() - clock_s}

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from smolvla_ros.parameters.table import Value
+from smolvla_ros.parameters.controller import ControllerParameters
 
 from .errors import BagError
 from .messages import Recorded, Topic
@@ -27,16 +27,18 @@ _USUALLY_LATCHED = ("instruction", "robot_description", "task_success", "touched
 _AHEAD = 128
 
 
-def robot_topics(topics: Mapping[str, Topic], values: Mapping[str, Value] | None, names: StreamNames) -> list[str]:
+def robot_topics(
+    topics: Mapping[str, Topic], parameters: ControllerParameters | None, names: StreamNames
+) -> list[str]:
     """The topics of a bag that its robot said: all but those that policy and controller say.
 
     Args:
         topics: of the bag.
-        values: of the controller's parameters, for the names of the command topics; None: they are not known.
+        parameters: of the controller, for the names of the command topics; None: they are not known.
         names: resolves the names of those parameters.
     """
     own = {names.resolve(f"{node}/{topic}") for node in DESCRIBED_NODES for topic in ("description", "instance")}
-    own |= {names.resolve(topic) for topic in command_topics(values)} if values is not None else set()
+    own |= {names.resolve(topic) for topic in command_topics(parameters)} if parameters is not None else set()
     return [name for name, topic in topics.items() if topic.type not in _OWN_TYPES and name not in own]
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smolvla_ros.parameters.controller import COMMAND_TOPICS
-from smolvla_ros.parameters.table import Value
+from smolvla_ros.parameters import Value
+from smolvla_ros.parameters.controller import ControllerParameters
 from smolvla_ros.robot import Camera, RobotConfig
 from smolvla_ros.robot.images import BYTES_PER_PIXEL
 
@@ -104,7 +104,7 @@ class Streams:
 def find_streams(
     bag: Bag,
     robot: RobotConfig,
-    values: Mapping[str, Value],
+    parameters: ControllerParameters,
     namespace: str = "",
     remaps: Mapping[str, str] | None = None,
 ) -> Streams:
@@ -114,7 +114,7 @@ def find_streams(
 
     Args:
         robot: its cameras and joints.
-        values: of the controller's parameters, for the command.
+        parameters: of the controller, for the command.
         namespace: under which the names of the config are looked for.
         remaps: topic of the config -> topic of the bag.
 
@@ -123,7 +123,7 @@ def find_streams(
             them; all of it in one text.
     """
     names = StreamNames(namespace, remaps or {})
-    problems = _unused_remaps(robot, values, names)
+    problems = _unused_remaps(robot, parameters, names)
     cameras = {camera.name: _camera_topic(bag, camera, names, problems) for camera in robot.cameras}
     joint_states = _joint_states_topic(bag, robot, names, problems)
     if problems:
@@ -132,7 +132,7 @@ def find_streams(
         cameras=cameras,
         joint_states=joint_states,
         instruction=_typed(bag, names.resolve("instruction"), STRING_TYPE),
-        commands=_command(bag, robot, values, names),
+        commands=_command(bag, parameters, names),
         chunks=_typed(bag, names.resolve("action_chunk"), CHUNK_TYPE),
         status=_typed(bag, names.resolve("execution_status"), STATUS_TYPE),
         descriptions=_descriptions(bag, names),
@@ -200,9 +200,9 @@ def _typed(bag: Bag, topic: str, *types: str) -> str | None:
     return topic if found is not None and found.type in types and found.messages else None
 
 
-def _unused_remaps(robot: RobotConfig, values: Mapping[str, Value], names: StreamNames) -> list[str]:
-    command = str(values["command_topic"]) or COMMAND_TOPICS[str(values["command_type"])]
-    known = [*(camera.topic for camera in robot.cameras), *_OWN_NAMES, command, str(values["gripper_topic"])]
+def _unused_remaps(robot: RobotConfig, parameters: ControllerParameters, names: StreamNames) -> list[str]:
+    commands = (parameters.command_topic_name, parameters.gripper_topic)
+    known = [*(camera.topic for camera in robot.cameras), *_OWN_NAMES, *commands]
     unused = names.unused_remaps(known)
     return [f"--remap {name}: the robot config has no such topic, only {', '.join(known)}" for name in unused]
 
@@ -264,23 +264,18 @@ def _joint_states_topic(bag: Bag, robot: RobotConfig, names: StreamNames, proble
     return topic
 
 
-def _command(bag: Bag, robot: RobotConfig, values: Mapping[str, Value], names: StreamNames) -> CommandStream | None:
-    kind = str(values["command_type"])
-    topic = _typed(bag, names.resolve(str(values["command_topic"]) or COMMAND_TOPICS[kind]), COMMAND_TYPES[kind])
+def _command(bag: Bag, parameters: ControllerParameters, names: StreamNames) -> CommandStream | None:
+    kind = COMMAND_TYPES[parameters.command_type]
+    topic = _typed(bag, names.resolve(parameters.command_topic_name), kind)
     if topic is None:
         return None
-    gripper_joint = str(values["gripper_joint"])
-    joints = tuple(str(name) for name in values["command_joints"]) or tuple(  # type: ignore[union-attr]
-        name for name in robot.joint_names if name != gripper_joint
-    )
     gripper = None
-    gripper_topic = _typed(bag, names.resolve(str(values["gripper_topic"])), COMMAND_TYPES["position_array"])
-    if gripper_joint and gripper_topic:
-        scale, offset = float(values["gripper_scale"]), float(values["gripper_offset"])  # type: ignore[arg-type]
-        if scale == 0.0:
+    gripper_topic = _typed(bag, names.resolve(parameters.gripper_topic), COMMAND_TYPES["position_array"])
+    if parameters.gripper_joint and gripper_topic:
+        if parameters.gripper_scale == 0.0:
             raise BagError("the gripper's positions cannot be told: parameter 'gripper_scale' is 0")
-        gripper = Gripper(gripper_topic, gripper_joint, scale, offset)
-    return CommandStream(topic, COMMAND_TYPES[kind], joints, gripper)
+        gripper = Gripper(gripper_topic, parameters.gripper_joint, parameters.gripper_scale, parameters.gripper_offset)
+    return CommandStream(topic, kind, parameters.commanded_joints, gripper)
 
 
 def _descriptions(bag: Bag, names: StreamNames) -> dict[str, str]:

@@ -17,9 +17,9 @@ import yaml
 from smolvla_ros.bags.playback import robot_topics
 from smolvla_ros.bags.reader import Bag, open_bag
 from smolvla_ros.bags.streams import StreamNames, recorded_parameters
-from smolvla_ros.parameters import ParameterError, controller, robot
+from smolvla_ros.parameters import ParameterError, Value
+from smolvla_ros.parameters.controller import ControllerParameters
 from smolvla_ros.parameters.files import read_parameters
-from smolvla_ros.parameters.table import Value
 
 from .options import ArmOptions, BringUpError, ReplayOptions
 
@@ -49,12 +49,12 @@ def plan_replay(options: ReplayOptions, folder: Path) -> ReplayPlan:
         if options.start * 1e9 > bag.end_ns - bag.start_ns:
             raise BringUpError(f"start is {options.start:g} s, the bag has {(bag.end_ns - bag.start_ns) * 1e-9:.1f} s")
         told = recorded_parameters(bag, options.namespace)
-        values = _controller_values(options, told)
+        parameters = _controller_parameters(options, told)
         if not options.instruction:
             options = replace(options, instruction=_instruction(options, bag))
         return ReplayPlan(
             arm=None if options.topics_only else _arm(options, told, folder),
-            topics=_topics(options, bag, values),
+            topics=_topics(options, bag, parameters),
         )
 
 
@@ -67,8 +67,8 @@ def bag_play_command(options: ReplayOptions, topics: tuple[str, ...]) -> list[st
     return ["ros2", "bag", "play", options.bag, *arguments, "--topics", *topics]
 
 
-def _topics(options: ReplayOptions, bag: Bag, values: Mapping[str, Value] | None) -> tuple[str, ...]:
-    chosen = options.topics.split() or robot_topics(bag.topics, values, StreamNames(options.namespace))
+def _topics(options: ReplayOptions, bag: Bag, parameters: ControllerParameters | None) -> tuple[str, ...]:
+    chosen = options.topics.split() or robot_topics(bag.topics, parameters, StreamNames(options.namespace))
     unknown = [topic for topic in chosen if topic not in bag.topics]
     if unknown:
         raise BringUpError(f"topics holds {', '.join(unknown)}; the bag has {', '.join(bag.topics)}")
@@ -85,17 +85,17 @@ def _instruction(options: ReplayOptions, bag: Bag) -> str:
     return next(filter(None, told), "")
 
 
-def _controller_values(
+def _controller_parameters(
     options: ReplayOptions, told: Mapping[str, Mapping[str, Value]]
-) -> Mapping[str, Value] | None:
+) -> ControllerParameters | None:
     """The controller's parameters, which name the command topics; None if nobody tells them."""
-    if not options.robot:
-        return told.get("controller_node")
-    table = (*robot.PARAMETERS, *controller.PARAMETERS)
     try:
-        return read_parameters(ArmOptions(robot=options.robot).robot_file, "/controller_node", table)
+        if options.robot:
+            file = ArmOptions(robot=options.robot).robot_file
+            return read_parameters(file, "/controller_node", ControllerParameters)
+        return ControllerParameters.from_values(told["controller_node"]) if "controller_node" in told else None
     except ParameterError as error:
-        raise BringUpError(str(error)) from error
+        raise BringUpError(str(error) if options.robot else f"{options.bag}: {error}; give robot") from error
 
 
 def _arm(options: ReplayOptions, told: Mapping[str, Mapping[str, Value]], folder: Path) -> ArmOptions:

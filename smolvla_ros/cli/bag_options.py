@@ -8,19 +8,22 @@ from typing import TYPE_CHECKING
 from smolvla_ros.bags.errors import BagError
 from smolvla_ros.bringup.options import BringUpError
 
-from .robot_option import read_values
+from .robot_option import read_node_parameters
 
 if TYPE_CHECKING:
     from smolvla_ros.bags.reader import Bag
-    from smolvla_ros.parameters.table import Value
+    from smolvla_ros.parameters import Value
+    from smolvla_ros.parameters.controller import ControllerParameters
+    from smolvla_ros.parameters.policy import PolicyParameters
+    from smolvla_ros.parameters.robot import RobotParameters
     from smolvla_ros.robot import RobotConfig
 
 _ROBOT_NAMES = ("cameras", "camera", "joints", "joint")
 
 
-def node_values(
+def node_parameters(
     bag: Bag, robot: str, namespace: str, overrides: Mapping[str, Value]
-) -> tuple[dict[str, Value], dict[str, Value]]:
+) -> tuple[PolicyParameters, ControllerParameters]:
     """The parameters of the policy and of the controller node: of a robot config, or as the bag tells them.
 
     Args:
@@ -32,11 +35,10 @@ def node_values(
         BagError: the bag does not tell. BringUpError: the config cannot be used.
     """
     from smolvla_ros.bags.streams import described_namespaces, recorded_parameters
-    from smolvla_ros.parameters import ParameterError, check_values, controller, policy
-    from smolvla_ros.parameters import robot as robot_parameters
+    from smolvla_ros.parameters import ParameterError
+    from smolvla_ros.parameters.controller import ControllerParameters
+    from smolvla_ros.parameters.policy import PolicyParameters
 
-    policy_table = (*robot_parameters.PARAMETERS, *policy.PARAMETERS)
-    controller_table = (*robot_parameters.PARAMETERS, *controller.PARAMETERS)
     recorded = recorded_parameters(bag, namespace)
     told = recorded.get("policy_node", {})
     if told.get("checkpoint"):
@@ -44,21 +46,23 @@ def node_values(
     if robot:
         folder = f"/{namespace.strip('/')}" if namespace else ""
         return (
-            read_values(robot, f"{folder}/policy_node", policy_table, overrides),
-            read_values(robot, f"{folder}/controller_node", controller_table),
+            read_node_parameters(robot, f"{folder}/policy_node", PolicyParameters, overrides),
+            read_node_parameters(robot, f"{folder}/controller_node", ControllerParameters),
         )
     if not told:
         others = "".join(f" or --namespace {other}" for other in described_namespaces(bag) if other)
         raise BagError(f"{bag.path} does not tell which robot it was recorded on: give --robot{others}")
     described = {name: value for name, value in told.items() if name.partition(".")[0] in _ROBOT_NAMES}
     try:
-        values = check_values(policy_table, {**told, **overrides})
-        return values, check_values(controller_table, recorded.get("controller_node", described))
+        return (
+            PolicyParameters.from_values({**told, **overrides}),
+            ControllerParameters.from_values(recorded.get("controller_node", described)),
+        )
     except ParameterError as error:
         raise BagError(f"{bag.path}: the robot as it was recorded: {error}; give --robot") from error
 
 
-def robot_of(values: Mapping[str, Value], name: str) -> RobotConfig:
+def robot_of(parameters: RobotParameters, name: str) -> RobotConfig:
     """The robot that these parameters describe; `name` is what the user called it, if anything.
 
     Raises:
@@ -67,12 +71,12 @@ def robot_of(values: Mapping[str, Value], name: str) -> RobotConfig:
     from smolvla_ros.robot import RobotConfig, RobotConfigError
 
     try:
-        return RobotConfig.from_parameters(values)
+        return RobotConfig.from_parameters(parameters)
     except RobotConfigError as error:
         raise BringUpError(f"robot config '{name or 'of the bag'}': {error}") from error
 
 
-def parameters(texts: Sequence[str]) -> dict[str, Value]:
+def parameter_values(texts: Sequence[str]) -> dict[str, Value]:
     """Parameters of a node as `--param NAME:=VALUE` gives them, values in YAML.
 
     Raises:

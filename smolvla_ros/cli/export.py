@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from smolvla_ros.bringup.options import BringUpError
 
-from .bag_options import name_pairs, node_values, parameters, robot_of
+from .bag_options import name_pairs, node_parameters, parameter_values, robot_of
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -90,15 +90,15 @@ def _robot(args: argparse.Namespace) -> Robot:
     from smolvla_ros.policy.setup import freshness
 
     remaps = name_pairs("--remap", args.remap)
-    overrides = {"checkpoint": "none", **parameters(args.param)}  # not needed, but a node has to have one
+    overrides = {"checkpoint": "none", **parameter_values(args.param)}  # not needed, but a node has to have one
     with open_bag(args.bags[0]) as bag:
-        policy_values, values = node_values(bag, args.robot, args.namespace, overrides)
-    config = robot_of(values, args.robot)
+        policy_parameters, controller_parameters = node_parameters(bag, args.robot, args.namespace, overrides)
+    config = robot_of(controller_parameters, args.robot)
     return Robot(
         config=config,
         name=args.robot_type or (Path(args.robot).stem if args.robot else "unknown"),
-        streams=lambda bag: find_streams(bag, config, values, args.namespace, remaps),
-        freshness=freshness(policy_values),
+        streams=lambda bag: find_streams(bag, config, controller_parameters, args.namespace, remaps),
+        freshness=freshness(policy_parameters),
     )
 
 

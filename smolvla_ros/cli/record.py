@@ -43,12 +43,12 @@ def run(args: argparse.Namespace) -> int:
     from smolvla_ros.bags.recording.plan import wanted_topics
     from smolvla_ros.bags.recording.recording import Limits, Recording
     from smolvla_ros.bringup.supervisor import supervise
-    from smolvla_ros.parameters import controller, robot
+    from smolvla_ros.parameters.controller import ControllerParameters
 
-    from .robot_option import read_robot, read_values
+    from .robot_option import read_node_parameters, read_robot
 
-    values = read_values(args.robot, "/controller_node", (*robot.PARAMETERS, *controller.PARAMETERS))
-    wanted = wanted_topics(read_robot(args.robot), values, args.topics)
+    parameters = read_node_parameters(args.robot, "/controller_node", ControllerParameters)
+    wanted = wanted_topics(read_robot(args.robot), parameters, args.topics)
     folder = (args.out or Path(time.strftime("bag_%Y-%m-%d_%H-%M-%S"))).absolute()
     recording = Recording(folder, Limits(most=round(args.max_gb * 1e9), reserve=round(args.min_free_gb * 1e9)))
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from smolvla_ros.bringup.options import ArmOptions, BringUpError
 
-from .bag_options import name_pairs, node_values, parameters, robot_of
+from .bag_options import name_pairs, node_parameters, parameter_values, robot_of
 
 if TYPE_CHECKING:
     from smolvla_ros.bags.reader import Bag
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from smolvla_ros.bags.replay.run import ReplayOptions
     from smolvla_ros.bags.replay.virtual_node import Setup
     from smolvla_ros.bags.streams import Streams
-    from smolvla_ros.parameters.table import Value
+    from smolvla_ros.parameters import Value
+    from smolvla_ros.parameters.policy import PolicyParameters
     from smolvla_ros.robot import RobotConfig
 
 _REQUESTS = ("synchronous", "threshold", "every_n", "continuous", "recorded")
@@ -99,11 +100,11 @@ def run(args: argparse.Namespace) -> int:
                       args.clock_offset)  # fmt: skip
     remaps = name_pairs("--remap", args.remap)
     with open_bag(args.bag) as bag:
-        values, controller_values = node_values(bag, args.robot, args.namespace, _overrides(args))
-        robot = robot_of(values, args.robot)
+        policy_parameters, controller_parameters = node_parameters(bag, args.robot, args.namespace, _overrides(args))
+        robot = robot_of(policy_parameters, args.robot)
         conditions = [parse_condition(text, robot.joint_names) for text in args.fail_if]
-        streams = find_streams(bag, robot, controller_values, args.namespace, remaps)
-        found = _replay(bag, streams, _setup(values, robot, args), options)
+        streams = find_streams(bag, robot, controller_parameters, args.namespace, remaps)
+        found = _replay(bag, streams, _setup(policy_parameters, robot, args), options)
     return _finish(found, args, conditions)
 
 
@@ -114,20 +115,25 @@ def _overrides(args: argparse.Namespace) -> dict[str, Value]:
         overrides["checkpoint"] = ArmOptions(checkpoint=args.checkpoint).checkpoint_source
     if args.request and args.request != "recorded":
         overrides["request_rule"] = args.request
-    return {**overrides, **parameters(args.param)}
+    return {**overrides, **parameter_values(args.param)}
 
 
-def _setup(values: dict[str, Value], robot: RobotConfig, args: argparse.Namespace) -> Setup:
+def _setup(policy_parameters: PolicyParameters, robot: RobotConfig, args: argparse.Namespace) -> Setup:
     """Loads the policy."""
     from smolvla_ros.bags.replay.virtual_node import Setup
     from smolvla_ros.parameters import ParameterError
     from smolvla_ros.policy.setup import load_policy
 
+    def warn(text: str) -> None:
+        print(f"smolvla-ros replay: {text}", file=sys.stderr)
+
     try:
-        policy = load_policy(values, robot, lambda text: print(f"smolvla-ros replay: {text}", file=sys.stderr))
+        policy = load_policy(policy_parameters, robot, warn)
     except ParameterError as error:
         raise BringUpError(str(error)) from error
-    return Setup(robot, values, policy, args.checkpoint or str(values["checkpoint"]), args.robot or "of the bag")
+    return Setup(
+        robot, policy_parameters, policy, args.checkpoint or policy_parameters.checkpoint, args.robot or "of the bag"
+    )
 
 
 def _replay(bag: Bag, streams: Streams, setup: Setup, options: ReplayOptions) -> Replay:
@@ -146,7 +152,7 @@ def _replay(bag: Bag, streams: Streams, setup: Setup, options: ReplayOptions) ->
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("replay", total=(end_ns - start_ns) / 1e9)
         found = replay(bag, streams, setup, options, lambda done_s: bar.update(task, completed=done_s))
-    return dataclasses.replace(found, findings=(*found.findings, *diagnose(found, freshness(setup.values))))
+    return dataclasses.replace(found, findings=(*found.findings, *diagnose(found, freshness(setup.parameters))))
 
 
 def _finish(replay: Replay, args: argparse.Namespace, conditions: Sequence[Condition]) -> int:

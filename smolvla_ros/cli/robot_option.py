@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeVar
 
 from smolvla_ros.bringup.options import ArmOptions, BringUpError
 
 if TYPE_CHECKING:
-    from smolvla_ros.parameters import Parameter
-    from smolvla_ros.parameters.table import Value
+    from smolvla_ros.parameters import ParameterSet, Value
     from smolvla_ros.robot import RobotConfig
+
+_Set = TypeVar("_Set", bound="ParameterSet")
 
 
 def read_robot(robot: str) -> RobotConfig:
@@ -19,20 +20,20 @@ def read_robot(robot: str) -> RobotConfig:
     Raises:
         BringUpError: there is no such file, or it cannot be used.
     """
-    from smolvla_ros.parameters.robot import PARAMETERS
+    from smolvla_ros.parameters.robot import RobotParameters
     from smolvla_ros.robot import RobotConfig, RobotConfigError
 
     try:
         # A name that no section is written for: what all nodes share describes the robot.
-        return RobotConfig.from_parameters(read_values(robot, "/robot", PARAMETERS))
+        return RobotConfig.from_parameters(read_node_parameters(robot, "/robot", RobotParameters))
     except RobotConfigError as error:
         raise BringUpError(f"robot config '{robot}': {error}") from error
 
 
-def read_values(
-    robot: str, node: str, table: Sequence[Parameter], overrides: Mapping[str, Value] | None = None
-) -> dict[str, Value]:
-    """The values of `table` that `node` would get from this robot config, or from `overrides` where they are there.
+def read_node_parameters(
+    robot: str, node: str, kind: type[_Set], overrides: Mapping[str, Value] | None = None
+) -> _Set:
+    """The parameters that `node` would get from this robot config, or from `overrides` where they are there.
 
     Raises:
         BringUpError: there is no such file, or a value cannot be used.
@@ -41,6 +42,6 @@ def read_values(
     from smolvla_ros.parameters.files import read_parameters
 
     try:
-        return read_parameters(ArmOptions(robot=robot).robot_file, node, table, overrides)
+        return read_parameters(ArmOptions(robot=robot).robot_file, node, kind, overrides)
     except ParameterError as error:
         raise BringUpError(str(error)) from error

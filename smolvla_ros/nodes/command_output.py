@@ -7,7 +7,7 @@ converting lists element by element would cost more than the control step itself
 from __future__ import annotations
 
 import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,8 +22,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from smolvla_ros.execution.commander import Command
 from smolvla_ros.execution.controller import Controller
 from smolvla_ros.parameters import ParameterError
-from smolvla_ros.parameters.controller import COMMAND_TOPICS
-from smolvla_ros.parameters.table import Value
+from smolvla_ros.parameters.controller import ControllerParameters
 
 _QOS = QoSProfile(depth=1)
 
@@ -117,8 +116,7 @@ class TrajectoryOutput:
 
 def outputs_from(
     node: Node,
-    values: Mapping[str, Value],
-    joints: Sequence[str],
+    parameters: ControllerParameters,
     controller: Controller,
     acceleration: NDArray[np.float64],
 ) -> list[CommandOutput]:
@@ -127,17 +125,15 @@ def outputs_from(
     Raises:
         ParameterError: a joint of the command that the robot does not have, or none left to command.
     """
-    gripper = str(values["gripper_joint"])
-    commanded = [str(name) for name in values["command_joints"]] or [name for name in joints if name != gripper]
+    joints, gripper, commanded = parameters.joints, parameters.gripper_joint, parameters.commanded_joints
     unknown = [name for name in (*commanded, *([gripper] if gripper else [])) if name not in joints]
     if unknown or len(set(commanded)) != len(commanded) or not commanded:
         raise ParameterError(
-            [f"parameters 'command_joints' and 'gripper_joint' give {commanded} and '{gripper}', expected each at most "
-             f"once out of {', '.join(joints)}"]
+            [f"parameters 'command_joints' and 'gripper_joint' give {list(commanded)} and '{gripper}', expected each "
+             f"at most once out of {', '.join(joints)}"]
         )  # fmt: skip
-    kind = str(values["command_type"])
-    topic = str(values["command_topic"]) or COMMAND_TOPICS[kind]
-    columns = [list(joints).index(name) for name in commanded]
+    kind, topic = parameters.command_type, parameters.command_topic_name
+    columns = [joints.index(name) for name in commanded]
     outputs: list[CommandOutput] = []
     if kind == "position_array":
         outputs.append(PositionArray(node, topic, columns))
@@ -147,16 +143,16 @@ def outputs_from(
         outputs.append(
             TrajectoryOutput(
                 node, topic, commanded, columns, controller,
-                period_s=1.0 / float(values["control_rate_hz"]),
-                spacing_s=float(values["trajectory_spacing_s"]),
-                points=int(values["trajectory_points"]),
+                period_s=1.0 / parameters.control_rate_hz,
+                spacing_s=parameters.trajectory_spacing_s,
+                points=parameters.trajectory_points,
                 acceleration=acceleration,
             )
         )  # fmt: skip
     if gripper:
-        scale, offset = float(values["gripper_scale"]), float(values["gripper_offset"])
+        scale, offset = parameters.gripper_scale, parameters.gripper_offset
         outputs.append(
-            PositionArray(node, str(values["gripper_topic"]), [list(joints).index(gripper)], scale, offset)
+            PositionArray(node, parameters.gripper_topic, [joints.index(gripper)], scale, offset)
         )
     return outputs
 

@@ -26,8 +26,7 @@ from smolvla_ros.execution.controller import Controller
 from smolvla_ros.execution.status import ControllerState
 from smolvla_ros.execution.urdf import UrdfError
 from smolvla_ros.msg import ActionChunk, ExecutionStatus
-from smolvla_ros.parameters import controller, robot
-from smolvla_ros.parameters.table import Value
+from smolvla_ros.parameters.controller import ControllerParameters
 from smolvla_ros.robot import RobotConfig
 from smolvla_ros.robot.config import JointOrder, RobotConfigError
 from smolvla_ros.stamps import stamp_ns
@@ -53,10 +52,10 @@ _LAST_WORD_TIMEOUT = Duration(seconds=0.2)
 _SWITCH_INTERVAL_S = 0.0001
 
 
-class ControllerNode(ManagedNode):
-    """Executes action chunks; see `parameters.controller` and `parameters.robot` for its parameters."""
+class ControllerNode(ManagedNode[ControllerParameters]):
+    """Executes action chunks."""
 
-    TABLE = (*robot.PARAMETERS, *controller.PARAMETERS)
+    PARAMETERS = ControllerParameters
     USER_ERRORS = (*ManagedNode.USER_ERRORS, UrdfError)
 
     def __init__(self, **kwargs: Any) -> None:
@@ -69,13 +68,13 @@ class ControllerNode(ManagedNode):
 
     # Lifecycle, in the executor's thread.
 
-    def configure(self, values: dict[str, Value]) -> None:
-        self._values = values
-        self._joints = RobotConfig.from_parameters(values).joint_names
+    def configure(self) -> None:
+        parameters = self.parameters
+        self._joints = RobotConfig.from_parameters(parameters).joint_names
         self._joint_states, self._joint_order = JointStateReader(), JointOrder(self._joints)
-        self._limits = limits_from(values, self._joints, robot_description(self, values))
-        self._controller = Controller(settings_from(values, self._limits))
-        self._outputs = outputs_from(self, values, self._joints, self._controller, self._limits.acceleration)
+        self._limits = limits_from(parameters, robot_description(self, parameters))
+        self._controller = Controller(settings_from(parameters, self._limits))
+        self._outputs = outputs_from(self, parameters, self._controller, self._limits.acceleration)
         self._status = self.create_publisher(ExecutionStatus, "execution_status", QoSProfile(depth=1))
         self._status_message = ExecutionStatus()
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -96,24 +95,24 @@ class ControllerNode(ManagedNode):
         ]  # fmt: skip
 
     def activate(self) -> None:
-        values = self._values
+        parameters = self.parameters
         self._controller.activate(self._now_ns(), time.monotonic_ns())
-        priority = int(values["fifo_priority"])
+        priority = parameters.fifo_priority
         if priority:
             # A thread that waits for the interpreter waits for its holder: that one must not be kept from running.
             set_fifo(threading.get_native_id(), max(1, priority - 1), self.get_logger().warning)
         self._thread = ControlThread(
-            1.0 / float(values["control_rate_hz"]),
+            1.0 / parameters.control_rate_hz,
             self._tick,
             fifo_priority=priority,
-            cores=[core for core in values["cpu_affinity"] if core >= 0],
+            cores=[core for core in parameters.cpu_affinity if core >= 0],
             warn=self.get_logger().warning,
         )
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # a paused simulation must not silence the node
         self._timers_active = [
             self.create_timer(period_s, callback, clock=steady)
             for period_s, callback in (
-                (1.0 / float(values["status_rate_hz"]), self._publish_status),
+                (1.0 / parameters.status_rate_hz, self._publish_status),
                 (_SUPERVISION_PERIOD_S, self._supervise),
                 (1.0, self._publish_diagnostics),
             )
@@ -130,7 +129,7 @@ class ControllerNode(ManagedNode):
         self._controller.halt()
         give_up_s = time.monotonic() + _HALT_TIMEOUT_S
         while not self._controller.at_rest and not self._thread.failure and time.monotonic() < give_up_s:
-            time.sleep(1.0 / float(self._values["control_rate_hz"]))
+            time.sleep(1.0 / self.parameters.control_rate_hz)
         self._thread.stop(_HALT_TIMEOUT_S)
         self._thread = None
         set_ordinary(threading.get_native_id())
@@ -149,9 +148,9 @@ class ControllerNode(ManagedNode):
         self._entities, self._outputs = [], []
 
     def parameters_changed(self, names: set[str]) -> None:
-        self._values.update({name: self.get_parameter(name).value for name in names})
-        self._controller.update(settings_from(self._values, self._limits))
-        self.get_logger().info("changed " + ", ".join(f"{name} to {self._values[name]}" for name in sorted(names)))
+        self._controller.update(settings_from(self.parameters, self._limits))
+        values = self.parameters.values()
+        self.get_logger().info("changed " + ", ".join(f"{name} to {values[name]}" for name in sorted(names)))
 
     # The control thread.
 
@@ -161,7 +160,7 @@ class ControllerNode(ManagedNode):
         # On the system's clock the plan is sampled for the instant that was meant, without the jitter.
         now_ns = clock.now().nanoseconds if clock.ros_time_is_active else time.time_ns() - late_ns
         command = self._controller.step(now_ns, steady_ns)
-        if command is None or self._dry_run:
+        if command is None or self.parameters.dry_run:
             return
         for output in self._outputs:
             output.send(command, now_ns)
@@ -170,10 +169,6 @@ class ControllerNode(ManagedNode):
         """The ROS clock. Where it is the system's, rclpy's own way to it takes as long as publishing a command."""
         clock = self.get_clock()
         return clock.now().nanoseconds if clock.ros_time_is_active else time.time_ns()
-
-    @property
-    def _dry_run(self) -> bool:
-        return bool(self._values["dry_run"])
 
     # Callbacks in the executor's thread: validate, hand over.
 
@@ -229,7 +224,7 @@ class ControllerNode(ManagedNode):
     def _check_age(self, stamp_ns: int, now_ns: int) -> None:
         """A zero stamp is taken for the time of reception, as many drivers leave it empty."""
         age_s = (now_ns - stamp_ns) * 1e-9
-        oldest_s, newest_s = float(self._values["state_timeout_s"]), -float(self._values["future_tolerance_s"])
+        oldest_s, newest_s = self.parameters.state_timeout_s, -self.parameters.future_tolerance_s
         if stamp_ns and not newest_s <= age_s <= oldest_s:
             raise RobotConfigError(
                 f"its stamp is {age_s:.3f} s old by this node's clock, expected {newest_s:g} to {oldest_s:g} s: "
@@ -253,7 +248,7 @@ class ControllerNode(ManagedNode):
         self._log_transitions()
 
     def _send_status(self, missed_ticks: int) -> None:
-        fill_status(self._status_message, self._controller.status(), missed_ticks, self._dry_run)
+        fill_status(self._status_message, self._controller.status(), missed_ticks, self.parameters.dry_run)
         self._status.publish(self._status_message)
 
     def _supervise(self) -> None:
@@ -275,7 +270,7 @@ class ControllerNode(ManagedNode):
             self._controller.status(),
             self._limits,
             self._thread.periodicity(),
-            float(self._values["control_rate_hz"]),
+            self.parameters.control_rate_hz,
             self.count_publishers("action_chunk"),
         )
         message.header.stamp = self.get_clock().now().to_msg()

@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import os
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from threading import Thread
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import rclpy
 from lifecycle_msgs.srv import ChangeState
@@ -23,9 +23,9 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 from std_msgs.msg import String
 
-from smolvla_ros.parameters import Parameter, ParameterError
-from smolvla_ros.parameters import robot as robot_parameters
-from smolvla_ros.parameters.table import Value
+from smolvla_ros.parameters import ParameterError
+from smolvla_ros.parameters.node import NodeParameterSet
+from smolvla_ros.parameters.robot import RobotParameters
 from smolvla_ros.robot import RobotConfigError
 
 from .parameters import NodeParameters
@@ -35,40 +35,42 @@ from .stop_signals import StopSignals
 _SPIN_PERIOD_S = 0.1
 _LEAVE_TIMEOUT_S = 1.0
 
-AUTOSTART = Parameter(
-    "autostart", True, "Configure and activate the node at its start; false: a lifecycle manager does."
-)
+_Set = TypeVar("_Set", bound=NodeParameterSet)
 
 
-class ManagedNode(LifecycleNode):
-    """A lifecycle node whose parameters stand in a table.
+class ManagedNode(LifecycleNode, Generic[_Set]):
+    """A lifecycle node with declared parameters.
 
-    Subclasses set `TABLE` and override `configure`, `activate`, `deactivate` and `cleanup`. Those raise one of
+    Subclasses set `PARAMETERS` and override `configure`, `activate`, `deactivate` and `cleanup`. Those raise one of
     `USER_ERRORS` for what the user can mend: it is logged as one line and the transition fails. Any other exception is
     a bug: it is logged with its traceback and the node returns to unconfigured. They run in the executor's thread.
 
     What a node runs with is told as JSON on the latched topic `~/description`, so that a bag explains itself.
+
+    Attributes:
+        parameters: the settings it is configured with; replaced as a whole when live ones change.
     """
 
-    TABLE: ClassVar[Sequence[Parameter]] = ()
+    PARAMETERS: ClassVar[type[NodeParameterSet]]
+    parameters: _Set
     USER_ERRORS: ClassVar[tuple[type[Exception], ...]] = (ParameterError, RobotConfigError)
 
     def __init__(self, name: str, **kwargs: Any):
         super().__init__(name, **kwargs)
         self._refuse_impossible_transitions()
         self._descriptions = self.create_publisher(String, "~/description", LATCHED)
-        self.parameters = NodeParameters(
+        self._declared = NodeParameters(
             self,
-            (AUTOSTART, *self.TABLE),
-            tolerated=robot_parameters.PARAMETERS,
+            self.PARAMETERS,
+            tolerated=RobotParameters,
             is_configured=lambda: self.state_label in ("inactive", "active"),
             on_change=self._on_parameters_changed,
         )
 
     # What a subclass fills in.
 
-    def configure(self, values: dict[str, Value]) -> None:
-        """Creates everything from the checked parameter values; nothing is sent yet."""
+    def configure(self) -> None:
+        """Creates everything that `parameters` ask for; nothing is sent yet."""
 
     def activate(self) -> None:
         """Starts the threads."""
@@ -80,7 +82,7 @@ class ManagedNode(LifecycleNode):
         """Destroys what `configure` created, also after it failed half way."""
 
     def parameters_changed(self, names: set[str]) -> None:
-        """Live parameters were changed to values that the table allows."""
+        """Live parameters were changed; `parameters` has their new values."""
 
     def description(self) -> dict[str, Any]:
         """What `~/description` tells beside the node's name and parameters; asked while the node is configured."""
@@ -88,8 +90,8 @@ class ManagedNode(LifecycleNode):
 
     def describe(self) -> None:
         """Publishes `~/description` anew."""
-        values = self.parameters.checked_values()
-        del values[AUTOSTART.name]  # how it was started, not what it does
+        values = self.parameters.values()
+        del values["autostart"]  # how it was started, not what it does
         facts = {
             "node": self.get_fully_qualified_name(),
             "use_sim_time": self.get_parameter("use_sim_time").value,
@@ -127,7 +129,7 @@ class ManagedNode(LifecycleNode):
             self.trigger_cleanup()
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        result = self._attempt("configure", lambda: self.configure(self.parameters.checked_values()))
+        result = self._attempt("configure", self._configure)
         if result != TransitionCallbackReturn.SUCCESS:
             self._attempt("clean up", self.cleanup)
             return result
@@ -154,6 +156,10 @@ class ManagedNode(LifecycleNode):
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         return self._attempt("clean up", self.cleanup)
 
+    def _configure(self) -> None:
+        self.parameters = self._declared.read()
+        self.configure()
+
     def _attempt(self, what: str, action: Callable[[], None]) -> TransitionCallbackReturn:
         try:
             action()
@@ -168,6 +174,7 @@ class ManagedNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def _on_parameters_changed(self, names: set[str]) -> None:
+        self.parameters = self._declared.read()
         self.parameters_changed(names)
         self.describe()
 
@@ -190,7 +197,7 @@ class ManagedNode(LifecycleNode):
 
 
 def main(
-    node_class: type[ManagedNode],
+    node_class: type[ManagedNode[Any]],
     args: list[str] | None = None,
     executor_class: type[Executor] = SingleThreadedExecutor,
 ) -> int:
@@ -209,13 +216,13 @@ def main(
     return 0
 
 
-def _destroy(node: ManagedNode, executor: Executor) -> None:
+def _destroy(node: ManagedNode[Any], executor: Executor) -> None:
     executor.shutdown(timeout_sec=1.0)
     node.destroy_node()
     rclpy.try_shutdown()
 
 
-def _leave(node: ManagedNode, executor: Executor) -> None:
+def _leave(node: ManagedNode[Any], executor: Executor) -> None:
     """Ends the process out of a signal handler, with code 0, while the node is being configured: nothing runs yet.
 
     In a thread of its own, because the main thread may hold a lock of rclpy.

@@ -1,7 +1,7 @@
-"""Binds a declarative parameter table to an rclpy node.
+"""Declares a `ParameterSet` on an rclpy node and reads it back.
 
 Every parameter is declared with its descriptor at construction. What is wrong with the overrides is kept and
-raised by `checked_values`, at configure, where a lifecycle node can refuse it in one text; the node itself always
+raised by `read`, at configure, where a lifecycle node can refuse it in one text; the node itself always
 comes up, so that the parameter can be mended and configure tried again.
 
 Everything here runs in the executor's thread.
@@ -10,78 +10,84 @@ Everything here runs in the executor's thread.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
-from smolvla_ros.parameters import Parameter, ParameterError, check_values, expand
-from smolvla_ros.parameters.table import TEMPLATES, Value
+from smolvla_ros.parameters import Parameter, ParameterError, ParameterSet, Value, check_values, expand
 
 # Names that rclpy itself declares or reads.
 _RCLPY_NAMES = ("use_sim_time", "start_type_description_service", "qos_overrides.")
 
 
-class NodeParameters:
+_Set = TypeVar("_Set", bound=ParameterSet)
+
+
+class NodeParameters(Generic[_Set]):
     """The parameters of one node.
 
     Args:
         node: the node they are declared on.
-        table: the node's own parameters.
+        kind: the node's own parameters.
         tolerated: parameters of other nodes that may stand in a shared section of the same file.
         is_configured: tells whether only live parameters may be changed at present.
-        on_change: called with the names of parameters after they were changed live.
+        on_change: called with the names of parameters after they were changed live to other values.
     """
 
     def __init__(
         self,
         node: Node,
-        table: Sequence[Parameter],
-        tolerated: Sequence[Parameter],
+        kind: type[_Set],
+        tolerated: type[ParameterSet],
         is_configured: Callable[[], bool],
         on_change: Callable[[set[str]], None],
     ):
         self._node = node
-        self._table = tuple(table)
-        self._tolerated = tuple(tolerated)
+        self._kind = kind
+        self._table = kind.declared()
+        self._tolerated = tolerated.declared()
         self._is_configured = is_configured
         self._on_change = on_change
         self._bad_overrides: dict[str, str] = {}
+        self._differing: set[str] = set()
         self._declare()
         node.add_on_set_parameters_callback(self._check_change)
         node.add_post_set_parameters_callback(self._changed)
 
-    def checked_values(self) -> dict[str, Value]:
-        """All values of the table by name.
+    def read(self) -> _Set:
+        """The settings that the present values give.
 
         Raises:
             ParameterError: naming every unknown, wrong or missing one.
         """
         self._declare()  # `joints` may have changed since
         try:
-            values = check_values(self._table, self._current())
+            settings = self._kind.from_values(self._current())
         except ParameterError as error:
             problems = [p for p in error.problems if not any(f"'{name}'" in p for name in self._bad_overrides)]
             raise ParameterError([*self._unknown(), *self._bad_overrides.values(), *problems]) from None
         problems = [*self._unknown(), *self._bad_overrides.values()]
         if problems:
             raise ParameterError(problems)
-        return values
+        return settings
 
     def _overrides(self) -> dict[str, Value]:
         return {name: parameter.value for name, parameter in self._node._parameter_overrides.items()}
 
     def _expanded(self, table: Sequence[Parameter]) -> list[Parameter]:
         arrays = {}
-        for name in TEMPLATES.values():
+        for name in {parameter.over for parameter in table if parameter.over}:
             declared = self._node.has_parameter(name)
             arrays[name] = self._node.get_parameter(name).value if declared else self._overrides().get(name, [])
         return expand(table, arrays)
 
     def _declare(self) -> None:
-        arrays = [p for p in self._table if p.name in TEMPLATES.values()]
-        for parameter in arrays:
-            self._declare_one(parameter)
+        ranges = {parameter.over for parameter in self._table}
+        for parameter in self._table:
+            if parameter.name in ranges:
+                self._declare_one(parameter)
         for parameter in self._expanded(self._table):
             self._declare_one(parameter)
 
@@ -112,24 +118,37 @@ class NodeParameters:
 
     def _check_change(self, changes: list[RosParameter]) -> SetParametersResult:
         table = {parameter.name: parameter for parameter in self._expanded(self._table)}
+        differing = set()
         for change in changes:
             parameter = table.get(change.name)
             if parameter is None:
                 continue  # rclpy's own, or a joint that is being declared
+            declared = self._node.has_parameter(change.name)
+            if declared and _same(change.value, self._node.get_parameter(change.name).value):
+                continue  # `ros2 param load` sets all that a node has
+            differing.add(change.name)
             if self._is_configured() and not parameter.live:
                 reason = f"parameter '{change.name}' is read at configure: clean up the node, set it, configure again"
                 return SetParametersResult(successful=False, reason=reason)
             problem = parameter.problem(change.value)
             if problem and not (parameter.required and change.value == parameter.default):
                 return SetParametersResult(successful=False, reason=problem)
+        self._differing = differing
         return SetParametersResult(successful=True)
 
     def _changed(self, changes: list[RosParameter]) -> None:
-        names = {change.name for change in changes}
-        for name in names:
-            self._bad_overrides.pop(name, None)
-        if self._is_configured():
+        for change in changes:
+            self._bad_overrides.pop(change.name, None)
+        names, self._differing = self._differing & {change.name for change in changes}, set()
+        if names and self._is_configured():
             self._on_change(names)
+
+
+def _same(value: object, other: object) -> bool:
+    """Whether two values are one, of one type: 1 is not True."""
+    if isinstance(value, list | tuple) and isinstance(other, list | tuple):
+        return len(value) == len(other) and all(map(_same, value, other))
+    return type(value) is type(other) and value == other
 
 
 def _descriptor(parameter: Parameter) -> ParameterDescriptor:

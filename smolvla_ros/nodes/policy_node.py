@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, ClassVar
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockChange, ClockType, JumpHandle, JumpThreshold, TimeJump
@@ -22,8 +22,8 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
 
 from smolvla_ros.msg import ActionChunk, ExecutionStatus
-from smolvla_ros.parameters import ParameterError, policy, robot
-from smolvla_ros.parameters.table import Value
+from smolvla_ros.parameters import ParameterError
+from smolvla_ros.parameters.policy import PolicyParameters
 from smolvla_ros.policy import setup as policy_setup
 from smolvla_ros.policy.envelope import envelope_s
 from smolvla_ros.policy.loop import InferenceLoop, LoopState, SentChunk
@@ -43,10 +43,10 @@ _HASH_PERIOD_S = 0.2
 _STEADY = Clock(clock_type=ClockType.STEADY_TIME)  # a paused simulation must not silence the node
 
 
-class PolicyNode(ManagedNode):
-    """Runs a SmolVLA checkpoint; see `parameters.policy` and `parameters.robot` for its parameters."""
+class PolicyNode(ManagedNode[PolicyParameters]):
+    """Runs a SmolVLA checkpoint."""
 
-    TABLE = (*robot.PARAMETERS, *policy.PARAMETERS)
+    PARAMETERS: ClassVar[type[PolicyParameters]] = PolicyParameters
 
     def __init__(self) -> None:
         super().__init__("policy_node")
@@ -59,12 +59,12 @@ class PolicyNode(ManagedNode):
 
     # Lifecycle, in the executor's thread.
 
-    def configure(self, values: dict[str, Value]) -> None:
-        self._values = values
-        self._robot = RobotConfig.from_parameters(values)
-        self._policy = policy_setup.load_policy(values, self._robot, self.get_logger().warning)
+    def configure(self) -> None:
+        parameters = self.parameters
+        self._robot = RobotConfig.from_parameters(parameters)
+        self._policy = policy_setup.load_policy(parameters, self._robot, self.get_logger().warning)
         self._buffer = ObservationBuffer(
-            [camera.name for camera in self._robot.cameras], self._robot.joint_names, policy_setup.freshness(values)
+            [camera.name for camera in self._robot.cameras], self._robot.joint_names, policy_setup.freshness(parameters)
         )
         self._chunks = self.create_publisher(ActionChunk, "action_chunk", QoSProfile(depth=1))
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -75,7 +75,7 @@ class PolicyNode(ManagedNode):
             subscribe(ExecutionStatus, "execution_status", self._on_status, QoSProfile(depth=1)),
             *(self._subscribe_camera(camera) for camera in self._robot.cameras),
         ]
-        self._instruction_text = str(values["instruction"])
+        self._instruction_text = parameters.instruction
         if self._instruction_text:
             self._check_instruction(self._instruction_text)
         self._report_checkpoint()
@@ -88,10 +88,10 @@ class PolicyNode(ManagedNode):
         self._session = policy_setup.new_session()
         self._status_heard_s = 0.0
         self._loop = InferenceLoop(
-            policy_setup.predictor(self._values, self._policy, self._robot),
+            policy_setup.predictor(self.parameters, self._policy, self._robot),
             self._buffer,
-            policy_setup.request_policy(self._values),
-            policy_setup.loop_settings(self._values, self._session),
+            policy_setup.request_policy(self.parameters),
+            policy_setup.loop_settings(self.parameters, self._session),
             clock_ns=lambda: self.get_clock().now().nanoseconds,
             steady_s=time.monotonic,
             publish=self._publish_chunk, report=self._log_state,
@@ -130,9 +130,8 @@ class PolicyNode(ManagedNode):
         self._policy = None
 
     def parameters_changed(self, names: set[str]) -> None:
-        self._values.update({name: self.get_parameter(name).value for name in names})
         if self._loop is not None:
-            self._loop.set_requests(policy_setup.request_policy(self._values))
+            self._loop.set_requests(policy_setup.request_policy(self.parameters))
 
     def description(self) -> dict[str, Any]:
         hashes = self._hashes.result() if self._hashes.done() else {}
@@ -148,15 +147,15 @@ class PolicyNode(ManagedNode):
 
     def _report_checkpoint(self) -> None:
         config = self._policy.config
-        envelope_ms = 1e3 * envelope_s(self._rows, float(self._values["step_s"]))
+        envelope_ms = 1e3 * envelope_s(self._rows, self.parameters.step_s)
         self.get_logger().info(
-            f"loaded {self._values['checkpoint']}: {len(self._policy.cameras)} cameras, {config.chunk_size} actions of "
+            f"loaded {self.parameters.checkpoint}: {len(self._policy.cameras)} cameras, {config.chunk_size} actions of "
             f"{self._policy.action_dim} joints; stays ahead of the arm up to a latency of {envelope_ms:.0f} ms"
         )
 
     @property
     def _rows(self) -> int:
-        return policy_setup.chunk_rows(self._values, self._policy)
+        return policy_setup.chunk_rows(self.parameters, self._policy)
 
     # Callbacks: validate, cache, wake the inference thread.
 
@@ -246,7 +245,7 @@ class PolicyNode(ManagedNode):
             session=self._session,
             sequence=chunk.sequence,
             joint_names=list(self._robot.joint_names),
-            step=Duration(seconds=float(self._values["step_s"])).to_msg(),
+            step=Duration(seconds=self.parameters.step_s).to_msg(),
             rows=len(chunk.positions),
             positions=chunk.positions.ravel().tolist(),
             frozen_rows=chunk.frozen_rows,
@@ -273,7 +272,7 @@ class PolicyNode(ManagedNode):
     def _publish_diagnostics(self) -> None:
         if self._loop is None:
             return
-        chunk_s = self._rows * float(self._values["step_s"])
+        chunk_s = self._rows * self.parameters.step_s
         message = diagnostics(self.get_fully_qualified_name(), self._loop, self._buffer.refused_images(), chunk_s)
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)

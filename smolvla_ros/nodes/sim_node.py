@@ -24,9 +24,8 @@ from std_msgs.msg import Bool, Float64MultiArray, String
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from smolvla_ros.parameters import sim
 from smolvla_ros.parameters.controller import COMMAND_TOPICS
-from smolvla_ros.parameters.table import Value
+from smolvla_ros.parameters.sim import SimParameters
 from smolvla_ros.sim import CAMERAS, JOINTS, World
 from smolvla_ros.sim.cameras import VIEWER, Renderer
 from smolvla_ros.sim.commands import CommandError, FollowedTrajectory, Follower, check_positions
@@ -40,10 +39,10 @@ from .sim_messages import diagnostics, image_message
 _PHYSICS_PERIOD_S = 0.005
 
 
-class SimNode(ManagedNode):
-    """A simulated arm on a table; see `parameters.sim` for its parameters."""
+class SimNode(ManagedNode[SimParameters]):
+    """A simulated arm on a table."""
 
-    TABLE = sim.PARAMETERS
+    PARAMETERS = SimParameters
 
     def __init__(self) -> None:
         super().__init__("sim_node")
@@ -53,11 +52,11 @@ class SimNode(ManagedNode):
 
     # Lifecycle, in the executor's thread.
 
-    def configure(self, values: dict[str, Value]) -> None:
-        self._values = values
-        self._world = World(int(values["seed"]))
+    def configure(self) -> None:
+        self._target = self.parameters.target
+        self._world = World(self.parameters.seed)
         self._follower = Follower(self._world.targets())
-        self._pace = Pace(float(values["real_time_factor"]))
+        self._pace = Pace(self.parameters.real_time_factor)
         self._reset_ns = 0
         self._accepted = self._refused = 0
         self._told: tuple[str, bool] | None = None
@@ -80,11 +79,13 @@ class SimNode(ManagedNode):
     def activate(self) -> None:
         self._pace.start()
         self._next_joint_state_s = 0.0
-        rate = {name: float(self._values[name]) for name in ("camera_rate_hz", "viewer_rate_hz")}
+        parameters = self.parameters
+        cameras = self._eye(CAMERAS, parameters.image_width, parameters.image_height, shadows=False)
+        viewer = self._eye((VIEWER,), parameters.viewer_width, parameters.viewer_height, parameters.viewer_shadows)
         self._threads = [
             PeriodicThread("physics", _PHYSICS_PERIOD_S, self._advance),
-            PeriodicThread("cameras", 1 / rate["camera_rate_hz"], *self._eye(CAMERAS, "image")),
-            PeriodicThread("viewer", 1 / rate["viewer_rate_hz"], *self._eye((VIEWER,), VIEWER)),
+            PeriodicThread("cameras", 1 / parameters.camera_rate_hz, *cameras),
+            PeriodicThread("viewer", 1 / parameters.viewer_rate_hz, *viewer),
         ]
         for thread in self._threads:
             thread.start()
@@ -102,9 +103,9 @@ class SimNode(ManagedNode):
         self._entities = []
 
     def parameters_changed(self, names: set[str]) -> None:
-        with self._lock:
-            self._values.update({name: self.get_parameter(name).value for name in names})
-            if "target" in names:
+        if "target" in names:
+            with self._lock:
+                self._target = self.parameters.target
                 self._world.forget_touch()
                 self._tell_touch()
 
@@ -119,7 +120,7 @@ class SimNode(ManagedNode):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         publishers = [self._joint_states, *self._images.values(), self._success, self._touched, self._diagnostics]
         self._clock_topic = None
-        if self._values["publish_clock"]:
+        if self.parameters.publish_clock:
             self._clock_topic = self.create_publisher(Clock, "/clock", QoSProfile(depth=1))
             publishers.append(self._clock_topic)
         return publishers
@@ -141,7 +142,7 @@ class SimNode(ManagedNode):
         if self._pace.now_s < self._next_joint_state_s:
             return
         self._next_joint_state_s = max(
-            self._next_joint_state_s + 1.0 / float(self._values["joint_states_rate_hz"]), self._pace.now_s
+            self._next_joint_state_s + 1.0 / self.parameters.joint_states_rate_hz, self._pace.now_s
         )
         message = JointState(name=list(JOINTS))
         message.header.stamp = stamp
@@ -149,7 +150,7 @@ class SimNode(ManagedNode):
         self._joint_states.publish(message)
 
     def _is_success(self) -> bool:
-        return bool(self._world.touched() == self._values["target"])
+        return bool(self._world.touched() == self._target)
 
     def _tell_touch(self) -> None:
         """Publishes what was touched and whether that was the task; the caller holds the lock."""
@@ -165,10 +166,8 @@ class SimNode(ManagedNode):
 
     # The camera threads.
 
-    def _eye(self, cameras: Sequence[str], size: str) -> tuple[Any, Any, Any]:
-        """What a camera thread does in each period, at its start and at its end."""
-        height, width = int(self._values[f"{size}_height"]), int(self._values[f"{size}_width"])
-        shadows = size == VIEWER and bool(self._values["viewer_shadows"])
+    def _eye(self, cameras: Sequence[str], width: int, height: int, shadows: bool) -> tuple[Any, Any]:
+        """What a camera thread does in each period, and at its end."""
         renderers: dict[str, Renderer] = {}
 
         def look() -> None:
@@ -239,12 +238,12 @@ class SimNode(ManagedNode):
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         with self._lock:
-            seed = int(self._values["seed"])
+            seed = self.parameters.seed
             self._world.reset(seed)
             self._follower.hold(self._world.targets())
             self._reset_ns = self._now().nanoseconds
             self._tell_touch()
-        response.success, response.message = True, f"seed {seed}, target {self._values['target']}"
+        response.success, response.message = True, f"seed {seed}, target {self._target}"
         return response
 
     def _publish_diagnostics(self) -> None:

@@ -1,5 +1,6 @@
-"""The parameters of every node, each declared once: descriptors, checks and the documentation come from here."""
+"""The parameters of every node, each declared once: descriptors, checks, typed settings and the documentation."""
 
-from .table import Parameter, ParameterError, check_values, expand
+from .declaration import ParameterSet, parameter, records
+from .table import Parameter, ParameterError, Value, check_values, expand
 
-__all__ = ["Parameter", "ParameterError", "check_values", "expand"]
+__all__ = ["Parameter", "ParameterError", "ParameterSet", "Value", "check_values", "expand", "parameter", "records"]

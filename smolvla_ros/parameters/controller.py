@@ -1,87 +1,116 @@
 """The controller node: how chunks become commands, limits, watchdogs, the control thread, what it tells."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
 from smolvla_ros.execution.interpolation import INTERPOLATIONS
 from smolvla_ros.execution.merge import MERGE_RULES
 from smolvla_ros.execution.settings import ALIGNMENTS
 
-from .table import Parameter
+from .declaration import parameter, records
+from .node import NodeParameterSet
+from .robot import JointParameters, RobotParameters
 
 COMMAND_TOPICS = {
     "joint_trajectory": "joint_trajectory_controller/joint_trajectory",
     "position_array": "forward_position_controller/commands",
     "joint_state": "joint_command",
 }
-LIMIT_SOURCES = ("parameters", "robot_description")
 
-PARAMETERS = (
+
+@dataclass(frozen=True)
+class JointLimitParameters(JointParameters):
+    """One joint, with its limits."""
+
+    min_position: float = parameter(0.0, "Lower limit; equal to max_position: from the URDF.", "rad or m")
+    max_position: float = parameter(0.0, "Upper limit.", "rad or m")
+    position_margin: float = parameter(0.0, "Distance kept from both position limits.", "rad or m", 0.0, 10.0)
+    max_velocity: float = parameter(0.0, "Largest speed; 0: from the URDF.", "rad/s or m/s", 0.0, 1000.0)
+    max_acceleration: float = parameter(20.0, "Largest acceleration, also that of a halt.",
+        "rad/s^2 or m/s^2", 1e-3, 1e5)
+    max_step: float = parameter(0.5, "A chunk is refused if it moves further between two rows.",
+        "rad or m", 1e-6, 1000.0)
+    max_jump: float = parameter(0.5, "A chunk is refused if it would begin further from the last command (at "
+        "the first motion: from the measured position).", "rad or m", 1e-6, 1000.0)
+    tracking_tolerance: float = parameter(0.5, "The arm is taken not to follow if it stays further than this "
+        "from its command. Large for a gripper that closes on things.", "rad or m", 1e-6, 1000.0)
+
+
+@dataclass(frozen=True)
+class ControllerParameters(RobotParameters, NodeParameterSet):
+    """Settings of the controller node."""
+
+    joint: Mapping[str, JointLimitParameters] = records(JointLimitParameters, over="joints")
     # From chunks to motion.
-    Parameter("merge_rule", "latest_only",
-              "What becomes of instants that both the running chunk and a new one cover: 'latest_only' takes the new "
-              "one; 'weighted_average', 'average' and 'conservative' give it a weight of 0.7, 0.5 and 0.3; "
-              "'temporal_ensemble' averages all chunks as ACT does.", choices=MERGE_RULES, live=True),
-    Parameter("ensemble_decay", 0.01, "Rule 'temporal_ensemble': the weight falls by exp(-decay) from each chunk to "
-              "the next newer one.", minimum=0.0, maximum=10.0, live=True),
-    Parameter("ease_in_rows", 5, "Policy steps over which the motion goes over from the last command to a new chunk; "
-              "0: at once, slowed down by the limits only.", minimum=0, maximum=100, live=True),
-    Parameter("interpolation", "cubic", "Between the rows of a chunk: straight lines, or the C2 cubic spline.",
-              choices=INTERPOLATIONS, live=True),
-    Parameter("alignment", "executed", "Where a chunk starts after a pause: 'executed' does not count the time in "
-              "which the arm was held since the observation, 'stamp' does, so rows may pass that nobody executed.",
-              choices=ALIGNMENTS, live=True),
-    Parameter("max_action_age_s", 5.0, "No action is executed whose observation is older. Longer than the latency "
-              "plus what a chunk covers.", "s", 0.05, 300.0, live=True),
-    Parameter("future_tolerance_s", 0.1, "How far ahead of this machine's clock the stamp of a chunk or of a joint "
-              "state may lie.", "s", 0.0, 10.0, live=True),
+    merge_rule: str = parameter("latest_only", "What becomes of instants that both the running chunk and a new one "
+        "cover: 'latest_only' takes the new one; 'weighted_average', 'average' and 'conservative' give it a weight of "
+        "0.7, 0.5 and 0.3; 'temporal_ensemble' averages all chunks as ACT does.", choices=MERGE_RULES, live=True)
+    ensemble_decay: float = parameter(0.01, "Rule 'temporal_ensemble': the weight falls by exp(-decay) from each "
+        "chunk to the next newer one.", minimum=0.0, maximum=10.0, live=True)
+    ease_in_rows: int = parameter(5, "Policy steps over which the motion goes over from the last command to a new "
+        "chunk; 0: at once, slowed down by the limits only.", minimum=0, maximum=100, live=True)
+    interpolation: str = parameter("cubic", "Between the rows of a chunk: straight lines, or the C2 cubic spline.",
+        choices=INTERPOLATIONS, live=True)
+    alignment: str = parameter("executed", "Where a chunk starts after a pause: 'executed' does not count the time in "
+        "which the arm was held since the observation, 'stamp' does, so rows may pass that nobody executed.",
+        choices=ALIGNMENTS, live=True)
+    max_action_age_s: float = parameter(5.0, "No action is executed whose observation is older. Longer than the "
+        "latency plus what a chunk covers.", "s", 0.05, 300.0, live=True)
+    future_tolerance_s: float = parameter(0.1, "How far ahead of this machine's clock the stamp of a chunk or of a "
+        "joint state may lie.", "s", 0.0, 10.0, live=True)
     # The command.
-    Parameter("command_type", "joint_trajectory", "Message that the arm's controller takes: 'joint_trajectory' for "
-              "joint_trajectory_controller, 'position_array' (Float64MultiArray, order only) for forward and group "
-              "position controllers, 'joint_state' (names and positions) for drivers and simulators.",
-              choices=tuple(COMMAND_TOPICS)),
-    Parameter("command_topic", "", "Topic of the command; empty: "
-              + ", ".join(f"'{topic}' for {kind}" for kind, topic in COMMAND_TOPICS.items()) + "."),
-    Parameter("command_joints", [], "Joints of the command in the order that the arm's controller expects; empty: all "
-              "joints but the gripper_joint, in the order of 'joints'."),
-    Parameter("trajectory_points", 5, "Type 'joint_trajectory': points of a message before the one that brakes to a "
-              "standstill. If this node dies, the arm follows them and stops.", minimum=1, maximum=50),
-    Parameter("trajectory_spacing_s", 0.04, "Type 'joint_trajectory': time between two points.", "s", 0.005, 1.0),
-    Parameter("gripper_joint", "", "Joint that is commanded on a topic of its own (Float64MultiArray with one number); "
-              "empty: the gripper is a joint as any other."),
-    Parameter("gripper_topic", "gripper_controller/commands", "Topic of the gripper_joint."),
-    Parameter("gripper_scale", 1.0, "Gripper command = scale * position + offset; the position is in rad or m."),
-    Parameter("gripper_offset", 0.0, "See gripper_scale."),
-    Parameter("dry_run", False, "Compute and report everything, send no command."),
+    command_type: Literal["joint_trajectory", "position_array", "joint_state"] = parameter("joint_trajectory",
+        "Message that the arm's controller takes: 'joint_trajectory' for joint_trajectory_controller, "
+        "'position_array' (Float64MultiArray, order only) for forward and group position controllers, 'joint_state' "
+        "(names and positions) for drivers and simulators.")
+    command_topic: str = parameter("", "Topic of the command; empty: "
+              + ", ".join(f"'{topic}' for {kind}" for kind, topic in COMMAND_TOPICS.items()) + ".")
+    command_joints: tuple[str, ...] = parameter((), "Joints of the command in the order that the arm's controller "
+        "expects; empty: all joints but the gripper_joint, in the order of 'joints'.")
+    trajectory_points: int = parameter(5, "Type 'joint_trajectory': points of a message before the one that brakes to "
+        "a standstill. If this node dies, the arm follows them and stops.", minimum=1, maximum=50)
+    trajectory_spacing_s: float = parameter(0.04, "Type 'joint_trajectory': time between two points.", "s", 0.005, 1.0)
+    gripper_joint: str = parameter("", "Joint that is commanded on a topic of its own (Float64MultiArray with one "
+        "number); empty: the gripper is a joint as any other.")
+    gripper_topic: str = parameter("gripper_controller/commands", "Topic of the gripper_joint.")
+    gripper_scale: float = parameter(1.0, "Gripper command = scale * position + offset; the position is in rad or m.")
+    gripper_offset: float = parameter(0.0, "See gripper_scale.")
+    dry_run: bool = parameter(False, "Compute and report everything, send no command.")
     # Limits.
-    Parameter("limits_from", "parameters", "'robot_description': position and velocity limits come from the URDF on "
-              "that topic, where the parameters of a joint do not set tighter ones.", choices=LIMIT_SOURCES),
-    Parameter("robot_description_timeout_s", 5.0, "How long to wait for the URDF at configure.", "s", 0.1, 60.0),
-    Parameter("joint.<joint>.min_position", 0.0, "Lower limit; equal to max_position: from the URDF.", "rad or m"),
-    Parameter("joint.<joint>.max_position", 0.0, "Upper limit.", "rad or m"),
-    Parameter("joint.<joint>.position_margin", 0.0, "Distance kept from both position limits.", "rad or m", 0.0, 10.0),
-    Parameter("joint.<joint>.max_velocity", 0.0, "Largest speed; 0: from the URDF.", "rad/s or m/s", 0.0, 1000.0),
-    Parameter("joint.<joint>.max_acceleration", 20.0, "Largest acceleration, also that of a halt.",
-              "rad/s^2 or m/s^2", 1e-3, 1e5),
-    Parameter("joint.<joint>.max_step", 0.5, "A chunk is refused if it moves further between two rows.", "rad or m",
-              1e-6, 1000.0),
-    Parameter("joint.<joint>.max_jump", 0.5, "A chunk is refused if it would begin further from the last command (at "
-              "the first motion: from the measured position).", "rad or m", 1e-6, 1000.0),
-    Parameter("joint.<joint>.tracking_tolerance", 0.5, "The arm is taken not to follow if it stays further than this "
-              "from its command. Large for a gripper that closes on things.", "rad or m", 1e-6, 1000.0),
-    Parameter("tracking_timeout_s", 1.0, "How long tracking_tolerance may be exceeded.", "s", 0.0, 60.0, live=True),
-    Parameter("clamping_excess", 0.1, "A policy that wants a position further than this outside the limits ...",
-              "rad or m", 0.0, 1000.0, live=True),
-    Parameter("clamping_timeout_s", 1.0, "... for longer than this is stopped.", "s", 0.0, 60.0, live=True),
+    limits_from: Literal["parameters", "robot_description"] = parameter("parameters",
+        "'robot_description': position and velocity limits come from the URDF on that topic, where the parameters of "
+        "a joint do not set tighter ones.")
+    robot_description_timeout_s: float = parameter(5.0, "How long to wait for the URDF at configure.", "s", 0.1, 60.0)
+    tracking_timeout_s: float = parameter(1.0, "How long tracking_tolerance may be exceeded.",
+        "s", 0.0, 60.0, live=True)
+    clamping_excess: float = parameter(0.1, "A policy that wants a position further than this outside the limits ...",
+        "rad or m", 0.0, 1000.0, live=True)
+    clamping_timeout_s: float = parameter(1.0, "... for longer than this is stopped.", "s", 0.0, 60.0, live=True)
     # Watchdogs.
-    Parameter("state_timeout_s", 0.25, "The arm is held when the last joint state is older.", "s", 0.01, 10.0,
-              live=True),
-    Parameter("clock_jump_s", 1.0, "The ROS clock counts as set forward if it gains more than this on the steady "
-              "clock; set back always counts.", "s", 0.1, 60.0, live=True),
+    state_timeout_s: float = parameter(0.25, "The arm is held when the last joint state is older.",
+        "s", 0.01, 10.0, live=True)
+    clock_jump_s: float = parameter(1.0, "The ROS clock counts as set forward if it gains more than this on the "
+        "steady clock; set back always counts.", "s", 0.1, 60.0, live=True)
     # The control thread.
-    Parameter("control_rate_hz", 100.0, "Commands per second.", "Hz", 1.0, 1000.0),
-    Parameter("fifo_priority", 0, "Real-time priority (SCHED_FIFO) of the control thread; 0: ordinary scheduling. "
-              "Needs root, CAP_SYS_NICE or an rtprio limit; without, a warning tells and the thread runs on.",
-              minimum=0, maximum=99),
-    Parameter("cpu_affinity", [-1], "Cores that the control thread may run on; -1: any.", minimum=-1, maximum=4095),
+    control_rate_hz: float = parameter(100.0, "Commands per second.", "Hz", 1.0, 1000.0)
+    fifo_priority: int = parameter(0, "Real-time priority (SCHED_FIFO) of the control thread; 0: ordinary scheduling. "
+        "Needs root, CAP_SYS_NICE or an rtprio limit; without, a warning tells and the thread runs on.",
+        minimum=0, maximum=99)
+    cpu_affinity: tuple[int, ...] = parameter((-1,), "Cores that the control thread may run on; -1: any.",
+        minimum=-1, maximum=4095)
     # What it tells.
-    Parameter("status_rate_hz", 30.0, "Messages per second on execution_status; one per action is enough.", "Hz",
-              1.0, 200.0),
-)  # fmt: skip
+    status_rate_hz: float = parameter(30.0, "Messages per second on execution_status; one per action is enough.",
+        "Hz", 1.0, 200.0)
+
+    @property
+    def command_topic_name(self) -> str:
+        """Where commands go: the topic that was given, or the one that is usual for their type."""
+        return self.command_topic or COMMAND_TOPICS[self.command_type]
+
+    @property
+    def commanded_joints(self) -> tuple[str, ...]:
+        """The joints of the command in its order; the gripper's only if it is a joint as any other."""
+        return self.command_joints or tuple(joint for joint in self.joints if joint != self.gripper_joint)

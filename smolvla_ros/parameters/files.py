@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
-from .table import TEMPLATES, Parameter, ParameterError, Value, check_values
+from .declaration import ParameterSet
+from .table import ParameterError, Value
+
+_Set = TypeVar("_Set", bound=ParameterSet)
 
 
 def read_parameters(
-    file: Path, node: str, table: Sequence[Parameter], overrides: Mapping[str, Value] | None = None
-) -> dict[str, Value]:
-    """The complete, checked values of `table` that rcl would give to a node from this file.
+    file: Path, node: str, kind: type[_Set], overrides: Mapping[str, Value] | None = None
+) -> _Set:
+    """The parameters that rcl would give to a node from this file.
 
     Sections follow one another as in rcl: each that matches the node's full name ('/**', '/**/policy_node', ...) adds
     to those before. A section for all nodes may hold names that this one does not have; its own section may not.
@@ -23,7 +26,7 @@ def read_parameters(
     Args:
         file: YAML, `section: {ros__parameters: {...}}`.
         node: full name of the node, such as '/policy_node' or '/left/policy_node'.
-        table: the node's parameters.
+        kind: the node's parameters.
         overrides: values that count instead of those in the file.
 
     Raises:
@@ -38,12 +41,14 @@ def read_parameters(
             [f"{file} is not a YAML file of ROS parameters, 'section: {{ros__parameters: ...}}' ({reason})"]
         ) from error
     values: dict[str, Value] = {}
+    declared = kind.declared()
     for name, section in flat:
         if _matches(name, node):
-            own = name.rpartition("/")[2] not in ("*", "**")
-            values |= {key: value for key, value in section.items() if own or _is_known(key, table)}
+            if name.rpartition("/")[2] in ("*", "**"):  # of all nodes, so also what others have
+                section = {key: value for key, value in section.items() if any(p.stands_for(key) for p in declared)}
+            values |= section
     try:
-        return check_values(table, values | dict(overrides or {}))
+        return kind.from_values(values | dict(overrides or {}))
     except ParameterError as error:
         raise ParameterError([f"{file}: {problem}" for problem in error.problems]) from None
 
@@ -60,10 +65,3 @@ def _matches(section: str, node: str) -> bool:
     """Whether a section's name, with '*' for one level and '**' for any number of them, names the node."""
     parts = [{"**": "(/[^/]+)*", "*": "/[^/]+"}.get(part, "/" + re.escape(part)) for part in section.split("/") if part]
     return re.fullmatch("".join(parts), "/" + node.strip("/")) is not None
-
-
-def _is_known(name: str, table: Sequence[Parameter]) -> bool:
-    """Whether a name may be one of the table: `joint.pan.scale` if there is `joint.<joint>.scale`."""
-    patterns = (re.escape(parameter.name) for parameter in table)
-    marks = "|".join(re.escape(re.escape(mark)) for mark in TEMPLATES)
-    return any(re.fullmatch(re.sub(marks, ".+", pattern), name) for pattern in patterns)

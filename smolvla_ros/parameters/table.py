@@ -1,21 +1,21 @@
-"""A declarative table of parameters: name, default, range, unit, sentence. Knows no ROS.
+"""One ROS parameter: name, default, range, unit, sentence; and values held against many of them. Knows no ROS.
 
-`expand` turns the templates of a table (``joint.<joint>.scale``) into one entry for each joint or camera;
-`check_values` holds a complete set of values against a table and names everything that is wrong at once.
+`expand` turns templates (``joint.<joint>.scale``) into one parameter for each joint or camera; `check_values` holds a
+complete set of values against a table and names everything that is wrong at once.
 """
 
 from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 Value: TypeAlias = bool | int | float | str | list[float] | list[str]
 
-# A template stands for one parameter per value of the string-array parameter named here.
-TEMPLATES = {"<joint>": "joints", "<camera>": "cameras"}
+_MARK = re.compile("<[^>]*>")  # of a template: where each name of the array that it runs over goes
 
 
 class ParameterError(ValueError):
@@ -32,7 +32,9 @@ class Parameter:
 
     The type is that of `default`; an empty list is a list of strings. `minimum` and `maximum` are inclusive and
     apply to each element of a list. `live` parameters may be changed while the node is active, all others are
-    read at configure. A `required` parameter has no usable default: leaving it at `default` is refused.
+    read at configure. A `required` parameter has no usable default: leaving it at `default` is refused. A parameter
+    with a mark in its name, such as ``joint.<joint>.scale``, is a template: it stands for one parameter for each name
+    in the string array `over`.
     """
 
     name: str
@@ -44,6 +46,11 @@ class Parameter:
     choices: tuple[str, ...] = ()
     live: bool = False
     required: bool = False
+    over: str = ""
+
+    def stands_for(self, name: str) -> bool:
+        """Whether a parameter may be called so: `joint.pan.scale` if this is ``joint.<joint>.scale``."""
+        return re.fullmatch(".+".join(map(re.escape, _MARK.split(self.name))), name) is not None
 
     @property
     def kind(self) -> type:
@@ -114,18 +121,17 @@ def expand(table: Iterable[Parameter], values: Mapping[str, Value]) -> list[Para
     """The table with every template replaced by one parameter for each name.
 
     Args:
-        table: parameters, possibly with ``<joint>`` or ``<camera>`` in their names.
-        values: the values of the string arrays that the templates run over (see `TEMPLATES`).
+        table: parameters, possibly templates.
+        values: the values of the string arrays that the templates run over.
     """
     expanded = []
     for parameter in table:
-        template = next((mark for mark in TEMPLATES if mark in parameter.name), None)
-        if template is None:
+        if not parameter.over:
             expanded.append(parameter)
             continue
-        names = values.get(TEMPLATES[template], [])
+        names = values.get(parameter.over, [])
         expanded += [
-            replace(parameter, name=parameter.name.replace(template, str(name)))
+            replace(parameter, name=_MARK.sub(lambda _, name=name: str(name), parameter.name), over="")  # type: ignore[misc]
             for name in (names if isinstance(names, list | tuple) else [])
         ]
     return expanded
@@ -138,7 +144,8 @@ def check_values(table: Iterable[Parameter], values: Mapping[str, Value]) -> dic
         ParameterError: naming every unknown name and every value of a wrong type or out of range.
     """
     table = list(table)
-    arrays = {p.name: values.get(p.name, p.default) for p in table if p.name in TEMPLATES.values()}
+    ranges = {parameter.over for parameter in table}
+    arrays = {p.name: values.get(p.name, p.default) for p in table if p.name in ranges}
     known = {parameter.name: parameter for parameter in expand(table, arrays)}
     problems = [_unknown(name, known) for name in values if name not in known]
     checked: dict[str, Value] = {}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from smolvla_ros.parameters.table import Value
+from smolvla_ros.parameters.robot import CameraParameters, JointParameters, RobotParameters
 
 
 class RobotConfigError(ValueError):
@@ -44,18 +44,18 @@ class RobotConfig:
     joints: tuple[Joint, ...]
 
     @classmethod
-    def from_parameters(cls, values: Mapping[str, Value]) -> RobotConfig:
-        """Builds the description from the checked values of `parameters.robot`.
+    def from_parameters(cls, parameters: RobotParameters) -> RobotConfig:
+        """Builds the description that a node's parameters give.
 
         Raises:
             RobotConfigError: a name stands twice, a feature is fed twice, or a scale is zero.
         """
-        cameras = tuple(_camera(name, values) for name in _names(values["cameras"]))
-        joints = tuple(_joint(name, values) for name in _names(values["joints"]))
-        _refuse_duplicates("cameras", [camera.name for camera in cameras])
+        _refuse_duplicates("cameras", parameters.cameras)
+        _refuse_duplicates("joints", parameters.joints)
+        cameras = tuple(_camera(name, parameters.camera[name]) for name in parameters.cameras)
+        joints = tuple(_joint(name, parameters.joint[name]) for name in parameters.joints)
         _refuse_duplicates("camera.<camera>.feature", [camera.feature for camera in cameras])
         _refuse_duplicates("camera.<camera>.topic", [camera.topic for camera in cameras])
-        _refuse_duplicates("joints", [joint.name for joint in joints])
         _refuse_duplicates("joint.<joint>.feature", [joint.feature for joint in joints if joint.feature])
         for joint in joints:
             if joint.scale == 0.0:
@@ -121,28 +121,18 @@ class JointOrder:
         return [places[name] for name in self._wanted]
 
 
-def _names(value: Value) -> list[str]:
-    return [str(name) for name in value] if isinstance(value, list | tuple) else []
-
-
-def _camera(name: str, values: Mapping[str, Value]) -> Camera:
-    transport = str(values[f"camera.{name}.transport"])
-    default_topic = f"{name}/image_raw" + ("/compressed" if transport == "compressed" else "")
+def _camera(name: str, parameters: CameraParameters) -> Camera:
+    default_topic = f"{name}/image_raw" + ("/compressed" if parameters.transport == "compressed" else "")
     return Camera(
         name=name,
-        feature=str(values[f"camera.{name}.feature"]) or f"observation.images.{name}",
-        topic=str(values[f"camera.{name}.topic"]) or default_topic,
-        transport=transport,
+        feature=parameters.feature or f"observation.images.{name}",
+        topic=parameters.topic or default_topic,
+        transport=parameters.transport,
     )
 
 
-def _joint(name: str, values: Mapping[str, Value]) -> Joint:
-    return Joint(
-        name=name,
-        feature=str(values[f"joint.{name}.feature"]),
-        scale=float(values[f"joint.{name}.scale"]),  # type: ignore[arg-type]
-        offset=float(values[f"joint.{name}.offset"]),  # type: ignore[arg-type]
-    )
+def _joint(name: str, parameters: JointParameters) -> Joint:
+    return Joint(name, parameters.feature, parameters.scale, parameters.offset)
 
 
 def _refuse_duplicates(what: str, names: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from replays import replay_of
 from smolvla_ros.bags.diagnosis import diagnose
 from smolvla_ros.bags.replay.result import Skipped
 from smolvla_ros.parameters.files import read_parameters
-from smolvla_ros.parameters.robot import PARAMETERS
+from smolvla_ros.parameters.robot import RobotParameters
 from smolvla_ros.robot import RobotConfig
 from smolvla_ros.robot.observation import Freshness
 
@@ -24,7 +24,7 @@ CONFIG = Path(__file__).parents[2] / "config" / "so101_sim.yaml"
 
 @pytest.fixture(scope="module")
 def robot():
-    return RobotConfig.from_parameters(read_parameters(CONFIG, "/policy_node", PARAMETERS))
+    return RobotConfig.from_parameters(read_parameters(CONFIG, "/robot", RobotParameters))
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from smolvla_ros.bags.messages import Topic
 from smolvla_ros.bags.playback import BagClock, Offer, lap, read_ahead, recorded_offers, robot_topics
 from smolvla_ros.bags.reader import open_bag
 from smolvla_ros.bags.streams import StreamNames
-from smolvla_ros.cli.robot_option import read_values
-from smolvla_ros.parameters import controller, robot
+from smolvla_ros.cli.robot_option import read_node_parameters
+from smolvla_ros.parameters.controller import ControllerParameters
 
 S = 10**9
 STRING, IMAGE = "std_msgs/msg/String", "sensor_msgs/msg/Image"
@@ -68,12 +68,12 @@ def topics(**kinds):
 
 
 def test_command_topics_are_those_of_the_robot_not_those_of_a_type():
-    values = read_values("so101_sim", "/controller_node", (*robot.PARAMETERS, *controller.PARAMETERS))
+    parameters = read_node_parameters("so101_sim", "/controller_node", ControllerParameters)
     found = topics(left__joint_states="sensor_msgs/msg/JointState", left__joint_command="sensor_msgs/msg/JointState",
                    joint_command="sensor_msgs/msg/JointState", tf="tf2_msgs/msg/TFMessage",
                    left__policy_node__description=STRING, left__robot_description=STRING,
                    diagnostics="diagnostic_msgs/msg/DiagnosticArray", clock="rosgraph_msgs/msg/Clock")  # fmt: skip
-    assert robot_topics(found, values, StreamNames("left")) == [
+    assert robot_topics(found, parameters, StreamNames("left")) == [
         "/left/joint_states", "/joint_command", "/tf", "/left/robot_description"
     ]  # fmt: skip
 

@@ -3,18 +3,20 @@
 import pytest
 
 from smolvla_ros.bags.recording.plan import wanted_topics
-from smolvla_ros.cli.robot_option import read_robot, read_values
-from smolvla_ros.parameters import check_values, controller, robot
+from smolvla_ros.cli.robot_option import read_node_parameters, read_robot
+from smolvla_ros.parameters.controller import ControllerParameters
 from smolvla_ros.robot import RobotConfig
 
-TABLE = (*robot.PARAMETERS, *controller.PARAMETERS)
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 
 
 def wanted(config=None, extra=(), **changes):
-    values = read_values(config, "/controller_node", TABLE) if config else check_values(TABLE, changes)
-    names = read_robot(config) if config else RobotConfig.from_parameters(values)
-    return {topic.name: topic for topic in wanted_topics(names, values, extra)}
+    if config:
+        parameters = read_node_parameters(config, "/controller_node", ControllerParameters)
+    else:
+        parameters = ControllerParameters.from_values(changes)
+    names = read_robot(config) if config else RobotConfig.from_parameters(parameters)
+    return {topic.name: topic for topic in wanted_topics(names, parameters, extra)}
 
 
 @pytest.mark.parametrize("config, command, kind", [

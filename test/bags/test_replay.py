@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from replaying import JOINTS, OFFSET, ROWS, STEP_NS, FakePolicy, changed, controller_values, make_setup, run
+from replaying import JOINTS, OFFSET, ROWS, STEP_NS, FakePolicy, changed, controller_parameters, make_setup, run
 from simulated_bag import INSTRUCTION, START_NS, Scene, make_bag, message, plant, recorded_events, write_bag
 
 from smolvla_ros.bags.errors import BagError
@@ -368,7 +368,7 @@ def test_ctrl_c_ends_the_replay_with_what_there_is(healthy):
             raise KeyboardInterrupt
 
     with open_bag(healthy) as bag:
-        streams = find_streams(bag, setup.robot, controller_values())
+        streams = find_streams(bag, setup.robot, controller_parameters())
         found = replay(bag, streams, setup, ReplayOptions(), stop)
     assert found.chunks and found.chunks[-1].requested_ns <= found.start_ns + 1.6 * S
     assert len(found.defects) == 1 and "stopped at" in found.defects[0]

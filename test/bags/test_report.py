@@ -21,7 +21,7 @@ from smolvla_ros.bags.report.figures import drawn_chunks, traces
 from smolvla_ros.bags.report.timeline import strips
 from smolvla_ros.bags.report.verdict import verdict
 from smolvla_ros.parameters.files import read_parameters
-from smolvla_ros.parameters.robot import PARAMETERS
+from smolvla_ros.parameters.robot import RobotParameters
 from smolvla_ros.robot import RobotConfig
 
 HOSTILE = """</script><script>alert('x')</script><img src=x onerror=alert(1)>"&'{{ 7*7 }}"""
@@ -30,7 +30,7 @@ CONFIG = Path(__file__).parents[2] / "config" / "so101_sim.yaml"
 
 @pytest.fixture(scope="module")
 def robot():
-    return RobotConfig.from_parameters(read_parameters(CONFIG, "/policy_node", PARAMETERS))
+    return RobotConfig.from_parameters(read_parameters(CONFIG, "/robot", RobotParameters))
 
 
 @pytest.fixture(scope="module")

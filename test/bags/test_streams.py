@@ -11,13 +11,11 @@ from smolvla_ros.bags.errors import BagError
 from smolvla_ros.bags.messages import Recorded
 from smolvla_ros.bags.reader import open_bag
 from smolvla_ros.bags.streams import CommandStream, Gripper, command_positions, find_streams, recorded_parameters
-from smolvla_ros.cli.bag_options import node_values
-from smolvla_ros.cli.robot_option import read_values
-from smolvla_ros.parameters import check_values, controller, robot
+from smolvla_ros.cli.bag_options import node_parameters
+from smolvla_ros.cli.robot_option import read_node_parameters
+from smolvla_ros.parameters.controller import ControllerParameters
 from smolvla_ros.robot import RobotConfig
 from smolvla_ros.sim import JOINTS
-
-TABLE = (*robot.PARAMETERS, *controller.PARAMETERS)
 
 
 @pytest.fixture
@@ -37,13 +35,13 @@ def bag_of(tmp_path):
 
 def config(**changes):
     """The values of the simulated arm with changes."""
-    values = read_values("so101_sim", "/controller_node", TABLE)
-    return check_values(TABLE, values | changes)
+    read = read_node_parameters("so101_sim", "/controller_node", ControllerParameters)
+    return ControllerParameters.from_values(read.values() | changes)
 
 
 def streams_of(bag, namespace="", remaps=None, **changes):
-    values = config(**changes)
-    return find_streams(bag, RobotConfig.from_parameters(values), values, namespace, remaps)
+    parameters = config(**changes)
+    return find_streams(bag, RobotConfig.from_parameters(parameters), parameters, namespace, remaps)
 
 
 def problem_of(bag, namespace="", remaps=None, **changes):
@@ -284,12 +282,12 @@ def test_positions_that_are_not_finite_are_no_commands():
 def test_the_recorded_parameters_are_those_of_the_nodes(bag_of, events):
     told = recorded_parameters(bag_of(events, namespace="left"), "left")
     assert set(told) == {"policy_node", "controller_node"}
-    assert RobotConfig.from_parameters(check_values(TABLE, told["controller_node"])) == ROBOT
+    assert RobotConfig.from_parameters(ControllerParameters.from_values(told["controller_node"])) == ROBOT
 
 
 def test_the_namespace_of_a_described_robot_is_offered(bag_of, events):
     with pytest.raises(BagError, match="give --robot or --namespace left"):
-        node_values(bag_of(events, namespace="left"), "", "", {})
+        node_parameters(bag_of(events, namespace="left"), "", "", {})
 
 
 @pytest.mark.parametrize("words", ["", "no JSON", "5", "[]", '{"parameters": 5}', "[" * 100_000, json.dumps({"a": 1})])

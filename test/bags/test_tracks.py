@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from smolvla_ros.bags.errors import BagError
 from smolvla_ros.bags.replay.tracks import CommandTrack, Track, state_track
 from smolvla_ros.bags.streams import COMMAND_TYPES, CommandStream, Gripper
-from smolvla_ros.parameters import check_values, robot
+from smolvla_ros.parameters.robot import RobotParameters
 from smolvla_ros.robot import RobotConfig
 
 MS = 10**6
-ROBOT = RobotConfig.from_parameters(check_values(robot.PARAMETERS, {"joints": ["a", "b"]}))
+ROBOT = RobotConfig.from_parameters(RobotParameters.from_values({"joints": ["a", "b"]}))
 
 
 def at(track, *times_ms):

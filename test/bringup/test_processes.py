@@ -9,7 +9,9 @@ import yaml
 
 from smolvla_ros.bringup import ArmOptions, BringUpError, arm_processes
 from smolvla_ros.installation import share_folder
-from smolvla_ros.parameters import ParameterError, check_values, controller, policy, robot
+from smolvla_ros.parameters import ParameterError
+from smolvla_ros.parameters.controller import ControllerParameters
+from smolvla_ros.parameters.policy import PolicyParameters
 
 
 @pytest.fixture(autouse=True)
@@ -151,10 +153,10 @@ def test_the_launch_file_declares_exactly_the_options(repository):
     }  # fmt: skip
 
 
-TABLES = {"policy_node": policy, "controller_node": controller}
+PARAMETERS = {"policy_node": PolicyParameters, "controller_node": ControllerParameters}
 
 
-@pytest.mark.parametrize("node", TABLES)
+@pytest.mark.parametrize("node", PARAMETERS)
 @pytest.mark.parametrize("name", ["so101_sim", "so101"])
 def test_the_robot_configs_that_ship_hold_only_known_parameters(name, node):
     sections = yaml.safe_load((share_folder() / "config" / f"{name}.yaml").read_text())
@@ -162,7 +164,7 @@ def test_the_robot_configs_that_ship_hold_only_known_parameters(name, node):
     for section in ("/**", f"/**/{node}"):
         values |= dict(flattened(sections.get(section, {"ros__parameters": {}})["ros__parameters"]))
     try:
-        check_values((*robot.PARAMETERS, *TABLES[node].PARAMETERS), values)
+        PARAMETERS[node].from_values(values)
     except ParameterError as error:
         pytest.fail(str(error))
 

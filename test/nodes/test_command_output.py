@@ -10,8 +10,8 @@ from smolvla_ros.execution.controller import Controller
 from smolvla_ros.execution.limits import JointLimits
 from smolvla_ros.execution.settings import ControllerSettings
 from smolvla_ros.nodes.command_output import outputs_from
-from smolvla_ros.parameters import ParameterError, check_values
-from smolvla_ros.parameters import controller as table
+from smolvla_ros.parameters import ParameterError
+from smolvla_ros.parameters.controller import COMMAND_TOPICS, ControllerParameters
 
 JOINTS = ("shoulder", "elbow", "gripper")
 PERIOD_NS = 10_000_000
@@ -41,10 +41,9 @@ def limits():
 
 def run(ticks=150, **changes):
     """The recorders of all outputs after following a sine, and the commands themselves."""
-    parameters = [p for p in table.PARAMETERS if "<" not in p.name]
-    values = check_values(parameters, changes)
+    parameters = ControllerParameters.from_values({"joints": list(JOINTS), **changes})
     controller = Controller(ControllerSettings(limits(), PERIOD_NS * 1e-9))
-    outputs = outputs_from(FakeNode(), values, JOINTS, controller, limits().acceleration)
+    outputs = outputs_from(FakeNode(), parameters, controller, limits().acceleration)
     now_ns, commands = 10**12, []
     controller.activate(now_ns, now_ns)
     rows = 0.5 * np.sin(np.arange(40)[:, None] * 0.04 * np.array([1.0, 2.0, 3.0]))
@@ -186,12 +185,10 @@ def test_a_follower_glides_to_a_standstill_when_the_stream_breaks_off():
 def test_the_real_publishers_take_the_messages(ros_domain):
     rclpy.init()
     node = rclpy.create_node("outputs")
-    parameters = [p for p in table.PARAMETERS if "<" not in p.name]
     controller = Controller(ControllerSettings(limits(), 0.01))
-    for kind in table.COMMAND_TOPICS:
-        (output,) = outputs_from(
-            node, check_values(parameters, {"command_type": kind}), JOINTS, controller, limits().acceleration
-        )
+    for kind in COMMAND_TOPICS:
+        parameters = ControllerParameters.from_values({"joints": list(JOINTS), "command_type": kind})
+        (output,) = outputs_from(node, parameters, controller, limits().acceleration)
         from smolvla_ros.execution.commander import Command
 
         output.send(Command(np.zeros(3), np.zeros(3)), 1)

@@ -15,7 +15,8 @@ from smolvla_ros.msg import ExecutionStatus
 from smolvla_ros.nodes.control_thread import Periodicity
 from smolvla_ros.nodes.controller_messages import diagnostics, fill_status
 from smolvla_ros.nodes.controller_settings import limits_from, settings_from
-from smolvla_ros.parameters import ParameterError, check_values, controller
+from smolvla_ros.parameters import ParameterError
+from smolvla_ros.parameters.controller import ControllerParameters
 
 LIMITS = JointLimits(("a", "b"), *(np.full(2, value) for value in (-1.0, 1.0, 3.0, 20.0, 0.5, 0.5, 0.5)))
 REGULAR = Periodicity(100.0, 0.5, 1000, 3)
@@ -95,10 +96,7 @@ def test_the_control_thread_is_judged_by_the_thresholds_of_the_controller_manage
 
 
 def parameters(**changes):
-    table = list(controller.PARAMETERS)
-    from smolvla_ros.parameters import robot
-
-    return check_values([*table, *robot.PARAMETERS], {"joints": ["a"], **changes})
+    return ControllerParameters.from_values({"joints": ["a"], **changes})
 
 
 def test_limits_given_as_parameters_lose_the_margin():
@@ -106,7 +104,7 @@ def test_limits_given_as_parameters_lose_the_margin():
         "joint.a.min_position": -1.0, "joint.a.max_position": 2.0, "joint.a.position_margin": 0.1,
         "joint.a.max_velocity": 3.0,
     })  # fmt: skip
-    limits = limits_from(values, ["a"], None)
+    limits = limits_from(values, None)
     assert (limits.lower[0], limits.upper[0], limits.velocity[0]) == (-0.9, 1.9, 3.0)
 
 
@@ -115,13 +113,13 @@ def test_the_tighter_of_description_and_parameters_counts():
     values = parameters(**{
         "joint.a.min_position": -1.0, "joint.a.max_position": 3.0, "joint.a.max_velocity": 4.0,
     })  # fmt: skip
-    limits = limits_from(values, ["a"], urdf)
+    limits = limits_from(values, urdf)
     assert (limits.lower[0], limits.upper[0], limits.velocity[0]) == (-1.0, 2.0, 4.0)
 
 
 def test_a_joint_without_limits_is_named_with_its_remedy():
     with pytest.raises(ParameterError) as refusal:
-        limits_from(parameters(), ["a"], None)
+        limits_from(parameters(), None)
     assert len(refusal.value.problems) == 2
     assert "set 'joint.a.min_position' and 'joint.a.max_position'" in str(refusal.value)
 
@@ -129,7 +127,7 @@ def test_a_joint_without_limits_is_named_with_its_remedy():
 def test_a_continuous_joint_needs_position_limits_as_parameters():
     urdf = '<robot><joint name="a" type="continuous"><limit velocity="5"/></joint></robot>'
     with pytest.raises(ParameterError, match="no position limits"):
-        limits_from(parameters(), ["a"], urdf)
+        limits_from(parameters(), urdf)
 
 
 def test_every_live_parameter_reaches_the_settings():
@@ -138,5 +136,5 @@ def test_every_live_parameter_reaches_the_settings():
     for name, value in changed.items():
         assert getattr(settings, name) == value
     assert math.isclose(settings.period_s, 0.01)
-    live = {parameter.name for parameter in controller.PARAMETERS if parameter.live}
+    live = {parameter.name for parameter in ControllerParameters.declared() if parameter.live}
     assert all(hasattr(settings, name) for name in live)

@@ -1,6 +1,8 @@
 """Parameters and lifecycle of every node, in this process: what is refused, what may change while running."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import pytest
 import rclpy
@@ -13,23 +15,33 @@ from std_msgs.msg import String
 
 from smolvla_ros.nodes.lifecycle import ManagedNode
 from smolvla_ros.nodes.qos import LATCHED
-from smolvla_ros.parameters import Parameter, robot
+from smolvla_ros.parameters import ParameterSet, parameter, records
+from smolvla_ros.parameters.node import NodeParameterSet
+from smolvla_ros.parameters.robot import RobotParameters
 
 
-class Example(ManagedNode):
-    TABLE = (
-        Parameter("rate_hz", 30.0, "Rate.", "Hz", 1.0, 100.0, live=True),
-        Parameter("joints", ["a"], "Joints."),
-        Parameter("joint.<joint>.gain", 1.0, "Gain.", minimum=0.0),
-        Parameter("mode", "a", "Mode.", choices=("a", "b")),
-    )
+@dataclass(frozen=True)
+class ExampleJoint(ParameterSet):
+    gain: float = parameter(1.0, "Gain.", minimum=0.0)
+
+
+@dataclass(frozen=True)
+class ExampleParameters(NodeParameterSet):
+    rate_hz: float = parameter(30.0, "Rate.", "Hz", 1.0, 100.0, live=True)
+    joints: tuple[str, ...] = parameter(("a",), "Joints.")
+    joint: Mapping[str, ExampleJoint] = records(ExampleJoint, over="joints")
+    mode: str = parameter("a", "Mode.", choices=("a", "b"))
+    tags: tuple[str, ...] = parameter((), "Tags.")
+
+
+class Example(ManagedNode[ExampleParameters]):
+    PARAMETERS = ExampleParameters
 
     def __init__(self, **kwargs):
-        self.calls, self.values, self.changed = [], None, set()
+        self.calls, self.changed = [], set()
         super().__init__("example", **kwargs)
 
-    def configure(self, values):
-        self.values = values
+    def configure(self):
         self.calls.append("configure")
 
     def activate(self):
@@ -79,9 +91,9 @@ def test_a_node_told_not_to_start_waits_for_its_manager(make_node):
 def test_values_reach_configure_complete_and_checked(make_node):
     node = make_node(joints=["a", "b"], joint__b__gain=2, rate_hz=50)
     node.bring_up()
-    assert node.values["joint.a.gain"] == 1.0
-    assert node.values["joint.b.gain"] == 2.0
-    assert node.values["rate_hz"] == 50.0
+    assert node.parameters.joint["a"].gain == 1.0
+    assert node.parameters.joint["b"].gain == 2.0
+    assert node.parameters.rate_hz == 50.0
 
 
 @pytest.mark.parametrize(
@@ -108,11 +120,11 @@ def test_a_bad_override_can_be_mended_and_configured_again(make_node):
     node.bring_up()
     assert node.set_parameters([RosParameter("rate_hz", value=60.0)])[0].successful
     assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
-    assert node.values["rate_hz"] == 60.0
+    assert node.parameters.rate_hz == 60.0
 
 
 def test_parameters_of_the_robot_in_a_shared_section_are_no_unknown_parameters(make_node):
-    assert any(parameter.name == "camera.<camera>.topic" for parameter in robot.PARAMETERS)
+    assert any(parameter.name == "camera.<camera>.topic" for parameter in RobotParameters.declared())
     node = make_node(cameras=["front"], camera__front__topic="x")
     node.bring_up()
     assert node.state_label == "active"
@@ -122,7 +134,17 @@ def test_live_parameters_change_while_active_and_the_node_hears_of_it(make_node)
     node = make_node()
     node.bring_up()
     assert node.set_parameters([RosParameter("rate_hz", value=20.0)])[0].successful
-    assert node.changed == {"rate_hz"}
+    assert node.changed == {"rate_hz"} and node.parameters.rate_hz == 20.0
+
+
+def test_setting_everything_to_what_it_is_changes_nothing_as_when_a_dump_is_loaded(make_node):
+    node = make_node(joints=["a", "b"])
+    node.bring_up()
+    before = node.parameters
+    dump = {**before.values(), "autostart": True}
+    results = node.set_parameters([RosParameter(name, value=value) for name, value in dump.items()])
+    assert [result.reason for result in results if not result.successful] == []
+    assert node.changed == set() and node.parameters == before
 
 
 @pytest.mark.parametrize("name, value", [("rate_hz", 0.5), ("rate_hz", "x"), ("mode", "b"), ("mode", "c")])
@@ -154,7 +176,7 @@ def test_a_node_tells_what_it_runs_with_to_whoever_comes_later(make_node):
     assert json.loads(message.data) == {
         "node": "/example",
         "use_sim_time": False,
-        "parameters": {"rate_hz": 20.0, "joints": ["a"], "joint.a.gain": 1.0, "mode": "a"},
+        "parameters": {"rate_hz": 20.0, "joints": ["a"], "joint.a.gain": 1.0, "mode": "a", "tags": []},
     }
 
 
@@ -166,7 +188,7 @@ def test_descriptors_tell_unit_and_range(make_node):
 
 
 class Fragile(Example):
-    def configure(self, values):
+    def configure(self):
         raise RuntimeError("a bug")
 
 

@@ -1,15 +1,24 @@
 """Parameter files read without a node, as rcl reads them."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import pytest
 
-from smolvla_ros.parameters import Parameter, ParameterError
+from smolvla_ros.parameters import ParameterError, ParameterSet, parameter, records
 from smolvla_ros.parameters.files import read_parameters
 
-TABLE = (
-    Parameter("joints", [], "Joints."),
-    Parameter("joint.<joint>.scale", 1.0, "Scale."),
-    Parameter("rate_hz", 30.0, "Rate.", "Hz", 1.0, 100.0),
-)
+
+@dataclass(frozen=True)
+class Joint(ParameterSet):
+    scale: float = parameter(1.0, "Scale.")
+
+
+@dataclass(frozen=True)
+class Example(ParameterSet):
+    joints: tuple[str, ...] = parameter((), "Joints.")
+    joint: Mapping[str, Joint] = records(Joint, over="joints")
+    rate_hz: float = parameter(30.0, "Rate.", "Hz", 1.0, 100.0)
 
 
 @pytest.fixture
@@ -17,18 +26,18 @@ def read(tmp_path):
     def read(text, node="/policy_node"):
         file = tmp_path / "robot.yaml"
         file.write_text(text)
-        return read_parameters(file, node, TABLE)
+        return read_parameters(file, node, Example)
 
     return read
 
 
 def test_sections_that_match_add_up_and_the_later_one_wins(read):
-    values = read("""
+    parameters = read("""
 /**: {ros__parameters: {joints: [a, b], joint.a: {scale: 2.0}, rate_hz: 10}}
 /**/policy_node: {ros__parameters: {rate_hz: 20}}
 /**/controller_node: {ros__parameters: {rate_hz: 30}}
 """)
-    assert values == {"joints": ["a", "b"], "joint.a.scale": 2.0, "joint.b.scale": 1.0, "rate_hz": 20.0}
+    assert parameters == Example(("a", "b"), {"a": Joint(2.0), "b": Joint(1.0)}, 20.0)
 
 
 @pytest.mark.parametrize(
@@ -45,12 +54,12 @@ def test_sections_that_match_add_up_and_the_later_one_wins(read):
     ],
 )
 def test_which_sections_a_node_reads(read, section, node, expected):
-    values = read(f"{section}: {{ros__parameters: {{rate_hz: 7}}}}", node)
-    assert values["rate_hz"] == (7.0 if expected else 30.0)
+    parameters = read(f"{section}: {{ros__parameters: {{rate_hz: 7}}}}", node)
+    assert parameters.rate_hz == (7.0 if expected else 30.0)
 
 
 def test_a_section_for_all_nodes_may_hold_the_parameters_of_others_but_the_nodes_own_may_not(read):
-    assert read("/**: {ros__parameters: {something_else: 1, joint.a.limit: 3}}")["rate_hz"] == 30.0
+    assert read("/**: {ros__parameters: {something_else: 1, joint.a.limit: 3}}").rate_hz == 30.0
     with pytest.raises(ParameterError, match=r"robot\.yaml: parameter 'rate_hs' is not known, did you mean 'rate_hz'"):
         read("/**/policy_node: {ros__parameters: {rate_hs: 1}}")
 

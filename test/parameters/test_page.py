@@ -4,7 +4,12 @@ import importlib.util
 
 import pytest
 
-from smolvla_ros.parameters import controller, policy, robot, sim
+from smolvla_ros.parameters.controller import ControllerParameters
+from smolvla_ros.parameters.policy import PolicyParameters
+from smolvla_ros.parameters.robot import RobotParameters
+from smolvla_ros.parameters.sim import SimParameters
+
+SETS = (RobotParameters, PolicyParameters, ControllerParameters, SimParameters)
 
 
 @pytest.fixture
@@ -20,15 +25,19 @@ def test_the_page_is_current(generator):
 
 
 def test_the_page_has_every_parameter_once(generator):
-    for section in generator.page().split("\n## ")[1:]:
-        title = section.splitlines()[0]
-        module = {"Robot": robot, "policy_node": policy, "controller_node": controller, "sim_node": sim}[title]
-        for parameter in module.PARAMETERS:
-            assert section.count(f"\n| `{parameter.name}`") == 1, parameter.name
+    page = generator.page()
+    sections = dict(section.split("\n", 1) for section in page.split("\n## ")[1:])
+    assert list(sections) == ["All nodes", "Robot", "policy_node", "controller_node", "sim_node"]
+    for title, _, kind in generator.SECTIONS:
+        for parameter in generator.own_parameters(kind):
+            assert sections[title].count(f"\n| `{parameter.name}`") == 1, parameter.name
+    for kind in SETS:
+        for parameter in kind.declared():
+            assert f"\n| `{parameter.name}`" in page, parameter.name
 
 
-@pytest.mark.parametrize("module", [robot, policy, controller, sim])
-def test_every_parameter_is_described_in_a_sentence(module):
-    for parameter in module.PARAMETERS:
+@pytest.mark.parametrize("kind", SETS)
+def test_every_parameter_is_described_in_a_sentence(kind):
+    for parameter in kind.declared():
         assert parameter.description[0].isupper() or parameter.description[0] in "'.", parameter.name
         assert parameter.description.endswith((".", "...")), parameter.name

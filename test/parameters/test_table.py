@@ -10,7 +10,7 @@ from smolvla_ros.parameters import Parameter, ParameterError, check_values, expa
 
 TABLE = (
     Parameter("joints", [], "Joints.", required=True),
-    Parameter("joint.<joint>.scale", 1.0, "Scale."),
+    Parameter("joint.<joint>.scale", 1.0, "Scale.", over="joints"),
     Parameter("rate_hz", 30.0, "Rate.", "Hz", 1.0, 100.0, live=True),
     Parameter("rows", 0, "Rows.", minimum=0),
     Parameter("mode", "a", "Mode.", choices=("a", "b")),

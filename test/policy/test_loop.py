@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from smolvla_ros.parameters import check_values, robot
+from smolvla_ros.parameters.robot import RobotParameters
 from smolvla_ros.policy.loop import InferenceLoop, LoopSettings, LoopState
 from smolvla_ros.policy.predictor import Predictor
 from smolvla_ros.policy.requests import ExecutionView, RequestPolicy
@@ -18,7 +18,7 @@ ROWS = 10
 STEP_S = 0.1
 
 ROBOT = RobotConfig.from_parameters(
-    check_values(robot.PARAMETERS, {"cameras": ["front"], "joints": ["a", "b"], "joint.a.scale": 2.0})
+    RobotParameters.from_values({"cameras": ["front"], "joints": ["a", "b"], "joint.a.scale": 2.0})
 )
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smolvla_ros.parameters import check_values, robot
+from smolvla_ros.parameters.robot import RobotParameters
 from smolvla_ros.robot import RobotConfig, RobotConfigError
 from smolvla_ros.robot.config import JointOrder
 from smolvla_ros.robot.fit import fit_problems
@@ -24,7 +24,7 @@ VALUES = {
 
 
 def robot_config(**changes):
-    return RobotConfig.from_parameters(check_values(robot.PARAMETERS, {**VALUES, **changes}))
+    return RobotConfig.from_parameters(RobotParameters.from_values({**VALUES, **changes}))
 
 
 def test_cameras_and_topics_follow_the_camera_names_unless_told_otherwise():
@@ -54,7 +54,7 @@ def test_a_contradictory_description_is_refused(changes, sentence):
     values = {name: value for name, value in VALUES.items() if not name.startswith("joint.gripper")}
     with pytest.raises(RobotConfigError, match=sentence):
         values = {**values, **changes}
-        RobotConfig.from_parameters(check_values(robot.PARAMETERS, values))
+        RobotConfig.from_parameters(RobotParameters.from_values(values))
 
 
 @given(st.lists(st.permutations(["a", "b", "c", "d"]), min_size=1, max_size=3))

@@ -17,17 +17,14 @@ from smolvla_ros.bags.replay.virtual_node import Setup
 from smolvla_ros.bags.streams import find_streams
 from smolvla_ros.installation import share_folder
 from smolvla_ros.model import InstructionError
-from smolvla_ros.parameters import check_values, controller, policy, robot
+from smolvla_ros.parameters.controller import ControllerParameters
 from smolvla_ros.parameters.files import read_parameters
+from smolvla_ros.parameters.policy import PolicyParameters
 from smolvla_ros.robot import RobotConfig
 
 ROWS, JOINTS = 20, 6
 STEP_NS = 33_333_333
 OFFSET = 2.0  # of the fake policy's answers, in the checkpoint's units
-TABLES = {
-    "/policy_node": (*robot.PARAMETERS, *policy.PARAMETERS),
-    "/controller_node": (*robot.PARAMETERS, *controller.PARAMETERS),
-}
 
 
 class FakePolicy:
@@ -59,27 +56,32 @@ class FakePolicy:
 
 def make_setup(fake: Any, **parameters: Any) -> Setup:
     """The simulated arm's policy node with this policy, and parameters in place of those of its config."""
-    values = check_values(TABLES["/policy_node"], {**_config("/policy_node"), "seed": 0, **parameters})
-    return Setup(RobotConfig.from_parameters(values), values, fake, "fake", "so101_sim")
+    given = PolicyParameters.from_values({**_policy_config().values(), "seed": 0, **parameters})
+    return Setup(RobotConfig.from_parameters(given), given, fake, "fake", "so101_sim")
 
 
-def controller_values(**parameters: Any) -> dict[str, Any]:
-    """The values of the simulated arm's controller node, with parameters in place of those of its config."""
-    return check_values(TABLES["/controller_node"], {**_config("/controller_node"), **parameters})
+def controller_parameters(**parameters: Any) -> ControllerParameters:
+    """The parameters of the simulated arm's controller node, with some in place of those of its config."""
+    return ControllerParameters.from_values({**_controller_config().values(), **parameters})
 
 
 @functools.cache
-def _config(node: str) -> dict[str, Any]:
+def _policy_config() -> PolicyParameters:
     """What the config says, read once; it leaves the checkpoint open."""
-    choices = {"checkpoint": "fake"} if node == "/policy_node" else {}
-    return read_parameters(share_folder() / "config" / "so101_sim.yaml", node, TABLES[node], choices)
+    choices = {"checkpoint": "fake"}
+    return read_parameters(share_folder() / "config" / "so101_sim.yaml", "/policy_node", PolicyParameters, choices)
+
+
+@functools.cache
+def _controller_config() -> ControllerParameters:
+    return read_parameters(share_folder() / "config" / "so101_sim.yaml", "/controller_node", ControllerParameters)
 
 
 def run(folder: Path, fake: Any = None, parameters: Any = None, command: Any = None, **options: Any) -> Replay:
     """Replays a bag with the fake policy; `command`: parameters of the controller node."""
     setup = make_setup(fake or FakePolicy(), **(parameters or {}))
     with open_bag(folder) as bag:
-        streams = find_streams(bag, setup.robot, controller_values(**(command or {})))
+        streams = find_streams(bag, setup.robot, controller_parameters(**(command or {})))
         return replay(bag, streams, setup, ReplayOptions(**options), lambda done_s: None)
 
 

@@ -17,8 +17,9 @@ from bag_events import Event, header, message, stamp, types
 from smolvla_ros.execution.limits import JointLimits
 from smolvla_ros.execution.settings import ControllerSettings
 from smolvla_ros.installation import share_folder
-from smolvla_ros.parameters import controller, policy, robot
+from smolvla_ros.parameters.controller import ControllerParameters
 from smolvla_ros.parameters.files import read_parameters
+from smolvla_ros.parameters.policy import PolicyParameters
 from smolvla_ros.policy.requests import RequestPolicy
 from smolvla_ros.sim import CAMERAS, JOINTS, World
 from smolvla_ros.sim.expert import STEP_S
@@ -124,13 +125,12 @@ class _Recording:
 
     def _tell_descriptions(self) -> None:
         given = {"checkpoint": str(share_folder() / "checkpoints" / "demo")}  # by the launch file, not by the config
-        for node, table in (
-            ("policy_node", (*robot.PARAMETERS, *policy.PARAMETERS)),
-            ("controller_node", (*robot.PARAMETERS, *controller.PARAMETERS)),
+        for node, kind, choices in (
+            ("policy_node", PolicyParameters, given),
+            ("controller_node", ControllerParameters, {}),
         ):
-            known = [parameter for parameter in table if parameter.name not in given]
-            values = read_parameters(share_folder() / "config" / "so101_sim.yaml", f"/{node}", known)
-            text = json.dumps({"node": f"/{node}", "parameters": values | (given if known != list(table) else {})})
+            values = read_parameters(share_folder() / "config" / "so101_sim.yaml", f"/{node}", kind, choices).values()
+            text = json.dumps({"node": f"/{node}", "parameters": values})
             self._add(f"/{node}/description", -2 * 10**8, message("std_msgs/msg/String", data=text))
 
     def _tell_joints(self, since_start_ns: int, positions: np.ndarray, velocities: np.ndarray) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from smolvla_ros.parameters.controller import COMMAND_TOPICS
-from smolvla_ros.parameters.table import Value
+from smolvla_ros.parameters.controller import ControllerParameters
 from smolvla_ros.robot import RobotConfig
 
 from ..streams import (
@@ -38,18 +37,20 @@ class Wanted:
     latched: bool = False
 
 
-def wanted_topics(robot: RobotConfig, values: Mapping[str, Value], extra: Iterable[str] = ()) -> tuple[Wanted, ...]:
+def wanted_topics(
+    robot: RobotConfig, parameters: ControllerParameters, extra: Iterable[str] = ()
+) -> tuple[Wanted, ...]:
     """The topics of a robot.
 
     Args:
         robot: its cameras.
-        values: of the controller's parameters, for the command.
+        parameters: of the controller, for the command.
         extra: names of further topics, of any type.
     """
     wanted = [
         *(Wanted(c.topic, IMAGE_TYPES[c.transport], expected=True, steady=True) for c in robot.cameras),
         Wanted("joint_states", JOINT_STATE_TYPE, expected=True, steady=True),
-        *(Wanted(name, kind, expected=True) for name, kind in command_topics(values).items()),
+        *(Wanted(name, kind, expected=True) for name, kind in command_topics(parameters).items()),
         Wanted("instruction", STRING_TYPE, latched=True),
         Wanted("action_chunk", CHUNK_TYPE),
         Wanted("execution_status", STATUS_TYPE),
@@ -63,10 +64,9 @@ def wanted_topics(robot: RobotConfig, values: Mapping[str, Value], extra: Iterab
     return (*wanted, *(Wanted(name) for name in dict.fromkeys(extra) if name not in names))
 
 
-def command_topics(values: Mapping[str, Value]) -> dict[str, str]:
+def command_topics(parameters: ControllerParameters) -> dict[str, str]:
     """Names and types of the topics on which the arm is commanded."""
-    kind = str(values["command_type"])
-    topics = {str(values["command_topic"]) or COMMAND_TOPICS[kind]: COMMAND_TYPES[kind]}
-    if values["gripper_joint"]:
-        topics[str(values["gripper_topic"])] = COMMAND_TYPES["position_array"]
+    topics = {parameters.command_topic_name: COMMAND_TYPES[parameters.command_type]}
+    if parameters.gripper_joint:
+        topics[parameters.gripper_topic] = COMMAND_TYPES["position_array"]
     return topics

@@ -85,13 +85,13 @@ class _Run:
         self._bag, self._streams, self._setup, self._options = bag, streams, setup, options
         self._start_ns, self._end_ns = section(bag, options)
         self._now_ns = self._start_ns
-        self._request = options.request or str(setup.values["request_rule"])
+        self._request = options.request or setup.parameters.request_rule
         chunks = self._recorded_chunks()
         self._asked = chunks if self._request == "recorded" else []
         self._latency = latency_from(options.latency, chunks)
         self._execution = VirtualExecution(len(setup.robot.joints), setup.step_ns, self._start_ns)
         self._buffer = ObservationBuffer(
-            list(streams.cameras), setup.robot.joint_names, policy_setup.freshness(setup.values)
+            list(streams.cameras), setup.robot.joint_names, policy_setup.freshness(setup.parameters)
         )
         self._node = VirtualNode(setup, self._buffer, self._execution, self._latency, self._request == "recorded")
         self._ingest = Ingest(
@@ -144,7 +144,7 @@ class _Run:
             request=self._request,
             latency=self._latency.text,
             reference=self._reference_text(),
-            seed=int(setup.values["seed"]),  # type: ignore[arg-type]
+            seed=setup.parameters.seed,
             chunks=chunks,
             skipped=tuple(node.skipped),
             streams=self._ingest.health(),

@@ -6,7 +6,6 @@ thread.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smolvla_ros.execution.chunk import Chunk
-from smolvla_ros.parameters.table import Value
+from smolvla_ros.parameters.policy import PolicyParameters
 from smolvla_ros.policy import setup as policy_setup
 from smolvla_ros.policy.continuation import Continuation
 from smolvla_ros.policy.loop import InferenceLoop, LoopState, SentChunk
@@ -32,13 +31,13 @@ _SESSION = 1
 
 @dataclass(frozen=True)
 class Setup:
-    """The node that is replayed: robot, values of the policy node's parameters, and the loaded policy.
+    """The node that is replayed: robot, the policy node's parameters, and the loaded policy.
 
     `checkpoint` and `robot_config` are what the user calls them.
     """
 
     robot: RobotConfig
-    values: Mapping[str, Value]
+    parameters: PolicyParameters
     policy: Any
     checkpoint: str
     robot_config: str
@@ -46,7 +45,7 @@ class Setup:
     @property
     def step_ns(self) -> int:
         """Time between two rows of a chunk."""
-        return round(float(self.values["step_s"]) * 1e9)  # type: ignore[arg-type]
+        return round(self.parameters.step_s * 1e9)
 
 
 class VirtualNode:
@@ -77,9 +76,9 @@ class VirtualNode:
         self._observed: Observation | None = None
         self._step_ns = setup.step_ns
         self._buffer = _Watched(buffer)
-        self._predictor = policy_setup.predictor(setup.values, setup.policy, setup.robot)
-        settings = policy_setup.loop_settings(setup.values, _SESSION)
-        requests = policy_setup.request_policy(setup.values)
+        self._predictor = policy_setup.predictor(setup.parameters, setup.policy, setup.robot)
+        settings = policy_setup.loop_settings(setup.parameters, _SESSION)
+        requests = policy_setup.request_policy(setup.parameters)
         if on_demand:
             settings = replace(settings, needs_status=False, min_change=0.0, hold_and_go=False, retry_backoff_s=0.0)
             requests = RequestPolicy("continuous")
