@@ -12,11 +12,12 @@ from smolvla_ros.bags.errors import BagError
 from smolvla_ros.bringup.options import BringUpError
 from smolvla_ros.installation import find_ros_in_virtual_environment, transport_variables
 
-from . import arm, check, demo, evaluate, export, play, record, replay, say, train_demo
+from . import arm, check, demo, evaluate, export, play, record, replay, say, train_demo, view
 
 COMMANDS = {
     "arm": arm,
     "say": say,
+    "view": view,
     "demo": demo,
     "evaluate": evaluate,
     "record": record,

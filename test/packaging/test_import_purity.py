@@ -22,6 +22,7 @@ FORBIDDEN = {
     "smolvla_ros.policy": ["rclpy", "torch", "mujoco", "smolvla_ros.nodes"],
     "smolvla_ros.bags": ["rclpy", "torch", "mujoco", "smolvla_ros.nodes"],
     "smolvla_ros.sim": ["rclpy", "smolvla_ros.nodes", "smolvla_ros.robot"],
+    "smolvla_ros.view": ["rclpy", "torch", "mujoco", "smolvla_ros.nodes"],
     "smolvla_ros.bringup": ["rclpy", "torch", "mujoco", "smolvla_ros.nodes"],
     "smolvla_ros.cli": ["rclpy", "torch", "mujoco", "smolvla_ros.nodes"],
     "smolvla_ros.nodes.controller_node": ["torch", "transformers", "mujoco", "smolvla_ros.model"],

@@ -1,0 +1,197 @@
+"""The node behind the live view: listens to everything, publishes instructions, calls stop, resume and reset.
+
+Threads: the executor's thread runs the callbacks, which convert and cache; the thread of `run` brings the page up to
+date ten times a second; viser calls `say`, `stop`, `resume` and `reset` from threads of its own, where publishing and
+calling a service asynchronously are safe.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import threading
+import time
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import CompressedImage, Image, JointState
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from smolvla_ros.execution.status import ControllerState, Reason
+from smolvla_ros.installation import share_folder
+from smolvla_ros.msg import ActionChunk, ExecutionStatus
+from smolvla_ros.robot.images import ImageError, decode_image
+from smolvla_ros.view.page import Page
+from smolvla_ros.view.robot_model import RobotModel, RobotModelError
+from smolvla_ros.view.watched import ChunkAhead, ExecutionFacts, Watched
+
+from .qos import LATCHED
+
+_PERIOD_S = 0.1
+_NODES = ("policy_node", "controller_node", "sim_node")
+# Larger pictures are drawn smaller: the panel has no more room, and sending them takes the cores from the policy.
+_PICTURE_COLUMNS = 320
+
+
+class ViewNode(Node):
+    """Watches one arm, that of `namespace`."""
+
+    def __init__(self, namespace: str, watched: Watched):
+        super().__init__("view_node", namespace=namespace)
+        self._watched = watched
+        self.page: Page | None = None
+        self._camera_subscriptions: dict[str, Any] = {}
+        self._robot_text = ""
+        self._instruction = self.create_publisher(String, "instruction", LATCHED)
+        self._triggers = {
+            name: self.create_client(Trigger, name)
+            for name in ("controller_node/stop", "controller_node/resume", "sim_node/reset")
+        }
+        self.create_subscription(ExecutionStatus, "execution_status", self._on_status, qos_profile_sensor_data)
+        self.create_subscription(ActionChunk, "action_chunk", self._on_chunk, qos_profile_sensor_data)
+        self.create_subscription(JointState, "joint_states", self._on_joint_state, qos_profile_sensor_data)
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos_profile_sensor_data)
+        self.create_subscription(String, "robot_description", self._on_robot_description, LATCHED)
+        for name in _NODES:
+            callback = functools.partial(self._on_description, name)
+            self.create_subscription(String, f"{name}/description", callback, LATCHED)
+
+    # What a person does, in viser's threads.
+
+    def say(self, text: str) -> None:
+        self._watched.add_instruction(text)
+        self._instruction.publish(String(data=text))
+
+    def stop(self) -> None:
+        self._call("controller_node/stop")
+
+    def resume(self) -> None:
+        self._call("controller_node/resume")
+
+    def reset(self) -> None:
+        self._call("sim_node/reset")
+
+    def _call(self, name: str) -> None:
+        client = self._triggers[name]
+        if not client.service_is_ready():
+            self._tell(name, "there is no such service: the node does not run", good=False)
+            return
+        future = client.call_async(Trigger.Request())
+        future.add_done_callback(lambda done: self._answered(name, done.result()))
+
+    def _answered(self, name: str, response: Trigger.Response) -> None:
+        self._tell(name, response.message or ("done" if response.success else "refused"), response.success)
+
+    def _tell(self, title: str, text: str, good: bool) -> None:
+        if self.page is not None:
+            self.page.tell(title, text, good)
+
+    # What is heard, in the executor's thread.
+
+    def _on_status(self, message: ExecutionStatus) -> None:
+        facts = ExecutionFacts(
+            state=_name(ControllerState, message.state),
+            reason=_name(Reason, message.reason),
+            detail=message.detail,
+            dry_run=message.dry_run,
+            session=message.session,
+            sequence=message.sequence,
+            row=message.row,
+            remaining_rows=message.remaining_rows,
+            remaining_s=message.remaining_s,
+            action_age_s=message.action_age_s,
+            idle_fraction=message.idle_fraction,
+            chunks_merged=message.chunks_merged,
+            chunks_rejected=message.chunks_rejected,
+            clamps=message.position_clamps + message.velocity_clamps + message.acceleration_clamps,
+        )
+        self._watched.set_status(facts, time.monotonic())
+
+    def _on_chunk(self, message: ActionChunk) -> None:
+        rows, joints = message.rows, len(message.joint_names)
+        if not 0 < rows * joints == len(message.positions) or rows > 1000:
+            return  # the controller refuses it and tells why
+        positions = np.array(message.positions).reshape(rows, joints)
+        if np.isfinite(positions).all():
+            step_s = message.step.sec + 1e-9 * message.step.nanosec
+            chunk = ChunkAhead(tuple(message.joint_names), positions, step_s, message.session, message.sequence,
+                               message.instruction, message.latency_s)  # fmt: skip
+            self._watched.set_chunk(chunk, time.monotonic())
+
+    def _on_joint_state(self, message: JointState) -> None:
+        if len(message.name) == len(message.position) <= 1000:
+            positions = dict(zip(message.name, message.position, strict=True))
+            if np.isfinite(list(positions.values())).all():
+                self._watched.set_joints(positions, time.monotonic())
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        mine = f"{self.get_namespace().strip('/')}/policy_node: inference".lstrip("/")
+        for status in message.status:
+            if status.name == mine:
+                self._watched.set_latencies({pair.key: pair.value for pair in status.values}, time.monotonic())
+
+    def _on_description(self, name: str, message: String) -> None:
+        try:
+            facts = json.loads(message.data)
+        except ValueError:
+            return
+        if isinstance(facts, dict):
+            self._watched.set_description(name, facts, time.monotonic())
+            if name == "policy_node":
+                self._watch_cameras(facts.get("parameters", {}))
+
+    def _on_image(self, camera: str, message: Image | CompressedImage) -> None:
+        try:
+            image = decode_image(message)
+        except ImageError:
+            return  # the policy node refuses it and tells why
+        every = -(-image.shape[1] // _PICTURE_COLUMNS)
+        self._watched.set_image(camera, image[::every, ::every], time.monotonic())
+
+    def _on_robot_description(self, message: String) -> None:
+        self._show_robot(message.data)
+
+    # What follows from it.
+
+    def _watch_cameras(self, parameters: dict[str, Any]) -> None:
+        """Subscribes to the cameras that the policy looks through; a camera that changed is subscribed anew."""
+        for name in parameters.get("cameras", []):
+            topic = str(parameters.get(f"camera.{name}.topic", ""))
+            kind = CompressedImage if parameters.get(f"camera.{name}.transport") == "compressed" else Image
+            known = self._camera_subscriptions.get(name)
+            if not topic:
+                continue
+            if known is not None:
+                if (known.msg_type, known.topic_name) == (kind, self.resolve_topic_name(topic)):
+                    continue
+                self.destroy_subscription(known)
+            callback = functools.partial(self._on_image, name)
+            self._camera_subscriptions[name] = self.create_subscription(kind, topic, callback, qos_profile_sensor_data)
+
+    def show_shipped_robot(self) -> None:
+        """The arm that ships, until somebody publishes a robot_description."""
+        self._show_robot((share_folder() / "urdf" / "so101.urdf").read_text(encoding="utf-8"))
+
+    def _show_robot(self, text: str) -> None:
+        if self.page is None or text == self._robot_text:
+            return
+        self._robot_text = text
+        try:
+            self.page.show_robot(RobotModel(text))
+        except RobotModelError as error:
+            self.get_logger().warning(str(error))
+
+
+def _name(kind: type[IntEnum], number: int) -> str:
+    return kind(number).name.lower() if number in iter(kind) else f"{kind.__name__} {number}"
+
+
+def watch(node: ViewNode, watched: Watched, page: Page, stop: threading.Event) -> None:
+    """Keeps the page up to date until `stop` is set."""
+    while not stop.wait(_PERIOD_S):
+        page.update(watched.snapshot(), time.monotonic())
