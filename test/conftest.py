@@ -15,6 +15,10 @@ ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--hostile-bags", type=int, default=60, metavar="N", help="how many damaged bags are tried")
+
+
 def pytest_configure() -> None:
     spec = importlib.util.find_spec("smolvla_ros")
     if spec is None or Path(spec.origin or "").is_relative_to(ROOT / "smolvla_ros"):

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from smolvla_ros.parameters.controller import ControllerParameters
 
@@ -17,6 +15,7 @@ from .errors import BagError
 from .messages import Recorded, Topic
 from .reader import Bag
 from .recording.plan import command_topics
+from .storage.metadata import read_metadata
 from .streams import CHUNK_TYPE, DESCRIBED_NODES, IMAGE_TYPES, STATUS_TYPE, StreamNames
 
 # What the nodes that are brought up say themselves.
@@ -52,25 +51,11 @@ class Offer:
 
 def recorded_offers(bag: Path, topics: Mapping[str, Topic]) -> dict[str, Offer]:
     """How the topics of a bag were published, by topic: as metadata.yaml tells, else as is usual."""
-    try:
-        metadata = yaml.safe_load((bag / "metadata.yaml").read_text(encoding="utf-8"))
-        entries = metadata["rosbag2_bagfile_information"]["topics_with_message_count"]
-        told = {e["topic_metadata"]["name"]: e["topic_metadata"]["offered_qos_profiles"] for e in entries}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError):
-        told = {}  # a single file, or a damaged bag
-    return {name: _offer(topic, _profiles(told.get(name))) for name, topic in topics.items()}
+    profiles = read_metadata(bag).profiles
+    return {name: _offer(topic, profiles.get(name, ())) for name, topic in topics.items()}
 
 
-def _profiles(told: Any) -> list[Mapping[str, Any]]:
-    """Up to version 8 of rosbag2's metadata the profiles are YAML inside of YAML."""
-    try:
-        profiles = yaml.safe_load(told) if isinstance(told, str) else told
-    except yaml.YAMLError:
-        return []
-    return [profile for profile in profiles or [] if isinstance(profile, Mapping)]
-
-
-def _offer(topic: Topic, profiles: list[Mapping[str, Any]]) -> Offer:
+def _offer(topic: Topic, profiles: Sequence[Mapping[str, Any]]) -> Offer:
     """Names since version 9, numbers before; reliable and transient local are 1 in both enumerations."""
     if not profiles:
         latched = topic.name.rpartition("/")[2] in _USUALLY_LATCHED

@@ -16,7 +16,8 @@ from .errors import BagError
 from .messages import Definition, MessageTypes, Recorded, Topic, time_text
 from .storage.blocks import Block, Channel, Report, StorageFile, Stored
 from .storage.compression import ZSTD_MAGIC, DamageError, decompress_message
-from .storage.folder import Metadata, find_files, open_file
+from .storage.folder import find_files, open_file
+from .storage.metadata import Metadata
 from .storage.ordering import in_time_order
 from .storage.strays import without_strays
 

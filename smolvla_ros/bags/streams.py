@@ -92,12 +92,8 @@ class Streams:
         Raises:
             BagError: the message cannot be read.
         """
-        text = recorded.message.data
-        if recorded.topic != self.instruction:
-            try:
-                text = json.loads(text).get("instruction")
-            except (ValueError, AttributeError, RecursionError):
-                return None
+        is_told = recorded.topic == self.instruction
+        text = recorded.message.data if is_told else described(recorded).get("instruction")
         return text.strip() if isinstance(text, str) else None
 
 
@@ -147,9 +143,19 @@ def recorded_parameters(bag: Bag, namespace: str = "") -> dict[str, dict[str, Va
     parameters: dict[str, dict[str, Value]] = {}
     topics = {topic: node for node, topic in _descriptions(bag, StreamNames(namespace)).items()}
     for recorded in bag.read(topics):
-        with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
-            parameters[topics[recorded.topic]] = dict(json.loads(recorded.message.data)["parameters"])
+        told = described(recorded).get("parameters")
+        if isinstance(told, dict):
+            parameters[topics[recorded.topic]] = told
     return parameters
+
+
+def described(recorded: Recorded) -> dict[str, Any]:
+    """What a node tells of itself in a message of its description topic; empty if that cannot be understood."""
+    try:
+        told = json.loads(recorded.message.data)
+    except (ValueError, RecursionError):
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 def described_namespaces(bag: Bag) -> list[str]:
@@ -236,9 +242,9 @@ def _unusable_pictures(image: Any) -> str:
     if not hasattr(image, "format"):
         if image.encoding in BYTES_PER_PIXEL:
             return ""
-        return f"encoded as '{image.encoding}', expected one of {', '.join(BYTES_PER_PIXEL)}"
+        return f"encoded as '{image.encoding[:50]}', expected one of {', '.join(BYTES_PER_PIXEL)}"
     words = set(re.findall(r"[a-z0-9]+", image.format.lower()))
-    return f"of the format '{image.format}', expected JPEG or PNG" if words & _NO_PICTURES else ""
+    return f"of the format '{image.format[:50]}', expected JPEG or PNG" if words & _NO_PICTURES else ""
 
 
 def _joint_states_topic(bag: Bag, robot: RobotConfig, names: StreamNames, problems: list[str]) -> str:

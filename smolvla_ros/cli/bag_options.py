@@ -82,13 +82,13 @@ def parameter_values(texts: Sequence[str]) -> dict[str, Value]:
     Raises:
         BringUpError: a text is no pair, or its value no YAML.
     """
-    import yaml
+    from smolvla_ros.foreign_yaml import YamlError, load_yaml
 
     values = {}
     for name, text in name_pairs("--param", texts).items():
         try:
-            values[name] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+            values[name] = load_yaml(text)
+        except YamlError as error:
             raise BringUpError(f"--param {name}: '{text}' is no value") from error
     return values
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
+from smolvla_ros.foreign_yaml import YamlError, load_yaml_file
 
 from .declaration import ParameterSet
 from .table import ParameterError, Value
 
 _Set = TypeVar("_Set", bound=ParameterSet)
+
+# Arms of a hundred joints have a thousand. What comes after grows faster than the file.
+_MAX_VALUES = 3000
+_MAX_UNKNOWN = 20
+_MAX_NAME = 255  # as in ROS
 
 
 def read_parameters(
@@ -33,20 +39,28 @@ def read_parameters(
         ParameterError: the file is no such file, or a value cannot be used; the text names the file.
     """
     try:
-        sections = yaml.safe_load(file.read_text(encoding="utf-8"))
+        sections = load_yaml_file(file, _MAX_VALUES)
         flat = [(str(name), flatten(section["ros__parameters"])) for name, section in sections.items()]
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+    except (OSError, YamlError, AttributeError, KeyError, TypeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise ParameterError(
             [f"{file} is not a YAML file of ROS parameters, 'section: {{ros__parameters: ...}}' ({reason})"]
         ) from error
     values: dict[str, Value] = {}
     declared = kind.declared()
+
+    @functools.cache
+    def is_known(name: str) -> bool:
+        return any(parameter.stands_for(name) for parameter in declared)
+
     for name, section in flat:
         if _matches(name, node):
             if name.rpartition("/")[2] in ("*", "**"):  # of all nodes, so also what others have
-                section = {key: value for key, value in section.items() if any(p.stands_for(key) for p in declared)}
+                section = {key: value for key, value in section.items() if is_known(key)}
             values |= section
+    unknown = [name[:_MAX_NAME] for name in values if not is_known(name)]
+    if len(unknown) > _MAX_UNKNOWN:
+        raise ParameterError([f"{file}: {len(unknown)} parameters are not known, such as {', '.join(unknown[:3])}"])
     try:
         return kind.from_values(values | dict(overrides or {}))
     except ParameterError as error:
@@ -63,5 +77,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _matches(section: str, node: str) -> bool:
     """Whether a section's name, with '*' for one level and '**' for any number of them, names the node."""
+    if len(section) > _MAX_NAME:
+        return False
     parts = [{"**": "(/[^/]+)*", "*": "/[^/]+"}.get(part, "/" + re.escape(part)) for part in section.split("/") if part]
     return re.fullmatch("".join(parts), "/" + node.strip("/")) is not None

@@ -93,8 +93,9 @@ def profile(reliability, durability):
     ("no: [yaml", Offer(False, False)),
 ])  # fmt: skip
 def test_topics_are_published_as_they_were(tmp_path, told, offer):
-    entry = {"topic_metadata": {"name": "/image", "offered_qos_profiles": told}}
-    metadata = {"rosbag2_bagfile_information": {"topics_with_message_count": [entry]}}
+    entry = {"topic_metadata": {"name": "/image", "offered_qos_profiles": told}, "message_count": 1}
+    information = {"relative_file_paths": ["bag.mcap"], "topics_with_message_count": [entry]}
+    metadata = {"rosbag2_bagfile_information": information}
     (tmp_path / "metadata.yaml").write_text(yaml.safe_dump(metadata))
     assert recorded_offers(tmp_path, topics(image=IMAGE)) == {"/image": offer}
 

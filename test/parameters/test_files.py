@@ -1,5 +1,6 @@
 """Parameter files read without a node, as rcl reads them."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -68,3 +69,38 @@ def test_a_section_for_all_nodes_may_hold_the_parameters_of_others_but_the_nodes
 def test_what_is_no_parameter_file_is_refused_with_its_name(read, text):
     with pytest.raises(ParameterError, match=r"robot\.yaml is not a YAML file of ROS parameters"):
         read(text)
+
+
+HOSTILE = {
+    "anchors": "a: &a [x, x]\nb: &b [*a, *a]\n/**: {ros__parameters: {joints: *b}}",
+    "digits": "/**: {ros__parameters: {rate_hz: " + "9" * 5000 + "}}",
+    "hexadecimal digits": "/**: {ros__parameters: {rate_hz: 0x" + "f" * 5000 + "}}",
+    "base 60": "/**: {ros__parameters: {rate_hz: " + ":".join(["59"] * 10_000) + "}}",
+    "no date": "/**: {ros__parameters: {rate_hz: 2001-99-99}}",
+    "a tag that lies": "/**: {ros__parameters: {rate_hz: !!bool 3}}",
+    "depth": "/**: {ros__parameters: {rate_hz: " + "[" * 10_000 + "]" * 10_000 + "}}",
+    "many names": "/**/policy_node: {ros__parameters: {" + ", ".join(f"rate_h{n}: 1" for n in range(2000)) + "}}",
+    "many joints": "/**: {ros__parameters: {joints: [" + "x, " * 100_000 + "]}}",
+    "size": "# " + "x" * 5 * 10**6,
+    "an infinite number": "/**: {ros__parameters: {rate_hz: .inf}}",
+    "a map in place of a number": "/**/policy_node: {ros__parameters: {rate_hz: {1: {2: 3}}}}",
+}
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_file_is_refused_in_a_short_text(read, name):
+    with pytest.raises(ParameterError, match=r"robot\.yaml") as caught:
+        read(HOSTILE[name])
+    assert len(str(caught.value)) < 3000
+
+
+def test_a_section_whose_name_is_no_name_is_nobodys(read):
+    assert read("? /" + "**/" * 50_000 + "x\n: {ros__parameters: {rate_hz: -1}}").rate_hz == 30.0
+
+
+def test_what_is_no_file_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "robot.yaml")
+    for file in (tmp_path, tmp_path / "robot.yaml", tmp_path / "none.yaml"):
+        with pytest.raises(ParameterError, match="is not a YAML file of ROS parameters"):
+            read_parameters(file, "/policy_node", Example)

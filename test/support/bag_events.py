@@ -21,6 +21,11 @@ class Event:
     def type(self) -> str:
         return self.message.__msgtype__
 
+    @property
+    def data(self) -> bytes:
+        """As the bag holds it."""
+        return types().serialise(self.message)
+
 
 @functools.cache
 def types() -> MessageTypes:

@@ -56,4 +56,4 @@ def write_bag(
             topic = f"/{namespace}{event.topic}" if namespace else event.topic
             if topic not in connections:
                 connections[topic] = writer.add_connection(topic, event.type, typestore=types().store)
-            writer.write(connections[topic], event.log_ns, types().serialise(event.message))
+            writer.write(connections[topic], event.log_ns, event.data)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 from pathlib import Path
 
 from smolvla_ros.policy.setup import file_hashes
 
 from ..moved import MovedBag
 from ..reader import Bag
-from ..streams import Streams
+from ..streams import Streams, described
 from .result import Finding
 
 
@@ -33,7 +31,7 @@ def _recorded_checkpoint(bag: Bag | MovedBag, streams: Streams) -> dict[str, obj
     topic = streams.descriptions.get("policy_node")
     found: dict[str, object] = {}
     for recorded in bag.read([topic]) if topic else ():
-        with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):  # no description: tells nothing
-            checkpoint = json.loads(recorded.message.data)["checkpoint"]
-            found = dict(checkpoint) if checkpoint["sha256"] else found
+        checkpoint = described(recorded).get("checkpoint")
+        if isinstance(checkpoint, dict) and checkpoint.get("sha256"):
+            found = checkpoint
     return found

@@ -3,38 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import yaml
-
 from smolvla_ros.bags.errors import BagError
-from smolvla_ros.bags.messages import full_topic
 
 from . import mcap_records, sqlite
 from .blocks import Report, StorageFile
 from .compression import ZSTD_MAGIC, DamageError, decompress_file
 from .mcap import McapFile
+from .metadata import METADATA, Metadata, read_metadata
 from .sqlite import Sqlite3File
 
-_METADATA = "metadata.yaml"
-_MAX_METADATA_BYTES = 2**24
 _ZSTD = ".zstd"
 _NAMES = re.compile(r"\.(mcap|db3)(\.zstd)?$")
 _ROS1_BEGINNING = b"#ROSBAG V"
 _METADATA_BEGINNING = b"rosbag2_"
 _LFS_BEGINNING = b"version https://"
-
-
-@dataclass(frozen=True)
-class Metadata:
-    """What metadata.yaml says: names of the files in order, and messages by topic; both empty if it says nothing."""
-
-    files: tuple[str, ...] = ()
-    messages: Mapping[str, int] = field(default_factory=dict)
 
 
 def find_files(path: Path, report: Report) -> tuple[list[Path], Metadata]:
@@ -50,11 +36,11 @@ def find_files(path: Path, report: Report) -> tuple[list[Path], Metadata]:
     if not path.is_dir():
         raise BagError(f"{path} is neither a folder nor a file")
     by_name = sorted(_by_name(path), key=_place)
-    metadata = _read_metadata(path / _METADATA, report) if by_name or (path / _METADATA).exists() else Metadata()
+    metadata = read_metadata(path, report) if by_name or (path / METADATA).exists() else Metadata()
     named = [path / name for name in metadata.files]
     for file in named:
         if not file.is_file():
-            report(f"{file.name}, which {_METADATA} names, is missing")
+            report(f"{file.name}, which {METADATA} names, is missing")
     files = [file for file in named if file.is_file()] or by_name
     if not files:
         raise BagError(_no_bag(path))
@@ -92,25 +78,6 @@ def open_file(path: Path, report: Report, resources: ExitStack) -> StorageFile:
     return opened
 
 
-def _read_metadata(file: Path, report: Report) -> Metadata:
-    try:
-        if file.stat().st_size > _MAX_METADATA_BYTES:
-            raise ValueError("it is too large")
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))["rosbag2_bagfile_information"]
-        files = tuple(PurePosixPath(str(name)).name for name in content["relative_file_paths"])
-        messages: dict[str, int] = {}
-        for entry in content["topics_with_message_count"]:
-            name = full_topic(str(entry["topic_metadata"]["name"]))
-            messages[name] = messages.get(name, 0) + int(entry["message_count"])
-        return Metadata(files, messages)
-    except FileNotFoundError:
-        report(f"{_METADATA} is missing: the recording was not closed, or it was lost (`ros2 bag reindex` makes one)")
-    except (OSError, yaml.YAMLError, ValueError, KeyError, TypeError, RecursionError) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        report(f"{_METADATA} cannot be used: {reason} (`ros2 bag reindex` makes a new one)")
-    return Metadata()
-
-
 def _by_name(folder: Path) -> list[Path]:
     """What is named as files of bags are; not a compressed one that `ros2 bag play` has unpacked beside itself."""
     found = {file.name: file for file in folder.iterdir() if _NAMES.search(file.name)}
@@ -124,11 +91,11 @@ def _place(file: Path) -> list[tuple[int, str]]:
 
 def _no_bag(folder: Path) -> str:
     names = sorted(file.name for file in folder.iterdir())
-    below = [name for name in names if (folder / name).is_dir() and (folder / name / _METADATA).exists()]
+    below = [name for name in names if (folder / name).is_dir() and (folder / name / METADATA).exists()]
     if below:
         return f"{folder} is no bag, but holds some: {', '.join(below[:5])}"
     found = f"{', '.join(names[:5])}{', ...' if len(names) > 5 else ''}" if names else "nothing"
-    return f"{folder} is no bag: no {_METADATA}, .mcap or .db3 file in it, but {found}"
+    return f"{folder} is no bag: no {METADATA}, .mcap or .db3 file in it, but {found}"
 
 
 def _what_else(head: bytes) -> str:
