@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from smolvla_ros.sim.task import COLOURS
+from typing import Literal
 
 from .declaration import parameter
 from .node import NodeParameterSet
@@ -16,8 +15,8 @@ class SimParameters(NodeParameterSet):
 
     seed: int = parameter(0, "Decides where the cubes lie and how the scene looks, from the next ~/reset on.",
         minimum=0, maximum=2**62, live=True)
-    target: str = parameter(COLOURS[0], "Colour of the cube whose touch is the task. A change starts a new task in "
-        "the same scene.", choices=COLOURS, live=True)
+    target: Literal["red", "green", "blue", "yellow"] = parameter("red", "Colour of the cube whose touch is the task. "
+        "A change starts a new task in the same scene.", live=True)
     joint_states_rate_hz: float = parameter(100.0, "Rate of joint_states.", "Hz", 1.0, 200.0)
     camera_rate_hz: float = parameter(20.0, "Rate of each camera.", "Hz", 0.5, 100.0)
     image_width: int = parameter(96, "Width of the cameras' images.", "px", 16, 1920)

@@ -5,9 +5,11 @@ Threads: `update` belongs to one thread; the callbacks of buttons run in viser's
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import cv2
 import numpy as np
 import viser
 import viser.uplot
@@ -23,6 +25,7 @@ _PATH_POINTS = 25
 # Figures and plots are read, not watched: they change this much more seldom than the pictures.
 _SLOW_EVERY = 5
 _FRUSTUM_M = 0.04
+_PICTURE_ROWS = 240
 _SERIES = (
     viser.uplot.Series(label="s"),
     viser.uplot.Series(label="queue", stroke="#2563eb"),
@@ -64,9 +67,9 @@ class Page:
         self._actions = actions
         self._model: RobotModel | None = None
         self._shape: ViserUrdf | None = None
-        self._images: dict[str, viser.GuiImageHandle] = {}
+        self._picture: viser.GuiImageHandle | None = None
         self._frusta: dict[str, viser.CameraFrustumHandle] = {}
-        self._drawn = _Drawn(html={}, image_at_s={})
+        self._drawn = _Drawn(html={})
         self._updates = 0
         self._build()
 
@@ -111,6 +114,7 @@ class Page:
         gui.configure_theme(control_layout="fixed", control_width="large", show_logo=False, show_share_button=False)
         gui.set_panel_label("smolvla_ros")
         scene.set_up_direction("+z")
+        scene.configure_default_lights(cast_shadow=False)  # shadows cost more than everything else without a GPU
         scene.add_grid("/grid", width=1.0, height=1.0, cell_size=0.05, section_size=0.25)
         self.server.initial_camera.position, self.server.initial_camera.look_at = (0.75, -0.5, 0.5), (0.18, 0.0, 0.08)
         self._banner = gui.add_html("")
@@ -168,16 +172,17 @@ class Page:
             handle.content = html
 
     def _show_images(self, snapshot: Snapshot) -> None:
-        assert self._drawn.image_at_s is not None
+        at_s = {name: heard.at_s for name, heard in snapshot.images.items()}
+        if not at_s or at_s == self._drawn.image_at_s:
+            return
+        self._drawn.image_at_s = at_s
+        picture = side_by_side([heard.value for heard in snapshot.images.values()])
+        if self._picture is None:
+            with self._pictures:
+                self._picture = self.server.gui.add_image(picture, format="jpeg")
+        self._picture.image = picture
+        self._pictures.label = "Cameras: " + ", ".join(at_s)
         for name, heard in snapshot.images.items():
-            if self._drawn.image_at_s.get(name) == heard.at_s:
-                continue
-            self._drawn.image_at_s[name] = heard.at_s
-            if name not in self._images:
-                with self._pictures:
-                    self._images[name] = self.server.gui.add_image(heard.value, label=name, format="jpeg")
-            else:
-                self._images[name].image = heard.value
             self._show_frustum(name, heard.value)
 
     def _show_frustum(self, name: str, image: NDArray[np.uint8]) -> None:
@@ -190,7 +195,7 @@ class Page:
         if name not in self._frusta:
             self._frusta[name] = self.server.scene.add_camera_frustum(
                 f"/cameras/{name}", fov=0.8, aspect=image.shape[1] / image.shape[0], scale=_FRUSTUM_M, image=image,
-                format="jpeg", wxyz=wxyz, position=pose[:3, 3],
+                thickness=2.0, thickness_units="screen", format="jpeg", wxyz=wxyz, position=pose[:3, 3],
             )  # fmt: skip
             return
         frustum = self._frusta[name]
@@ -221,3 +226,12 @@ class Page:
         if snapshot.instructions != self._drawn.instructions:
             self._drawn.instructions = tuple(snapshot.instructions)
             self._history.options = ("-", *(text for text in snapshot.instructions if text))
+
+
+def side_by_side(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """RGB pictures [H, W, 3] of any sizes in one row, `_PICTURE_ROWS` high."""
+    scaled = []
+    for image in images:
+        columns = max(1, round(image.shape[1] * _PICTURE_ROWS / image.shape[0]))
+        scaled.append(cv2.resize(image, (columns, _PICTURE_ROWS), interpolation=cv2.INTER_AREA))
+    return np.hstack(scaled)
