@@ -35,7 +35,7 @@ from smolvla_ros.installation import find_ros_in_virtual_environment, share_fold
 from smolvla_ros.parameters.controller import ControllerParameters
 from smolvla_ros.parameters.files import read_parameters
 from smolvla_ros.parameters.policy import PolicyParameters
-from smolvla_ros.policy import predictor
+from smolvla_ros.policy.predictor import Predictor
 from smolvla_ros.policy.setup import load_policy
 from smolvla_ros.robot import RobotConfig
 from smolvla_ros.robot.observation import ObservationBuffer
@@ -51,8 +51,8 @@ STAGES = (
     (MessageTypes, "deserialise", "deserialising"),
     (ObservationBuffer, "put_image", "observation buffer"),
     (ingest.Facts, "image", "facts for the report"),
-    (predictor, "decode_image", "decoding"),
-    (predictor.Predictor, "predict", "inference"),
+    (ObservationBuffer, "decode", "decoding"),
+    (Predictor, "predict", "inference"),
 )
 
 

@@ -17,6 +17,8 @@ from smolvla_ros.parameters import Value
 from smolvla_ros.parameters.controller import ControllerParameters
 from smolvla_ros.robot import Camera, RobotConfig
 from smolvla_ros.robot.images import BYTES_PER_PIXEL
+from smolvla_ros.robot.joint_states import MAX_NAMES
+from smolvla_ros.wording import listed, shortened
 
 from .errors import BagError
 from .messages import Recorded, time_text
@@ -242,9 +244,9 @@ def _unusable_pictures(image: Any) -> str:
     if not hasattr(image, "format"):
         if image.encoding in BYTES_PER_PIXEL:
             return ""
-        return f"encoded as '{image.encoding[:50]}', expected one of {', '.join(BYTES_PER_PIXEL)}"
+        return f"encoded as '{shortened(image.encoding)}', expected one of {', '.join(BYTES_PER_PIXEL)}"
     words = set(re.findall(r"[a-z0-9]+", image.format.lower()))
-    return f"of the format '{image.format[:50]}', expected JPEG or PNG" if words & _NO_PICTURES else ""
+    return f"of the format '{shortened(image.format)}', expected JPEG or PNG" if words & _NO_PICTURES else ""
 
 
 def _joint_states_topic(bag: Bag, robot: RobotConfig, names: StreamNames, problems: list[str]) -> str:
@@ -253,20 +255,17 @@ def _joint_states_topic(bag: Bag, robot: RobotConfig, names: StreamNames, proble
     if topic is None:
         problems.append(why_missing(bag.topics, "joint states", "joint_states", (JOINT_STATE_TYPE,), names))
         return ""
-    wanted = set(robot.joint_names)
+    missing = set(robot.joint_names)
     found: dict[tuple[str, ...], None] = {}
     for recorded in itertools.islice(bag.read([topic]), _JOINT_STATES_LOOKED_AT):
         with contextlib.suppress(BagError):
-            if wanted <= set(recorded.message.name):
+            names = recorded.message.name[:MAX_NAMES]
+            missing.difference_update(names)
+            if not missing:
                 return topic
-            found[tuple(recorded.message.name)] = None
-    listed = " and ".join(f"[{', '.join(joints)}]" for joints in itertools.islice(found, 5)) or "nothing"
-    missing = sorted(wanted - {joint for joints in found for joint in joints})
-    if missing:
-        problems.append(f"joint states: {topic} has {listed}, but not {', '.join(missing)} of the robot config")
-    else:
-        problems.append(f"joint states: no message of {topic} has all joints of the robot config, but {listed}, from "
-                        "several publishers; the policy node needs them in one message")  # fmt: skip
+            found[tuple(names)] = None
+    lists = " and ".join(f"[{listed(joints)}]" for joints in itertools.islice(found, 5)) or "nothing"
+    problems.append(f"joint states: {topic} has {lists}, but not {listed(sorted(missing))} of the robot config")
     return topic
 
 

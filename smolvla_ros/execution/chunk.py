@@ -6,6 +6,7 @@ jump from the last command) is checked in `admission` and `controller`, with the
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,7 +14,10 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from smolvla_ros.wording import listed
+
 MAX_ROWS = 1000
+MAX_JOINTS = 1000
 MAX_STEP_NS = 1_000_000_000
 # Beyond this a position is no position, and arithmetic with it could overflow [rad or m].
 MAX_POSITION = 1e6
@@ -151,20 +155,23 @@ def check_steps(chunk: Chunk, joints: Sequence[str], max_step: NDArray[np.float6
 
 
 def _columns(joints: Sequence[str], names: Sequence[str]) -> list[int]:
+    if len(names) > MAX_JOINTS:
+        text = f"the chunk names {len(names)} joints, at most {MAX_JOINTS} are looked at"
+        raise ChunkError(Rejection.UNKNOWN_JOINT, text)
     places = {name: column for column, name in enumerate(names)}
     if len(places) != len(names):
-        twice = sorted({name for name in names if list(names).count(name) > 1})
-        raise ChunkError(Rejection.DUPLICATE_JOINT, f"the chunk names {', '.join(twice)} more than once")
+        twice = [name for name, times in Counter(names).items() if times > 1]
+        raise ChunkError(Rejection.DUPLICATE_JOINT, f"the chunk names {listed(twice)} more than once")
     missing = [name for name in joints if name not in places]
     if missing:
         raise ChunkError(
             Rejection.MISSING_JOINT,
-            f"the chunk lacks {', '.join(missing)}; it has {', '.join(names) or 'no joint'}",
+            f"the chunk lacks {listed(missing)}; it has {listed(names)}",
         )
     unknown = sorted(set(names) - set(joints))
     if unknown:
         raise ChunkError(
-            Rejection.UNKNOWN_JOINT, f"the chunk moves {', '.join(unknown)}; the robot has {', '.join(joints)}"
+            Rejection.UNKNOWN_JOINT, f"the chunk moves {listed(unknown)}; the robot has {listed(joints)}"
         )
     return [places[name] for name in joints]
 

@@ -120,15 +120,34 @@ class Controller:
 
     # Data.
 
-    def receive_joint_positions(self, positions: NDArray[np.float64], now_ns: int, steady_ns: int) -> None:
-        """Takes measured positions, finite and in the order of the joints."""
-        with self._lock:
-            self._supervision.joint_states.receive(positions, now_ns, steady_ns)
+    def receive_joint_positions(
+        self,
+        positions: NDArray[np.float64],
+        now_ns: int,
+        steady_ns: int,
+        ages_ns: NDArray[np.int64] | None = None,
+    ) -> None:
+        """Takes measured positions of all joints, finite and in their order.
 
-    def reject_joint_state(self) -> None:
+        Args:
+            positions: [joints] in rad or m.
+            now_ns, steady_ns: when the message came that told some of them.
+            ages_ns: [joints], how old the measurement of each was then; None: all are new. Drivers may tell different
+                joints in different messages.
+        """
+        with self._lock:
+            self._supervision.joint_states.receive(positions, now_ns, steady_ns, ages_ns)
+
+    def lack_joint_states(self, problem: str) -> None:
+        """What is missing of the joint states, for the hold that follows from it."""
+        with self._lock:
+            self._supervision.joint_states.problem = problem
+
+    def reject_joint_state(self, problem: str = "") -> None:
         """Counts a joint state that could not be used; what was known before stays, and ages."""
         with self._lock:
             self._counters.joint_states_rejected += 1
+            self._supervision.joint_states.problem = problem
 
     def reject_chunk(self, reason: Rejection, session: int, sequence: int) -> None:
         """Counts a chunk that failed the checks of its fields."""

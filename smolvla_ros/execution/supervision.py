@@ -75,10 +75,13 @@ class Supervision:
         if self._sessions and steady_ns < self._sessions_until_ns:
             return Reason.CONFLICTING_PUBLISHER, self._sessions
         if self.joint_states.positions is None:
-            return Reason.WAITING_FOR_JOINT_STATES, "no complete, finite joint state was received since activation"
+            return Reason.WAITING_FOR_JOINT_STATES, self.joint_states.problem or "no joint state since activation"
         age_s, limit_s = self.joint_states.age_s(now_ns, steady_ns), self._settings.state_timeout_s
         if age_s > limit_s:
-            return Reason.JOINT_STATES_STALE, f"the last joint state is {age_s:.2f} s old, allowed {limit_s:.2f} s"
+            joint = self._settings.limits.joints[self.joint_states.oldest]
+            text = f"the last joint state of '{joint}' is {age_s:.2f} s old, allowed {limit_s:.2f} s"
+            problem = self.joint_states.problem
+            return Reason.JOINT_STATES_STALE, text + (f" ({problem})" if problem else "")
         if self._tracking_detail:
             return Reason.TRACKING_ERROR, self._tracking_detail
         return None

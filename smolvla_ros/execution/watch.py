@@ -47,28 +47,39 @@ class ClockWatch:
 
 
 class JointStateWatch:
-    """The last joint positions and how fresh they are."""
+    """The last joint positions and how fresh they are.
+
+    `problem`: what is known of joint states that are missing or were refused since the last good one; for people.
+    """
 
     def __init__(self) -> None:
         self.positions: Vector | None = None
+        self.problem = ""
+        self.oldest = 0  # the joint whose measurement is the oldest
+        self._age_ns = 0  # of that measurement when it was received
         self._now_ns = 0
         self._steady_ns = 0
 
     def reset(self) -> None:
         self.positions = None
+        self.problem = ""
 
-    def receive(self, positions: Vector, now_ns: int, steady_ns: int) -> None:
+    def receive(self, positions: Vector, now_ns: int, steady_ns: int, ages_ns: NDArray[np.int64] | None = None) -> None:
+        """Positions of all joints, and how old the measurement of each was at this instant; None: all are new."""
         self.positions, self._now_ns, self._steady_ns = positions, now_ns, steady_ns
+        self.oldest = 0 if ages_ns is None else int(ages_ns.argmax())
+        self._age_ns = 0 if ages_ns is None else int(ages_ns[self.oldest])
+        self.problem = ""
 
     def restamp(self, now_ns: int) -> None:
         """The ROS clock jumped to `now_ns`; the age on the steady clock stays."""
         self._now_ns = now_ns
 
     def age_s(self, now_ns: int, steady_ns: int) -> float:
-        """Age of the last joint state [s]; infinite if there is none."""
+        """Age of the oldest joint's measurement [s]; infinite if there is none."""
         if self.positions is None:
             return float("inf")
-        return min(now_ns - self._now_ns, steady_ns - self._steady_ns) * _S
+        return (self._age_ns + min(now_ns - self._now_ns, steady_ns - self._steady_ns)) * _S
 
 
 class Persistence:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from smolvla_ros.execution.limits import JointLimits
@@ -49,18 +51,27 @@ def fill_status(message: ExecutionStatus, status: Status, missed_ticks: int, dry
 
 
 def diagnostics(
-    node: str, status: Status, limits: JointLimits, periodicity: Periodicity, rate_hz: float, publishers: int
+    node: str,
+    status: Status,
+    limits: JointLimits,
+    periodicity: Periodicity,
+    rate_hz: float,
+    publishers: int,
+    joint_states_refused: Mapping[str, int],
 ) -> DiagnosticArray:
     """Two statuses: what is executed and why not, and how regular the control thread is."""
+    execution = _execution(f"{node.lstrip('/')}: execution", status, limits, publishers, joint_states_refused)
     return DiagnosticArray(
         status=[
-            _execution(f"{node.lstrip('/')}: execution", status, limits, publishers),
+            execution,
             _periodicity(f"{node.lstrip('/')}: control thread", periodicity, rate_hz),
         ]
     )
 
 
-def _execution(name: str, status: Status, limits: JointLimits, publishers: int) -> DiagnosticStatus:
+def _execution(
+    name: str, status: Status, limits: JointLimits, publishers: int, joint_states_refused: Mapping[str, int]
+) -> DiagnosticStatus:
     counters = status.counters
     level = DiagnosticStatus.OK if status.state == ControllerState.FOLLOWING else DiagnosticStatus.WARN
     message = f"{status.state.name.lower()}: {status.detail}" if status.detail else status.state.name.lower()
@@ -74,6 +85,7 @@ def _execution(name: str, status: Status, limits: JointLimits, publishers: int) 
         "chunks_merged": str(counters.chunks_merged),
         "joint_states_rejected": str(counters.joint_states_rejected),
     }
+    values.update({f"joint_states_rejected_{reason}": str(n) for reason, n in joint_states_refused.items()})
     values.update({f"chunks_rejected_{reason}": str(count) for reason, count in counters.rejected.items()})
     for kind, counter in (
         ("position", counters.position),

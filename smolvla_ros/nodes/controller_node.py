@@ -28,7 +28,8 @@ from smolvla_ros.execution.urdf import UrdfError
 from smolvla_ros.msg import ActionChunk, ExecutionStatus
 from smolvla_ros.parameters.controller import ControllerParameters
 from smolvla_ros.robot import RobotConfig
-from smolvla_ros.robot.config import JointOrder, RobotConfigError
+from smolvla_ros.robot.joint_states import JointStates
+from smolvla_ros.robot.refusals import RefusedMessage, StampRule
 from smolvla_ros.stamps import stamp_ns
 
 from .command_output import CommandOutput, outputs_from
@@ -71,7 +72,7 @@ class ControllerNode(ManagedNode[ControllerParameters]):
     def configure(self) -> None:
         parameters = self.parameters
         self._joints = RobotConfig.from_parameters(parameters).joint_names
-        self._joint_states, self._joint_order = JointStateReader(), JointOrder(self._joints)
+        self._joint_states = JointStates(self._joints, self._stamp_rule(), JointStateReader().read)
         self._limits = limits_from(parameters, robot_description(self, parameters))
         self._controller = Controller(settings_from(parameters, self._limits))
         self._outputs = outputs_from(self, parameters, self._controller, self._limits.acceleration)
@@ -96,6 +97,7 @@ class ControllerNode(ManagedNode[ControllerParameters]):
 
     def activate(self) -> None:
         parameters = self.parameters
+        self._joint_states.clear()
         self._controller.activate(self._now_ns(), time.monotonic_ns())
         priority = parameters.fifo_priority
         if priority:
@@ -148,6 +150,7 @@ class ControllerNode(ManagedNode[ControllerParameters]):
         self._entities, self._outputs = [], []
 
     def parameters_changed(self, names: set[str]) -> None:
+        self._joint_states.rule = self._stamp_rule()
         self._controller.update(settings_from(self.parameters, self._limits))
         values = self.parameters.values()
         self.get_logger().info("changed " + ", ".join(f"{name} to {values[name]}" for name in sorted(names)))
@@ -210,26 +213,26 @@ class ControllerNode(ManagedNode[ControllerParameters]):
             self.get_logger().warning(f"chunk {sequence} refused ({error.reason}): {error}")
 
     def _on_joint_state(self, data: bytes) -> None:
-        now_ns = self._now_ns()
+        now_ns, states = self._now_ns(), self._joint_states
         try:
-            state = self._joint_states.read(data)
-            positions = self._joint_order.take(state.names, state.positions)
-            self._check_age(state.stamp_ns, now_ns)
-        except RobotConfigError as error:
-            self._controller.reject_joint_state()
+            used = states.put(data, now_ns)
+        except RefusedMessage as error:
+            self._controller.reject_joint_state(states.problem(now_ns))
             self.get_logger().warning(f"joint state refused: {error}", throttle_duration_sec=5.0)
             return
-        self._controller.receive_joint_positions(positions, now_ns, time.monotonic_ns())
-
-    def _check_age(self, stamp_ns: int, now_ns: int) -> None:
-        """A zero stamp is taken for the time of reception, as many drivers leave it empty."""
-        age_s = (now_ns - stamp_ns) * 1e-9
-        oldest_s, newest_s = self.parameters.state_timeout_s, -self.parameters.future_tolerance_s
-        if stamp_ns and not newest_s <= age_s <= oldest_s:
-            raise RobotConfigError(
-                f"its stamp is {age_s:.3f} s old by this node's clock, expected {newest_s:g} to {oldest_s:g} s: "
-                "check use_sim_time and that the machines' clocks agree"
+        if used and states.complete:
+            self._controller.receive_joint_positions(
+                states.positions, now_ns, time.monotonic_ns(), states.ages_ns(now_ns)
             )
+        else:
+            self._controller.lack_joint_states(states.problem(now_ns))
+
+    def _stamp_rule(self) -> StampRule:
+        return StampRule(
+            max_age_ns=round(self.parameters.state_timeout_s * 1e9),
+            future_tolerance_ns=round(self.parameters.future_tolerance_s * 1e9),
+            accept_zero=True,
+        )
 
     def _on_stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._controller.stop()
@@ -272,6 +275,7 @@ class ControllerNode(ManagedNode[ControllerParameters]):
             self._thread.periodicity(),
             self.parameters.control_rate_hz,
             self.count_publishers("action_chunk"),
+            self._joint_states.refusals.counts,
         )
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from smolvla_ros.policy.loop import InferenceLoop, LoopState
@@ -15,8 +17,10 @@ _LEVELS = {
 }
 
 
-def diagnostics(node: str, loop: InferenceLoop, refused_images: dict[str, int], chunk_s: float) -> DiagnosticArray:
-    """One status: what the policy does, percentiles of every stage over the last hundred chunks, refused images.
+def diagnostics(
+    node: str, loop: InferenceLoop, refused: Mapping[str, Mapping[str, int]], chunk_s: float
+) -> DiagnosticArray:
+    """One status: what the policy does, percentiles of every stage over the last hundred chunks, refused messages.
 
     `chunk_s` is the time that a chunk covers: from it follow the largest latency that needs no pauses, and the smallest
     request threshold for the measured one.
@@ -29,7 +33,9 @@ def diagnostics(node: str, loop: InferenceLoop, refused_images: dict[str, int], 
     for stage, seconds in median_s.items():
         values[f"{stage}_p50_ms"] = f"{1e3 * seconds:.1f}"
         values[f"{stage}_p95_ms"] = f"{1e3 * p95_s[stage]:.1f}"
-    values.update({f"refused_images_{camera}": str(count) for camera, count in refused_images.items()})
+    for stream, counts in refused.items():
+        values[f"refused_{stream}"] = str(sum(counts.values()))
+        values.update({f"refused_{stream}_{reason}": str(count) for reason, count in counts.items()})
     status = DiagnosticStatus(level=_LEVELS[state], name=f"{node.lstrip('/')}: inference", message=text, hardware_id="")
     status.values = [KeyValue(key=key, value=value) for key, value in values.items()]
     return DiagnosticArray(status=[status])

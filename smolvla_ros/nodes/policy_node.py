@@ -30,8 +30,10 @@ from smolvla_ros.policy.loop import InferenceLoop, LoopState, SentChunk
 from smolvla_ros.policy.requests import ExecutionView
 from smolvla_ros.robot import Camera, RobotConfig
 from smolvla_ros.robot.observation import ObservationBuffer
+from smolvla_ros.robot.refusals import RefusedMessage
 from smolvla_ros.stamps import stamp_ns
 
+from .joint_state_reader import JointStateReader
 from .lifecycle import ManagedNode
 from .lifecycle import main as run_node
 from .policy_diagnostics import diagnostics
@@ -64,13 +66,16 @@ class PolicyNode(ManagedNode[PolicyParameters]):
         self._robot = RobotConfig.from_parameters(parameters)
         self._policy = policy_setup.load_policy(parameters, self._robot, self.get_logger().warning)
         self._buffer = ObservationBuffer(
-            [camera.name for camera in self._robot.cameras], self._robot.joint_names, policy_setup.freshness(parameters)
+            [camera.name for camera in self._robot.cameras],
+            self._robot.joint_names,
+            policy_setup.freshness(parameters),
+            JointStateReader().read,
         )
         self._chunks = self.create_publisher(ActionChunk, "action_chunk", QoSProfile(depth=1))
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         subscribe = self.create_subscription
         self._inputs = [
-            subscribe(JointState, "joint_states", self._on_joint_state, qos_profile_sensor_data),
+            subscribe(JointState, "joint_states", self._on_joint_state, qos_profile_sensor_data, raw=True),
             subscribe(String, "instruction", self._on_instruction, LATCHED),
             subscribe(ExecutionStatus, "execution_status", self._on_status, QoSProfile(depth=1)),
             *(self._subscribe_camera(camera) for camera in self._robot.cameras),
@@ -162,15 +167,15 @@ class PolicyNode(ManagedNode[PolicyParameters]):
     def _on_image(self, camera: str, message: Image | CompressedImage) -> None:
         try:
             self._buffer.put_image(camera, message, self.get_clock().now().nanoseconds)
-        except ValueError as error:
+        except RefusedMessage as error:
             self.get_logger().warning(f"image of camera '{camera}' refused: {error}", throttle_duration_sec=5.0)
             return
         self._notify()
 
-    def _on_joint_state(self, message: JointState) -> None:
+    def _on_joint_state(self, data: bytes) -> None:
         try:
-            self._buffer.put_joint_state(message, self.get_clock().now().nanoseconds)
-        except ValueError as error:
+            self._buffer.put_joint_state(data, self.get_clock().now().nanoseconds)
+        except RefusedMessage as error:
             self.get_logger().warning(f"joint state refused: {error}", throttle_duration_sec=5.0)
 
     def _on_instruction(self, message: String) -> None:
@@ -273,7 +278,7 @@ class PolicyNode(ManagedNode[PolicyParameters]):
         if self._loop is None:
             return
         chunk_s = self._rows * self.parameters.step_s
-        message = diagnostics(self.get_fully_qualified_name(), self._loop, self._buffer.refused_images(), chunk_s)
+        message = diagnostics(self.get_fully_qualified_name(), self._loop, self._buffer.refused(), chunk_s)
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
         if self._loop.state[0] is LoopState.GIVEN_UP:

@@ -20,7 +20,7 @@ from smolvla_ros.policy.continuation import SentChunks
 from smolvla_ros.policy.envelope import Envelope
 from smolvla_ros.policy.latency import StageLatencies
 from smolvla_ros.policy.requests import ExecutionView, Requester, RequestPolicy
-from smolvla_ros.robot.observation import Observation, ObservationBuffer
+from smolvla_ros.robot.observation import Observation, ObservationBuffer, Pictures
 
 from .predictor import Predicted, Predictor
 
@@ -228,13 +228,17 @@ class InferenceLoop:
         state = self._predictor.normalised_state(observation)
         if not self._requester.wants(self._rule(requests), status, instruction.id, state, self._steady_s()):
             return
+        pictures, problem = self._buffer.decode(observation)
+        if pictures is None:
+            self._report(LoopState.WAITING, problem)
+            return
         if self._envelope.too_slow:
             mode = "; it holds, looks and goes" if self._settings.hold_and_go else ""
             self._report(LoopState.TOO_SLOW, self._envelope.too_slow + mode)
         else:
             self._report(LoopState.RUNNING, f"instruction: {instruction.text!r}")
         self._requester.started(status, instruction.id, state)
-        self._infer(observation, instruction, status, now_ns, epoch)
+        self._infer(observation, pictures, instruction, status, now_ns, epoch)
 
     def _rule(self, requests: RequestPolicy) -> RequestPolicy:
         if self._envelope.too_slow and self._settings.hold_and_go:
@@ -251,14 +255,20 @@ class InferenceLoop:
         return ""
 
     def _infer(
-        self, observation: Observation, instruction: Instruction, status: ExecutionView | None, now_ns: int, epoch: int
+        self,
+        observation: Observation,
+        pictures: Pictures,
+        instruction: Instruction,
+        status: ExecutionView | None,
+        now_ns: int,
+        epoch: int,
     ) -> None:
         session = self._settings.session
         continuation = None
         if self._sent is not None and status is not None:
             continuation = self._sent.continuation(status, session, observation.stamp_ns, instruction.id)
         try:
-            predicted = self._predictor.predict(observation, instruction.text, continuation)
+            predicted = self._predictor.predict(observation, pictures, instruction.text, continuation)
         except Exception as error:  # whatever it was: reported, retried later, never turned into a chunk
             self._requester.failed()
             self._failed(error)

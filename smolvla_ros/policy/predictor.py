@@ -1,4 +1,4 @@
-"""From an observation in messages to a chunk in rad and m: decoding, units, noise, guidance, check of the result.
+"""From an observation to a chunk in rad and m: units, noise, guidance, check of the result.
 
 Used by the inference thread only.
 """
@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from smolvla_ros.policy.continuation import Continuation
 from smolvla_ros.robot import RobotConfig
-from smolvla_ros.robot.images import decode_image
-from smolvla_ros.robot.observation import Observation
+from smolvla_ros.robot.observation import Observation, Pictures
 
 # Makes the policy's own description of what a chunk continues (`smolvla_ros.model.Guidance`).
 Guide = Callable[[Continuation], Any]
@@ -80,15 +79,16 @@ class Predictor:
         """The joint positions [joints] as the network sees them."""
         return self._policy.normalised_state(self._state(observation))
 
-    def predict(self, observation: Observation, instruction: str, continuation: Continuation | None) -> Predicted:
-        """One chunk.
+    def predict(
+        self, observation: Observation, pictures: Pictures, instruction: str, continuation: Continuation | None
+    ) -> Predicted:
+        """One chunk from an observation and its pictures.
 
         Raises:
             FloatingPointError: the policy returned something that is not finite. Whatever the policy itself raises.
         """
         start_s = time.perf_counter()
-        images = {self._features[name]: decode_image(message) for name, message in observation.images.items()}
-        decoded_s = time.perf_counter()
+        images = {self._features[name]: image for name, image in pictures.images.items()}
         noise = self._noise.standard_normal(self._noise_shape, dtype=np.float32)
         guidance = self._guide(continuation) if self._guide and continuation else None
         state = self._state(observation)
@@ -96,7 +96,8 @@ class Predictor:
         positions = self._robot.to_ros_units(prediction.actions[: self.rows])
         if not np.isfinite(positions).all():
             raise FloatingPointError("the policy returned actions that are not finite")
-        stage_s = {"decode": decoded_s - start_s, **prediction.stage_s, "inference": time.perf_counter() - start_s}
+        seconds = pictures.decode_s + time.perf_counter() - start_s
+        stage_s = {"decode": pictures.decode_s, **prediction.stage_s, "inference": seconds}
         frozen_rows = continuation.delay if self._guide and continuation else 0
         return Predicted(positions, prediction.normalised[: self.rows], stage_s, frozen_rows)
 

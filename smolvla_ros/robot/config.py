@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from smolvla_ros.parameters.robot import CameraParameters, JointParameters, RobotParameters
+from smolvla_ros.wording import listed
 
 
 class RobotConfigError(ValueError):
-    """The description of the robot contradicts itself or a message; the text says what and what to change."""
+    """The description of the robot contradicts itself; the text says what and what to change."""
 
 
 @dataclass(frozen=True)
@@ -81,46 +82,6 @@ class RobotConfig:
         return np.array([joint.offset for joint in self.joints])
 
 
-class JointOrder:
-    """Takes the wanted joints out of joint states, by name; joints that are not wanted are ignored.
-
-    Where each of them stands is looked up when the names change only: at 100 Hz that would cost more than a control
-    step. Not locked: one thread owns an object.
-    """
-
-    def __init__(self, wanted: Sequence[str]):
-        self._wanted = tuple(wanted)
-        self._names: list[str] = []
-        self._places = np.empty(0, dtype=np.intp)
-
-    def take(self, names: Sequence[str], positions: Sequence[float]) -> NDArray[np.float64]:
-        """The positions of the wanted joints, [joints].
-
-        Raises:
-            RobotConfigError: lengths differ, a name stands twice, a joint is missing or its position is not finite.
-        """
-        if len(positions) != len(names):
-            raise RobotConfigError(f"the joint state has {len(names)} names but {len(positions)} positions")
-        names = list(names)
-        if names != self._names or not len(self._places):
-            self._places, self._names = np.array(self._find(names), dtype=np.intp), names
-        values = np.asarray(positions, dtype=np.float64)[self._places]
-        if not all(map(math.isfinite, values.tolist())):  # for a handful of joints a third of what numpy takes
-            pairs = zip(self._wanted, values, strict=True)
-            bad = [f"{name}={value}" for name, value in pairs if not np.isfinite(value)]
-            raise RobotConfigError(f"the joint state is not finite: {', '.join(bad)}")
-        return values
-
-    def _find(self, names: list[str]) -> list[int]:
-        _refuse_duplicates("name of the joint state", names)
-        places = {name: place for place, name in enumerate(names)}
-        missing = [name for name in self._wanted if name not in places]
-        if missing:
-            found = ", ".join(names) or "no joint"
-            raise RobotConfigError(f"the joint state lacks {', '.join(missing)}; it has {found}")
-        return [places[name] for name in self._wanted]
-
-
 def _camera(name: str, parameters: CameraParameters) -> Camera:
     default_topic = f"{name}/image_raw" + ("/compressed" if parameters.transport == "compressed" else "")
     return Camera(
@@ -136,6 +97,6 @@ def _joint(name: str, parameters: JointParameters) -> Joint:
 
 
 def _refuse_duplicates(what: str, names: Sequence[str]) -> None:
-    twice = sorted({name for name in names if list(names).count(name) > 1})
+    twice = sorted(name for name, times in Counter(names).items() if times > 1)
     if twice:
-        raise RobotConfigError(f"{what}: {', '.join(repr(name) for name in twice)} stands more than once")
+        raise RobotConfigError(f"{what}: {listed(map(repr, twice))} stands more than once")

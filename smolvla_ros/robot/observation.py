@@ -1,23 +1,31 @@
-"""The newest camera images and joint state, and whether they are good enough to act on.
+"""The newest camera images and joint positions, and whether they are good enough to act on.
 
-`ObservationBuffer` is fed by callbacks and asked by the inference thread; one lock guards everything, and messages are
-only cached here, never converted. They may come from rclpy or from a bag: both give objects of the same attributes.
+`ObservationBuffer` is fed by callbacks and asked by the inference thread; one lock guards everything. Callbacks only
+check headers and cache. A picture is decoded when an inference is about to use it, in the thread that asks, so frames
+that nobody looks at cost nothing; one that turns out to be damaged then is refused like any other bad message, and
+there is no observation before the next one. Messages may come from rclpy or from a bag: both have the same attributes.
 `now_ns`, always passed in, is on the same clock as their stamps: the ROS clock.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .config import JointOrder
-from .images import check_image
+from smolvla_ros.stamps import stamp_ns
+
+from .images import check_image, decode_image
+from .joint_states import JointPositions, JointStates
+from .refusals import Refusals, RefusedMessage, StampRule
+
+JOINT_STATES = "joint_states"
 
 
 @dataclass(frozen=True)
@@ -34,13 +42,22 @@ class Freshness:
     frozen_frames: int
     accept_zero_stamps: bool
 
+    @property
+    def image_stamps(self) -> StampRule:
+        return StampRule(self.max_image_age_ns, self.future_tolerance_ns, self.accept_zero_stamps)
+
+    @property
+    def joint_state_stamps(self) -> StampRule:
+        return StampRule(self.max_joint_state_age_ns, self.future_tolerance_ns, self.accept_zero_stamps)
+
 
 @dataclass(frozen=True)
 class Observation:
     """What the policy acts on.
 
-    stamp_ns: the decision instant, that of the joint state: what the policy says begins there.
-    image_stamp_ns: the stamp of the oldest image used, or of the joint state without a camera; for ages and reports.
+    stamp_ns: the decision instant: when the joint was measured whose measurement is the oldest. What the policy says
+        begins there.
+    image_stamp_ns: the stamp of the oldest image used, or `stamp_ns` if there is no camera. For ages and reports.
     received_ns: when the last of the images arrived.
     images: the camera messages by camera name, not yet decoded.
     positions: joint positions in rad or m, in the robot's order.
@@ -53,8 +70,12 @@ class Observation:
     positions: NDArray[np.float64]
 
 
-class ObservationError(ValueError):
-    """A message that is not cached; the text says why."""
+@dataclass(frozen=True)
+class Pictures:
+    """The images of an observation by camera name, RGB uint8 [height, width, 3], and how long decoding took [s]."""
+
+    images: dict[str, NDArray[np.uint8]]
+    decode_s: float
 
 
 @dataclass
@@ -69,105 +90,129 @@ class _Camera:
     newest: _Image | None = None
     checksum: int = 0
     equal_frames: int = 0
-    refused: int = 0
+    refusals: Refusals = field(default_factory=Refusals)
 
 
 class ObservationBuffer:
-    """The newest image of every camera and the newest joint state; any thread may call any method."""
+    """The newest image of every camera and the newest position of every joint; any thread may call any method.
 
-    def __init__(self, cameras: Sequence[str], joints: Sequence[str], freshness: Freshness):
-        self._joints = JointOrder(joints)
+    Args:
+        cameras, joints: their names.
+        freshness: what is trusted.
+        read_joint_state: see `JointStates`.
+    """
+
+    def __init__(
+        self,
+        cameras: Sequence[str],
+        joints: Sequence[str],
+        freshness: Freshness,
+        read_joint_state: Callable[[Any], JointPositions] = JointPositions.of,
+    ):
         self._freshness = freshness
+        self._image_stamps = freshness.image_stamps
         self._lock = threading.Lock()
         self._cameras = {name: _Camera() for name in cameras}
-        self._positions: NDArray[np.float64] | None = None
-        self._positions_stamp_ns = 0
+        self._joints = JointStates(joints, freshness.joint_state_stamps, read_joint_state)
 
     def put_image(self, camera: str, message: Any, now_ns: int) -> None:
         """Caches a sensor_msgs/Image or sensor_msgs/CompressedImage that arrived at `now_ns`.
 
         Raises:
-            ImageError, ObservationError: it cannot be used; what was cached before stays.
+            RefusedMessage: it cannot be used, and was counted; what was cached before stays.
         """
         state = self._cameras[camera]
         try:
             check_image(message)
-            stamp_ns = self._checked_stamp(message, now_ns)
-        except ValueError:
+            taken_ns = self._image_stamps.checked(stamp_ns(message.header.stamp), now_ns)
+        except RefusedMessage as error:
             with self._lock:
-                state.refused += 1
+                state.refusals.add(error)
             raise
         # Costs more than everything else here, so it is made only where somebody asks for it.
         checksum = zlib.crc32(message.data) if self._freshness.frozen_frames else 0
         with self._lock:
+            state.refusals.accepted()
             state.equal_frames = state.equal_frames + 1 if state.newest and checksum == state.checksum else 0
             state.checksum = checksum
-            if state.newest is None or stamp_ns >= state.newest.stamp_ns:
-                state.newest = _Image(message, stamp_ns, now_ns)
+            known_ns = state.newest.stamp_ns if state.newest else taken_ns
+            # One ahead of the clock is from before the clock was set back.
+            if known_ns <= taken_ns or known_ns > now_ns + self._freshness.future_tolerance_ns:
+                state.newest = _Image(message, taken_ns, now_ns)
 
     def put_joint_state(self, message: Any, now_ns: int) -> None:
-        """Caches the robot's joints, by name, out of a sensor_msgs/JointState that arrived at `now_ns`.
+        """Caches what a sensor_msgs/JointState that arrived at `now_ns` tells of the robot's joints.
 
         Raises:
-            RobotConfigError, ObservationError: it cannot be used; what was cached before stays.
+            RefusedMessage: it cannot be used, and was counted; what was cached before stays.
         """
-        stamp_ns = self._checked_stamp(message, now_ns)
         with self._lock:
-            values = self._joints.take(message.name, message.position)
-            if self._positions is None or stamp_ns >= self._positions_stamp_ns:
-                self._positions, self._positions_stamp_ns = values, stamp_ns
+            self._joints.put(message, now_ns)
 
     def clear(self) -> None:
         """Forgets everything: after a jump of the clock, stamps from before mean nothing."""
         with self._lock:
-            self._cameras = {name: _Camera(refused=camera.refused) for name, camera in self._cameras.items()}
-            self._positions = None
+            self._cameras = {name: _Camera(refusals=camera.refusals) for name, camera in self._cameras.items()}
+            self._joints.clear()
 
     def take(self, now_ns: int) -> tuple[Observation | None, str]:
         """The newest observation, or None and one sentence naming what is missing, stale or frozen."""
         with self._lock:
             problems = [p for name, camera in self._cameras.items() if (p := self._image_problem(name, camera, now_ns))]
-            state_problem = self._joint_state_problem(now_ns)
+            state_problem = self._joints.problem(now_ns)
             if state_problem:
                 problems.append(state_problem)
-            if problems or self._positions is None:
+            if problems:
                 return None, "; ".join(problems)
             images = {name: camera.newest for name, camera in self._cameras.items() if camera.newest}
-            stamps = [image.stamp_ns for image in images.values()] or [self._positions_stamp_ns]
-            received = [image.received_ns for image in images.values()] or [self._positions_stamp_ns]
+            measured_ns = self._joints.stamp_ns
+            stamps = [image.stamp_ns for image in images.values()] or [measured_ns]
+            received = [image.received_ns for image in images.values()] or [measured_ns]
             messages = {name: image.message for name, image in images.items()}
-            return Observation(self._positions_stamp_ns, min(stamps), max(received), messages, self._positions), ""
+            return Observation(measured_ns, min(stamps), max(received), messages, self._joints.positions), ""
 
-    def refused_images(self) -> dict[str, int]:
-        """How many messages of each camera were refused so far."""
+    def decode(self, observation: Observation) -> tuple[Pictures | None, str]:
+        """The pictures of an observation just taken, or None and one sentence: one is damaged, and was refused."""
+        start_s = time.perf_counter()
+        images, problems = {}, []
+        for name, message in observation.images.items():
+            try:
+                images[name] = decode_image(message)
+            except RefusedMessage as error:
+                problems.append(self._refuse(name, message, error))
+        if problems:
+            return None, "; ".join(problems)
+        return Pictures(images, time.perf_counter() - start_s), ""
+
+    def refused(self) -> dict[str, dict[str, int]]:
+        """How many messages of each camera, and of `JOINT_STATES`, were refused so far, by reason."""
         with self._lock:
-            return {name: camera.refused for name, camera in self._cameras.items()}
+            refusals = {name: camera.refusals for name, camera in self._cameras.items()}
+            refusals[JOINT_STATES] = self._joints.refusals
+            return {stream: {str(reason): n for reason, n in r.counts.items()} for stream, r in refusals.items()}
 
-    def _checked_stamp(self, message: Any, now_ns: int) -> int:
-        stamp_ns = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
-        if stamp_ns == 0:
-            if not self._freshness.accept_zero_stamps:
-                raise ObservationError("stamp is zero, expected the time of measurement")
-            return now_ns
-        if stamp_ns - now_ns > self._freshness.future_tolerance_ns:
-            ahead_s = (stamp_ns - now_ns) / 1e9
-            raise ObservationError(f"stamp is {ahead_s:.3f} s in the future: the clocks of two machines differ")
-        return stamp_ns
+    def _refuse(self, name: str, message: Any, error: RefusedMessage) -> str:
+        """A picture that was taken for good is not."""
+        with self._lock:
+            camera = self._cameras[name]
+            camera.refusals.add(error)
+            if camera.newest is not None and camera.newest.message is message:
+                camera.newest = None
+            return _no_picture(name, str(error))
 
     def _image_problem(self, name: str, camera: _Camera, now_ns: int) -> str | None:
+        refused = camera.refusals.text
         if camera.newest is None:
-            return f"no image from camera '{name}' yet" + (f" ({camera.refused} refused)" if camera.refused else "")
+            return _no_picture(name, refused) if refused else f"no image from camera '{name}' yet"
         age_ns = now_ns - camera.newest.stamp_ns
-        if age_ns > self._freshness.max_image_age_ns:
+        if not -self._freshness.future_tolerance_ns <= age_ns <= self._freshness.max_image_age_ns:
             limit_s = self._freshness.max_image_age_ns / 1e9
-            return f"the last image from camera '{name}' is older than {limit_s:g} s"
+            text = f"the last image from camera '{name}' is older than {limit_s:g} s"
+            return text + (f" (refused: {refused})" if refused else "")
         if 0 < self._freshness.frozen_frames <= camera.equal_frames:
             return f"camera '{name}' is frozen: the last {self._freshness.frozen_frames} images are the same"
         return None
 
-    def _joint_state_problem(self, now_ns: int) -> str | None:
-        if self._positions is None:
-            return "no usable joint state yet"
-        if now_ns - self._positions_stamp_ns > self._freshness.max_joint_state_age_ns:
-            return f"the last joint state is older than {self._freshness.max_joint_state_age_ns / 1e9:g} s"
-        return None
+
+def _no_picture(camera: str, reason: str) -> str:
+    return f"no usable image from camera '{camera}': {reason}"

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import CubicHermiteSpline
 
+from smolvla_ros.wording import listed
+
 from .world import JOINTS
 
 Array = NDArray[np.float64]
@@ -121,7 +123,7 @@ def _columns(names: Sequence[str]) -> tuple[int, ...]:
     unknown = [name for name in names if name not in JOINTS]
     if unknown or not names or len(set(names)) != len(names):
         raise CommandError(
-            f"the joints are {', '.join(names) or 'none'}, expected each at most once of {', '.join(JOINTS)}"
+            f"the joints are {listed(names)}, expected each at most once of {', '.join(JOINTS)}"
         )
     return tuple(JOINTS.index(name) for name in names)
 

@@ -93,8 +93,13 @@ def test_special_tokens_of_the_model_are_refused(token: str) -> None:
 
 
 def test_a_flood_of_text_is_refused() -> None:
-    with pytest.raises(InstructionError, match="at most 10000 are read"):
-        reader().read("a" * 10_001)
+    with pytest.raises(InstructionError, match="at most 2000 are read"):
+        reader().read("a" * 2_001)
+
+
+def test_text_that_would_take_half_a_minute_to_normalise_is_refused_by_its_length() -> None:
+    with pytest.raises(InstructionError, match="has 160001 characters"):
+        reader().read("a" + "\u0323\u0300" * 80_000)
 
 
 @given(st.text(max_size=200))

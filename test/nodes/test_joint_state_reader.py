@@ -4,13 +4,13 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import JointState
 
 from smolvla_ros.nodes.joint_state_reader import JointStateReader
-from smolvla_ros.robot.config import RobotConfigError
+from smolvla_ros.robot.refusals import RefusedMessage
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=9)
 names = st.lists(texts, max_size=5)
@@ -35,6 +35,7 @@ def expect(read, message):
 few_names, few_frames = st.sampled_from([[], ["a"], ["a", "b"], ["b", "a"]]), st.sampled_from(["", "arm"])
 
 
+@settings(deadline=None)  # the first message loads the middleware
 @given(st.lists(messages(few_names, few_frames), max_size=8))
 def test_messages_that_follow_each_other_are_read_as_rclpy_reads_them(sequence):
     reader = JointStateReader()
@@ -71,7 +72,22 @@ def test_bytes_that_end_too_early_are_an_error_and_not_a_position():
     data = serialize_message(JointState(name=["a", "b"], position=[1.0, 2.0]))
     reader.read(data)
     for end in range(len(data) - 16):  # velocities and efforts, which are not read, are all that may be missing
-        with pytest.raises(RobotConfigError, match="cannot be read as a joint state"):
+        with pytest.raises(RefusedMessage, match="cannot be read as a joint state"):
             reader.read(data[:end])
-        with pytest.raises(RobotConfigError, match="cannot be read as a joint state"):
+        with pytest.raises(RefusedMessage, match="cannot be read as a joint state"):
             JointStateReader().read(data[:end])
+
+
+def test_drivers_that_take_turns_are_each_read_as_rclpy_reads_them():
+    reader = JointStateReader()
+    arm, gripper = JointState(name=["a", "b"], position=[1.0, 2.0]), JointState(name=["c"], position=[3.0])
+    for _ in range(3):
+        expect(reader.read(serialize_message(arm)), arm)
+        expect(reader.read(serialize_message(gripper)), gripper)
+
+
+def test_a_message_of_a_hundred_thousand_names_is_refused_by_its_size():
+    flood = serialize_message(JointState(name=[f"joint_{k}" for k in range(100_000)]))
+    with pytest.raises(RefusedMessage, match="bytes, at most 256000 are looked at") as refused:
+        JointStateReader().read(flood)
+    assert refused.value.reason == "too_large"

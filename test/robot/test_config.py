@@ -1,15 +1,10 @@
-"""The robot's description: units, names, and what a joint state must look like."""
-
-import array
+"""The robot's description: units, names, and whether it fits a checkpoint."""
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from smolvla_ros.parameters.robot import RobotParameters
 from smolvla_ros.robot import RobotConfig, RobotConfigError
-from smolvla_ros.robot.config import JointOrder
 from smolvla_ros.robot.fit import fit_problems
 
 VALUES = {
@@ -55,32 +50,6 @@ def test_a_contradictory_description_is_refused(changes, sentence):
     with pytest.raises(RobotConfigError, match=sentence):
         values = {**values, **changes}
         RobotConfig.from_parameters(RobotParameters.from_values(values))
-
-
-@given(st.lists(st.permutations(["a", "b", "c", "d"]), min_size=1, max_size=3))
-def test_joints_are_taken_by_name_in_any_order_and_extra_ones_ignored(orders):
-    joints, values = JointOrder(["c", "a"]), {"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0}
-    for names in orders:  # which may change at any time
-        positions = joints.take(names, array.array("d", [values[name] for name in names]))
-        np.testing.assert_array_equal(positions, [3.0, 1.0])
-
-
-@pytest.mark.parametrize(
-    "names, positions, sentence",
-    [
-        (["a"], [1.0], "lacks b; it has a"),
-        ([], [], "lacks a, b; it has no joint"),
-        (["a", "b"], [1.0], "2 names but 1 positions"),
-        (["a", "b", "a"], [1.0, 2.0, 3.0], "'a' stands more than once"),
-        (["a", "b"], [1.0, np.nan], "not finite: b=nan"),
-        (["a", "b"], [-np.inf, 1.0], "not finite: a=-inf"),
-    ],
-)
-def test_a_joint_state_that_cannot_be_trusted_is_refused(names, positions, sentence):
-    joints = JointOrder(["a", "b"])
-    with pytest.raises(RobotConfigError, match=sentence):
-        joints.take(names, positions)
-    np.testing.assert_array_equal(joints.take(["b", "a"], [2.0, 1.0]), [1.0, 2.0])
 
 
 CHECKPOINT = {

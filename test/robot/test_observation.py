@@ -2,6 +2,8 @@
 
 from types import SimpleNamespace
 
+import cv2
+import numpy as np
 import pytest
 
 from smolvla_ros.robot.observation import Freshness, ObservationBuffer
@@ -57,7 +59,7 @@ def test_what_is_missing_is_named():
     buffer.put_image("front", image(stamp_ns=START_NS), START_NS)
     observation, problem = buffer.take(START_NS)
     assert observation is None
-    assert problem == "no image from camera 'wrist' yet; no usable joint state yet"
+    assert problem == "no image from camera 'wrist' yet; no joint state yet"
 
 
 @pytest.mark.parametrize("age_ns, usable", [(100 * MS, True), (100 * MS + 1, False)])
@@ -123,8 +125,57 @@ def test_refused_images_are_counted_per_camera_and_leave_the_cache_alone():
     broken.encoding = "16UC1"
     with pytest.raises(ValueError, match="16UC1"):
         buffer.put_image("front", broken, START_NS)
-    assert buffer.refused_images() == {"front": 1, "wrist": 0}
+    assert buffer.refused() == {"front": {"encoding": 1}, "wrist": {}, "joint_states": {}}
     assert buffer.take(START_NS)[0] is not None
+
+
+BROKEN = cv2.imencode(".jpg", np.zeros((64, 64, 3), np.uint8))[1].tobytes().replace(b"\xff\xc4", b"\xff\xc8", 1)
+
+
+def compressed(data, stamp_ns):
+    return SimpleNamespace(header=header(stamp_ns), format="jpeg", data=data)
+
+
+def test_a_picture_whose_damage_shows_when_it_is_decoded_is_refused_then_and_the_next_one_counts():
+    buffer = make_buffer(frozen_frames=0)
+    for k in range(20):
+        now_ns = START_NS + k * MS
+        feed(buffer, now_ns)
+        buffer.put_image("front", compressed(BROKEN, now_ns), now_ns)
+        pictures, problem = buffer.decode(buffer.take(now_ns)[0])
+        assert pictures is None
+        assert problem.startswith("no usable image from camera 'front': compressed image of format 'jpeg' cannot be")
+        assert buffer.take(now_ns) == (None, problem)
+    assert buffer.refused()["front"] == {"broken": 20}
+    feed(buffer, START_NS + 21 * MS, value=3)
+    pictures, problem = buffer.decode(buffer.take(START_NS + 21 * MS)[0])
+    assert problem == "" and set(pictures.images) == {"front", "wrist"}
+    assert pictures.images["front"].tolist() == [[[3, 3, 3]]]
+
+
+def test_an_image_refused_when_it_arrives_leaves_the_one_before_and_is_named_once_that_is_stale():
+    buffer = make_buffer(max_joint_state_age_ns=10**9)
+    feed(buffer, START_NS)
+    later_ns = START_NS + 101 * MS
+    buffer.put_image("wrist", image(7, stamp_ns=later_ns), later_ns)
+    odd = image(stamp_ns=later_ns)
+    odd.encoding, odd.step = "yuyv", 2
+    with pytest.raises(ValueError, match="width is 1, expected an even number"):
+        buffer.put_image("front", odd, later_ns)
+    assert buffer.take(START_NS + 100 * MS)[0] is not None
+    assert buffer.take(later_ns)[1] == (
+        "the last image from camera 'front' is older than 0.1 s "
+        "(refused: width is 1, expected an even number of pixels for yuyv)"
+    )
+
+
+def test_joints_told_in_two_messages_make_an_observation_of_the_older_stamp():
+    buffer = make_buffer()
+    feed(buffer, START_NS)
+    buffer.put_joint_state(joint_state(START_NS + 20 * MS, a=5.0), START_NS + 20 * MS)
+    observation, _ = buffer.take(START_NS + 20 * MS)
+    assert (observation.stamp_ns, observation.positions.tolist()) == (START_NS, [5.0, 2.0])
+    assert buffer.take(START_NS + 51 * MS)[1] == "the last state of 'b' is older than 0.05 s"
 
 
 def test_after_a_clock_jump_nothing_from_before_is_used():

@@ -16,7 +16,7 @@ from smolvla_ros.bags.messages import Recorded
 from smolvla_ros.bags.replay.tracks import CommandTrack
 from smolvla_ros.bags.streams import COMMAND_TYPES, CommandStream, Streams, command_positions
 from smolvla_ros.robot import RobotConfig
-from smolvla_ros.robot.config import JointOrder
+from smolvla_ros.robot.joint_states import JointOrder, JointPositions
 
 Array = NDArray[np.float64]
 Times = NDArray[np.int64]
@@ -129,7 +129,7 @@ class ExecutedRows:
     def add(self, recorded: Recorded) -> None:
         message = recorded.message
         if recorded.topic == self._chunks:
-            columns = self._order.take(message.joint_names, range(len(message.joint_names))).astype(np.int64)
+            columns = self._order.take_all(message.joint_names, range(len(message.joint_names))).astype(np.int64)
             table = np.asarray(message.positions, np.float64).reshape(message.rows, len(message.joint_names))
             self._rows[message.session, message.sequence] = table[:, columns]
         else:
@@ -160,11 +160,16 @@ class NextStates:
     def __init__(self, joint_states: str, robot: RobotConfig, fps: int, max_gap_ns: int):
         self.topics: tuple[str, ...] = (joint_states,)
         self._step_ns = round(1e9 / fps)
+        self._joints = len(robot.joints)
         self._order = JointOrder(robot.joint_names)
-        self._held = _Held(len(robot.joints), max_gap_ns)
+        self._held = _Held(self._joints, max_gap_ns)
 
     def add(self, recorded: Recorded) -> None:
-        self._held.add(recorded.log_ns, self._order.take(recorded.message.name, recorded.message.position))
+        state = JointPositions.of(recorded.message)
+        joints, values = self._order.take(state.names, state.positions)
+        positions = np.full(self._joints, np.nan)
+        positions[list(joints)] = values
+        self._held.add(recorded.log_ns, positions)
 
     def at(self, times_ns: Times) -> Array:
         return self._held.at(times_ns + self._step_ns)

@@ -117,9 +117,9 @@ class Instants:
         if recorded.topic == self._streams.joint_states:
             buffer.put_joint_state(recorded.message, recorded.log_ns)
         elif recorded.topic in self._cameras:
+            buffer.put_image(self._cameras[recorded.topic], recorded.message, recorded.log_ns)
             if hasattr(recorded.message, "format"):
                 decode_image(recorded.message)  # whether compressed data are whole is only known then
-            buffer.put_image(self._cameras[recorded.topic], recorded.message, recorded.log_ns)
 
 
 class _Clock:

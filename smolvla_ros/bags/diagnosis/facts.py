@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smolvla_ros.robot import RobotConfig
-from smolvla_ros.robot.config import JointOrder
 from smolvla_ros.robot.images import decode_image
 
 from .samples import Samples
@@ -145,7 +144,6 @@ class Facts:
         self.positions: Samples[Array] = Samples(_JOINT_SAMPLES, _JOINT_SPACING_NS)
         self.commands: Samples[Array] = Samples(_JOINT_SAMPLES, _JOINT_SPACING_NS)
         self.instructions: list[tuple[int, str]] = []
-        self._joint_order = JointOrder(robot.joint_names)
 
     def image(self, camera: str, message: Any, log_ns: int, refusal: str = "") -> None:
         """A sensor_msgs/Image or CompressedImage; `refusal`: why the live node would not have taken it."""
@@ -154,16 +152,12 @@ class Facts:
         if len(message.data):
             self.cameras[camera].add(message, log_ns)
 
-    def joint_state(self, message: Any, log_ns: int, refusal: str = "") -> None:
-        """A sensor_msgs/JointState."""
+    def joint_state(self, message: Any, positions: Array | None, log_ns: int, refusal: str = "") -> None:
+        """A sensor_msgs/JointState, and where all joints are with it; None: not known."""
         self.seen(JOINT_STATES, log_ns, refusal)
         self._stamp(JOINT_STATES, message, log_ns)
-        if self.positions.wants(log_ns):
-            try:
-                values = self._joint_order.take(message.name, message.position)
-            except ValueError:  # joints are missing: the refusal says so
-                return
-            self.positions.add(log_ns, values)
+        if positions is not None and self.positions.wants(log_ns):
+            self.positions.add(log_ns, positions)
 
     def command(self, positions: Array, stamp_ns: int, log_ns: int) -> None:
         """What the arm was told, NaN for a joint of which the message says nothing; `stamp_ns` 0: it has none."""

@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from smolvla_ros.robot import RobotConfig
-from smolvla_ros.robot.config import JointOrder
+from smolvla_ros.robot.joint_states import JointStates
 from smolvla_ros.robot.observation import ObservationBuffer
+from smolvla_ros.robot.refusals import RefusedMessage
+from smolvla_ros.stamps import stamp_ns
 
 from ..diagnosis.facts import COMMANDS, INSTRUCTION, JOINT_STATES, Facts, camera_stream
 from ..errors import BagError
@@ -53,7 +55,7 @@ class Ingest:
         self._instruct = instruct
         self._cameras = {topic: camera for camera, topic in streams.cameras.items()}
         self.state = state_track(len(robot.joints))
-        self._joint_order = JointOrder(robot.joint_names)
+        self._joints = JointStates.as_they_come(robot.joint_names)
         self.holds = Holds(step_ns)
         self.commands = CommandTrack(streams.commands, robot) if streams.commands else None
         names = {topic: camera_stream(camera) for topic, camera in self._cameras.items()}
@@ -94,7 +96,7 @@ class Ingest:
             self._buffer.put_image(camera, message, recorded.log_ns)
         except ValueError as error:
             refusal = str(error)
-        self._count(recorded, stamp_ns_of(message), refusal)
+        self._count(recorded, stamp_ns(message.header.stamp), refusal)
         self.facts.image(camera, message, recorded.log_ns, refusal)
 
     def _take_joint_state(self, recorded: Recorded) -> None:
@@ -106,14 +108,15 @@ class Ingest:
             self._buffer.put_joint_state(message, recorded.log_ns)
         except ValueError as error:
             refusal = str(error)
-        stamp_ns = stamp_ns_of(message)
-        self._count(recorded, stamp_ns, refusal)
-        self.facts.joint_state(message, recorded.log_ns, refusal)
-        try:  # a stamp that the node refuses does not make the positions wrong
-            positions = self._joint_order.take(message.name, message.position)
-        except ValueError:
-            return
-        self.state.add(stamp_ns or recorded.log_ns, positions)
+        taken_ns = stamp_ns(message.header.stamp)
+        self._count(recorded, taken_ns, refusal)
+        positions = None
+        with contextlib.suppress(RefusedMessage):
+            if self._joints.put(message, recorded.log_ns) and self._joints.complete:
+                positions = self._joints.positions
+        self.facts.joint_state(message, positions, recorded.log_ns, refusal)
+        if positions is not None:
+            self.state.add(taken_ns or recorded.log_ns, positions)
 
     def _take_command(self, recorded: Recorded) -> None:
         assert self.commands is not None, "without commands no topic leads here"
@@ -123,9 +126,9 @@ class Ingest:
             self._unreadable(recorded, str(error))
             return
         header = getattr(recorded.message, "header", None)
-        stamp_ns = stamp_ns_of(recorded.message) if header else None
-        self._count(recorded, stamp_ns)
-        self.facts.command(positions, due_ns if stamp_ns else 0, recorded.log_ns)
+        stamped_ns = stamp_ns(header.stamp) if header else None
+        self._count(recorded, stamped_ns)
+        self.facts.command(positions, due_ns if stamped_ns else 0, recorded.log_ns)
 
     def _take_instruction(self, recorded: Recorded) -> None:
         message, refusal = _message(recorded)
@@ -159,7 +162,7 @@ class Ingest:
 
     def _take_other(self, recorded: Recorded) -> None:
         message, refusal = _message(recorded)
-        self._count(recorded, None if message is None else stamp_ns_of(message), refusal)
+        self._count(recorded, None if message is None else stamp_ns(message.header.stamp), refusal)
         self.facts.seen(self._records[recorded.topic].name, recorded.log_ns, refusal)
 
     def _unreadable(self, recorded: Recorded, refusal: str) -> None:
@@ -176,8 +179,3 @@ def _message(recorded: Recorded) -> tuple[Any, str]:
         return recorded.message, ""
     except BagError as error:
         return None, str(error)
-
-
-def stamp_ns_of(message: Any) -> int:
-    """The stamp in its header."""
-    return int(message.header.stamp.sec * 10**9 + message.header.stamp.nanosec)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from smolvla_ros.policy import setup as policy_setup
 from smolvla_ros.robot.observation import ObservationBuffer
+from smolvla_ros.stamps import stamp_ns
 
 from ..errors import BagError
 from ..messages import Recorded, time_text
@@ -26,7 +27,7 @@ from ..reader import Bag
 from ..streams import Streams
 from .comparison import chunk_errors, hold_errors, recorded_errors, usable_std
 from .identity import other_checkpoint
-from .ingest import Ingest, stamp_ns_of
+from .ingest import Ingest
 from .result import Finding, RecordedChunk, Replay, ReplayedChunk, Trace
 from .schedule import REQUESTS, RequestInstant, instants, latency_from, recorded_chunks
 from .tracks import CommandTrack, Track
@@ -182,7 +183,7 @@ class _Run:
         if observation is None or observation.image_stamp_ns < chunk.image_stamp_ns:
             return False
         oldest = [self._streams.cameras[camera] for camera, image in observation.images.items()
-                  if stamp_ns_of(image) == observation.image_stamp_ns]  # fmt: skip
+                  if stamp_ns(image.header.stamp) == observation.image_stamp_ns]  # fmt: skip
         return following.log_ns > now_ns or following.topic in oldest
 
     def _put_next(self, message: Recorded) -> None:

@@ -20,7 +20,7 @@ from smolvla_ros.policy.loop import InferenceLoop, LoopState, SentChunk
 from smolvla_ros.policy.predictor import Predicted
 from smolvla_ros.policy.requests import RequestPolicy
 from smolvla_ros.robot import RobotConfig
-from smolvla_ros.robot.observation import Observation, ObservationBuffer
+from smolvla_ros.robot.observation import Observation, ObservationBuffer, Pictures
 
 from .result import Finding, RecordedChunk, ReplayedChunk, Skipped
 from .schedule import Latency
@@ -118,9 +118,11 @@ class VirtualNode:
     def normalised_state(self, observation: Observation) -> NDArray[np.float32]:
         return self._predictor.normalised_state(observation)
 
-    def predict(self, observation: Observation, instruction: str, continuation: Continuation | None) -> Predicted:
+    def predict(
+        self, observation: Observation, pictures: Pictures, instruction: str, continuation: Continuation | None
+    ) -> Predicted:
         """Infers, and sets the clock to when the result is there."""
-        predicted = self._predictor.predict(observation, instruction, continuation)
+        predicted = self._predictor.predict(observation, pictures, instruction, continuation)
         for stage, seconds in predicted.stage_s.items():
             self.stage_s.setdefault(stage, []).append(seconds)
         self._now_ns = self._latency.usable_ns(
@@ -180,3 +182,7 @@ class _Watched:
     def take(self, now_ns: int) -> tuple[Observation | None, str]:
         observation, self.problem = self._buffer.take(now_ns)
         return observation, self.problem
+
+    def decode(self, observation: Observation) -> tuple[Pictures | None, str]:
+        pictures, self.problem = self._buffer.decode(observation)
+        return pictures, self.problem
