@@ -57,10 +57,13 @@ def diagnostics(
     periodicity: Periodicity,
     rate_hz: float,
     publishers: int,
-    joint_states_refused: Mapping[str, int],
+    joint_states_refused: Mapping[str, int] | None = None,
 ) -> DiagnosticArray:
-    """Two statuses: what is executed and why not, and how regular the control thread is."""
-    execution = _execution(f"{node.lstrip('/')}: execution", status, limits, publishers, joint_states_refused)
+    """Two statuses: what is executed and why not, and how regular the control thread is.
+
+    `joint_states_refused`: how many joint states were refused, by reason.
+    """
+    execution = _execution(f"{node.lstrip('/')}: execution", status, limits, publishers, joint_states_refused or {})
     return DiagnosticArray(
         status=[
             execution,

@@ -215,4 +215,4 @@ class ObservationBuffer:
 
 
 def _no_picture(camera: str, reason: str) -> str:
-    return f"no usable image from camera '{camera}': {reason}"
+    return f"no image from camera '{camera}' can be used: {reason}"

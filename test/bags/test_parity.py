@@ -57,7 +57,9 @@ def live_inputs(images, joint_state):
     buffer.put_joint_state(received(joint_state), START_NS + 10**6)
     observation, problem = buffer.take(START_NS + 2 * 10**6)
     assert problem == ""
-    policy_setup.predictor(setup.values, fake, setup.robot).predict(observation, INSTRUCTION, None)
+    pictures, problem = buffer.decode(observation)
+    assert problem == ""
+    policy_setup.predictor(setup.values, fake, setup.robot).predict(observation, pictures, INSTRUCTION, None)
     return fake.calls[0]
 
 

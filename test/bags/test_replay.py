@@ -208,12 +208,12 @@ def test_refused_messages_are_counted_with_the_first_reason(made, tmp_path):
     health = {stream.name: stream for stream in found.streams}
     front = health["camera front"]
     assert (front.refused, front.zero_stamps) == (front.messages, front.messages)
-    assert front.refusal == "stamp is zero, expected the time of measurement"
+    assert front.refusal.startswith("stamp is zero, expected the time of measurement")
     assert not found.chunks
     assert run(tmp_path / "bag", parameters={"accept_zero_stamps": True}).chunks
 
 
-def test_joint_states_that_lose_a_joint_are_refused_by_name(made):
+def test_a_joint_that_is_told_no_longer_is_named(made):
     def without_gripper(event):
         if event.topic != "/joint_states" or event.log_ns < START_NS + S:
             return event
@@ -221,9 +221,7 @@ def test_joint_states_that_lose_a_joint_are_refused_by_name(made):
         return dataclasses.replace(event, message=fewer)
 
     found = run(made([without_gripper(event) for event in events()]))
-    joints = next(stream for stream in found.streams if stream.name == "joint states")
-    assert joints.refused == pytest.approx(2 / 3 * joints.messages, rel=0.02) and "lacks gripper" in joints.refusal
-    assert found.skipped[-1].reason == "the last joint state is older than 0.2 s"
+    assert found.skipped[-1].reason == "the last state of 'gripper' is older than 0.2 s"
 
 
 def test_joints_are_taken_by_name_in_whatever_order_they_come(healthy, made):

@@ -71,8 +71,10 @@ def test_diagnostics_are_ok_while_following(following):
 def test_diagnostics_warn_of_a_hold_and_count_refusals_by_reason(following):
     following.reject_chunk(Rejection.NOT_FINITE, 7, 4)
     following.stop()
-    execution, _ = diagnostics("/controller_node", following.status(), LIMITS, REGULAR, 100.0, 1).status
+    refused = {"zero_stamp": 4}
+    execution, _ = diagnostics("/controller_node", following.status(), LIMITS, REGULAR, 100.0, 1, refused).status
     assert execution.level == DiagnosticStatus.WARN
+    assert values_of(execution)["joint_states_rejected_zero_stamp"] == "4"
     assert values_of(execution)["reason"] == "stop_requested"
     assert values_of(execution)["chunks_rejected_not_finite"] == "1"
 

@@ -207,8 +207,8 @@ def test_bad_data_are_refused_by_name_and_nothing_is_published(start, robot):
     robot.run(START_TIMEOUT_S, until=lambda: "no image from camera" in policy.log)
     robot.run(1.0)
     assert "image of camera 'top' refused: encoding is '16UC1'" in policy.log
-    assert "joint state refused: the joint state lacks joint_5" in policy.log
-    assert "no joint state yet" in policy.log
+    assert "no image from camera 'top' can be used: encoding is '16UC1'" in policy.log
+    assert "no joint state of 'joint_5' yet" in policy.log
     assert robot.chunks == []
     assert policy.process.poll() is None
 

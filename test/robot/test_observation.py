@@ -144,7 +144,7 @@ def test_a_picture_whose_damage_shows_when_it_is_decoded_is_refused_then_and_the
         buffer.put_image("front", compressed(BROKEN, now_ns), now_ns)
         pictures, problem = buffer.decode(buffer.take(now_ns)[0])
         assert pictures is None
-        assert problem.startswith("no usable image from camera 'front': compressed image of format 'jpeg' cannot be")
+        assert problem.startswith("no image from camera 'front' can be used: compressed image of format 'jpeg'")
         assert buffer.take(now_ns) == (None, problem)
     assert buffer.refused()["front"] == {"broken": 20}
     feed(buffer, START_NS + 21 * MS, value=3)

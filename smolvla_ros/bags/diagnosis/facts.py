@@ -6,6 +6,7 @@ One thread. Times are log times [ns] unless they are called stamps; positions ar
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 
 from smolvla_ros.robot import RobotConfig
 from smolvla_ros.robot.images import decode_image
+from smolvla_ros.robot.joint_states import JointStates
+from smolvla_ros.robot.refusals import RefusedMessage
 
 from .samples import Samples
 
@@ -144,6 +147,7 @@ class Facts:
         self.positions: Samples[Array] = Samples(_JOINT_SAMPLES, _JOINT_SPACING_NS)
         self.commands: Samples[Array] = Samples(_JOINT_SAMPLES, _JOINT_SPACING_NS)
         self.instructions: list[tuple[int, str]] = []
+        self._joints = JointStates.as_they_come(robot.joint_names)
 
     def image(self, camera: str, message: Any, log_ns: int, refusal: str = "") -> None:
         """A sensor_msgs/Image or CompressedImage; `refusal`: why the live node would not have taken it."""
@@ -152,12 +156,17 @@ class Facts:
         if len(message.data):
             self.cameras[camera].add(message, log_ns)
 
-    def joint_state(self, message: Any, positions: Array | None, log_ns: int, refusal: str = "") -> None:
-        """A sensor_msgs/JointState, and where all joints are with it; None: not known."""
+    def joint_state(self, message: Any, log_ns: int, refusal: str = "") -> Array | None:
+        """A sensor_msgs/JointState; where all joints are with it, if it tells something new and all are known."""
         self.seen(JOINT_STATES, log_ns, refusal)
         self._stamp(JOINT_STATES, message, log_ns)
-        if positions is not None and self.positions.wants(log_ns):
-            self.positions.add(log_ns, positions)
+        with contextlib.suppress(RefusedMessage):
+            if self._joints.put(message, log_ns) and self._joints.complete:
+                positions = self._joints.positions
+                if self.positions.wants(log_ns):
+                    self.positions.add(log_ns, positions)
+                return positions
+        return None
 
     def command(self, positions: Array, stamp_ns: int, log_ns: int) -> None:
         """What the arm was told, NaN for a joint of which the message says nothing; `stamp_ns` 0: it has none."""

@@ -7,9 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from smolvla_ros.robot import RobotConfig
-from smolvla_ros.robot.joint_states import JointStates
 from smolvla_ros.robot.observation import ObservationBuffer
-from smolvla_ros.robot.refusals import RefusedMessage
 from smolvla_ros.stamps import stamp_ns
 
 from ..diagnosis.facts import COMMANDS, INSTRUCTION, JOINT_STATES, Facts, camera_stream
@@ -55,7 +53,6 @@ class Ingest:
         self._instruct = instruct
         self._cameras = {topic: camera for camera, topic in streams.cameras.items()}
         self.state = state_track(len(robot.joints))
-        self._joints = JointStates.as_they_come(robot.joint_names)
         self.holds = Holds(step_ns)
         self.commands = CommandTrack(streams.commands, robot) if streams.commands else None
         names = {topic: camera_stream(camera) for topic, camera in self._cameras.items()}
@@ -110,11 +107,7 @@ class Ingest:
             refusal = str(error)
         taken_ns = stamp_ns(message.header.stamp)
         self._count(recorded, taken_ns, refusal)
-        positions = None
-        with contextlib.suppress(RefusedMessage):
-            if self._joints.put(message, recorded.log_ns) and self._joints.complete:
-                positions = self._joints.positions
-        self.facts.joint_state(message, positions, recorded.log_ns, refusal)
+        positions = self.facts.joint_state(message, recorded.log_ns, refusal)
         if positions is not None:
             self.state.add(taken_ns or recorded.log_ns, positions)
 
