@@ -51,7 +51,7 @@ def live_inputs(images, joint_state):
     """What the policy is given when rclpy hands these messages to the node."""
     fake = FakePolicy()
     setup = make_setup(fake)
-    buffer = ObservationBuffer(["front", "wrist"], setup.robot.joint_names, policy_setup.freshness(setup.values))
+    buffer = ObservationBuffer(["front", "wrist"], setup.robot.joint_names, policy_setup.freshness(setup.parameters))
     for camera, image in images.items():
         buffer.put_image(camera, received(image), START_NS + 10**6)
     buffer.put_joint_state(received(joint_state), START_NS + 10**6)
@@ -59,7 +59,7 @@ def live_inputs(images, joint_state):
     assert problem == ""
     pictures, problem = buffer.decode(observation)
     assert problem == ""
-    policy_setup.predictor(setup.values, fake, setup.robot).predict(observation, pictures, INSTRUCTION, None)
+    policy_setup.predictor(setup.parameters, fake, setup.robot).predict(observation, pictures, INSTRUCTION, None)
     return fake.calls[0]
 
 
