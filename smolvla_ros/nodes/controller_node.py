@@ -32,7 +32,7 @@ from smolvla_ros.robot.joint_states import JointStates
 from smolvla_ros.robot.refusals import RefusedMessage, StampRule
 from smolvla_ros.stamps import stamp_ns
 
-from .command_output import CommandOutput, outputs_from
+from .command_output import outputs_from
 from .control_thread import ControlThread, set_fifo, set_ordinary
 from .controller_messages import diagnostics, fill_status
 from .controller_settings import limits_from, robot_description, settings_from
@@ -62,9 +62,6 @@ class ControllerNode(ManagedNode[ControllerParameters]):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__("controller_node", **kwargs)
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
-        self._entities: list[tuple[Any, Any]] = []
-        self._timers_active: list[Any] = []
-        self._outputs: list[CommandOutput] = []
         self._thread: ControlThread | None = None
 
     # Lifecycle, in the executor's thread.
@@ -83,17 +80,11 @@ class ControllerNode(ManagedNode[ControllerParameters]):
         self._rivals = Rivals(self, commands, self._controller.conflict)
         self._refusals_logged_s: dict[Rejection, float] = {}
         subscribe = self.create_subscription
-        self._entities = [
-            (self.destroy_publisher, self._status),
-            (self.destroy_publisher, self._diagnostics),
-            *self._rivals.entities,
-            (self.destroy_subscription, subscribe(ActionChunk, "action_chunk", self._on_chunk, QoSProfile(depth=1))),
-            (self.destroy_subscription,
-             subscribe(JointState, "joint_states", self._on_joint_state, qos_profile_sensor_data, raw=True)),
-            (self.destroy_subscription, subscribe(String, "instruction", self._on_instruction, LATCHED)),
-            (self.destroy_service, self.create_service(Trigger, "~/stop", self._on_stop)),
-            (self.destroy_service, self.create_service(Trigger, "~/resume", self._on_resume)),
-        ]  # fmt: skip
+        subscribe(ActionChunk, "action_chunk", self._on_chunk, QoSProfile(depth=1))
+        subscribe(JointState, "joint_states", self._on_joint_state, qos_profile_sensor_data, raw=True)
+        subscribe(String, "instruction", self._on_instruction, LATCHED)
+        self.create_service(Trigger, "~/stop", self._on_stop)
+        self.create_service(Trigger, "~/resume", self._on_resume)
 
     def activate(self) -> None:
         parameters = self.parameters
@@ -105,27 +96,19 @@ class ControllerNode(ManagedNode[ControllerParameters]):
             set_fifo(threading.get_native_id(), max(1, priority - 1), self.get_logger().warning)
         self._thread = ControlThread(
             1.0 / parameters.control_rate_hz,
-            self._tick,
+            self.boundary.guarded(self._tick),
             fifo_priority=priority,
             cores=[core for core in parameters.cpu_affinity if core >= 0],
             warn=self.get_logger().warning,
         )
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # a paused simulation must not silence the node
-        self._timers_active = [
-            self.create_timer(period_s, callback, clock=steady)
-            for period_s, callback in (
-                (1.0 / parameters.status_rate_hz, self._publish_status),
-                (_SUPERVISION_PERIOD_S, self._supervise),
-                (1.0, self._publish_diagnostics),
-            )
-        ]
+        self.create_timer(1.0 / parameters.status_rate_hz, self._publish_status, clock=steady)
+        self.create_timer(_SUPERVISION_PERIOD_S, self._supervise, clock=steady)
+        self.create_timer(1.0, self._publish_diagnostics, clock=steady)
         self._rivals.announce()
         self._thread.start()
 
     def deactivate(self) -> None:
-        for timer in self._timers_active:
-            self.destroy_timer(timer)
-        self._timers_active = []
         if self._thread is None:
             return
         self._controller.halt()
@@ -141,13 +124,10 @@ class ControllerNode(ManagedNode[ControllerParameters]):
         self._send_status(0)
         self._status.wait_for_all_acked(_LAST_WORD_TIMEOUT)
 
-    def cleanup(self) -> None:
-        for destroy, entity in self._entities:
-            destroy(entity)
-        for output in self._outputs:
-            for publisher in output.publishers:
-                self.destroy_publisher(publisher)
-        self._entities, self._outputs = [], []
+    def internal_error(self, sentence: str) -> None:
+        """A bug in any callback or in the control thread: the arm is braked and held until the next activation."""
+        if hasattr(self, "_controller"):  # else nothing is commanded yet
+            self._controller.fail(sentence)
 
     def parameters_changed(self, names: set[str]) -> None:
         self._joint_states.rule = self._stamp_rule()

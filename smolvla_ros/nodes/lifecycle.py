@@ -2,7 +2,8 @@
 
 `main(NodeClass)` runs a node in the calling thread until SIGINT or SIGTERM and returns 0. rclpy's own signal handlers
 shut the context down at once, so that nothing could be published any more; here a signal only raises a flag, the node
-is deactivated first (the safety action), and a second Ctrl-C during the teardown changes nothing.
+is deactivated first (the safety action), and a second Ctrl-C during the teardown changes nothing. The same happens if
+the executor fails: the node goes down in order, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -10,24 +11,28 @@ from __future__ import annotations
 import json
 import os
 import traceback
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from threading import Thread
 from typing import Any, ClassVar, Generic, TypeVar
 
 import rclpy
 from lifecycle_msgs.srv import ChangeState
+from rclpy.exceptions import InvalidTopicNameException
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 from std_msgs.msg import String
 
+from smolvla_ros.log_folder import ensure_log_folder
 from smolvla_ros.parameters import ParameterError
 from smolvla_ros.parameters.node import NodeParameterSet
 from smolvla_ros.parameters.robot import RobotParameters
 from smolvla_ros.robot import RobotConfigError
 
+from .boundary import GuardedNode
 from .parameters import NodeParameters
 from .qos import LATCHED
 from .stop_signals import StopSignals
@@ -36,14 +41,30 @@ _SPIN_PERIOD_S = 0.1
 _LEAVE_TIMEOUT_S = 1.0
 
 _Set = TypeVar("_Set", bound=NodeParameterSet)
+_LIFECYCLE_SERVICES = (
+    "change_state", "get_state", "get_available_states", "get_available_transitions", "get_transition_graph",
+)  # fmt: skip
+_SUCCESS, _ERROR = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.ERROR
 
 
-class ManagedNode(LifecycleNode, Generic[_Set]):
+@dataclass
+class Stage:
+    """What was begun in `configure` or in `activate`, and has to be undone, even if it failed half way."""
+
+    begun: bool = False
+    releases: ExitStack = field(default_factory=ExitStack)
+
+
+class ManagedNode(GuardedNode, LifecycleNode, Generic[_Set]):
     """A lifecycle node with declared parameters.
 
     Subclasses set `PARAMETERS` and override `configure`, `activate`, `deactivate` and `cleanup`. Those raise one of
     `USER_ERRORS` for what the user can mend: it is logged as one line and the transition fails. Any other exception is
-    a bug: it is logged with its traceback and the node returns to unconfigured. They run in the executor's thread.
+    a bug: it is logged with its traceback, the node is deactivated, cleaned up and unconfigured. They run in the
+    executor's thread.
+
+    Publishers, subscriptions, services and timers that are created in `configure` are destroyed after `cleanup`, those
+    created in `activate` after `deactivate`, and so is what a failed transition had created.
 
     What a node runs with is told as JSON on the latched topic `~/description`, so that a bag explains itself.
 
@@ -53,11 +74,15 @@ class ManagedNode(LifecycleNode, Generic[_Set]):
 
     PARAMETERS: ClassVar[type[NodeParameterSet]]
     parameters: _Set
-    USER_ERRORS: ClassVar[tuple[type[Exception], ...]] = (ParameterError, RobotConfigError)
+    USER_ERRORS: ClassVar[tuple[type[Exception], ...]] = (
+        ParameterError, RobotConfigError, InvalidTopicNameException,
+    )  # fmt: skip
 
     def __init__(self, name: str, **kwargs: Any):
+        self._configured, self._activated = Stage(), Stage()
+        self._owner: Stage | None = None  # of what is created now
         super().__init__(name, **kwargs)
-        self._refuse_impossible_transitions()
+        self._guard_lifecycle_services()
         self._descriptions = self.create_publisher(String, "~/description", LATCHED)
         self._declared = NodeParameters(
             self,
@@ -76,10 +101,10 @@ class ManagedNode(LifecycleNode, Generic[_Set]):
         """Starts the threads."""
 
     def deactivate(self) -> None:
-        """Stops the threads; sends the last safe word."""
+        """Stops the threads; sends the last safe word. Also after `activate` failed half way."""
 
     def cleanup(self) -> None:
-        """Destroys what `configure` created, also after it failed half way."""
+        """Lets go of what `configure` loaded, also after it failed half way."""
 
     def parameters_changed(self, names: set[str]) -> None:
         """Live parameters were changed; `parameters` has their new values."""
@@ -99,6 +124,23 @@ class ManagedNode(LifecycleNode, Generic[_Set]):
             **self.description(),
         }
         self._descriptions.publish(String(data=json.dumps(facts)))
+
+    def defer(self, release: Callable[[], object]) -> None:
+        """To be called in `configure` or `activate`: is undone with what is created there."""
+        if self._owner is not None:
+            self._owner.releases.callback(release)
+
+    def create_publisher(self, *args: Any, **kwargs: Any) -> Any:
+        return self._owned(super().create_publisher(*args, **kwargs), self.destroy_publisher)
+
+    def create_subscription(self, *args: Any, **kwargs: Any) -> Any:
+        return self._owned(super().create_subscription(*args, **kwargs), self.destroy_subscription)
+
+    def create_service(self, *args: Any, **kwargs: Any) -> Any:
+        return self._owned(super().create_service(*args, **kwargs), self.destroy_service)
+
+    def create_timer(self, *args: Any, **kwargs: Any) -> Any:
+        return self._owned(super().create_timer(*args, **kwargs), self.destroy_timer)
 
     def destroy_node(self) -> None:
         """Also of the state machine, which rclpy forgets: it would keep the node's shared memory on the machine."""
@@ -122,78 +164,116 @@ class ManagedNode(LifecycleNode, Generic[_Set]):
             self.trigger_activate()
 
     def bring_down(self) -> None:
-        """Deactivates and cleans up whatever is up, in that order."""
-        if self.state_label == "active":
-            self.trigger_deactivate()
-        if self.state_label == "inactive":
-            self.trigger_cleanup()
+        """Deactivates and cleans up whatever is up, in that order, whatever fails on the way."""
+        for label, trigger in (("active", self.trigger_deactivate), ("inactive", self.trigger_cleanup)):
+            if self.state_label == label:
+                self.boundary.guarded(trigger)()
+        self._deactivate()
+        self._clean_up()
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         result = self._attempt("configure", self._configure)
-        if result != TransitionCallbackReturn.SUCCESS:
-            self._attempt("clean up", self.cleanup)
-            return result
-        self.describe()
+        if result != _SUCCESS:
+            self._clean_up()
         return result
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        result = self._attempt("activate", self.activate)
-        if result == TransitionCallbackReturn.SUCCESS:
-            self.describe()
+        result = self._attempt("activate", self._activate)
+        if result != _SUCCESS:
+            self._deactivate()
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return self._attempt("deactivate", self.deactivate)
+        return self._deactivate()
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return self._attempt("clean up", self.cleanup)
+        return self._clean_up()
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        if state.label == "active":
-            self._attempt("deactivate", self.deactivate)
-        return self._attempt("clean up", self.cleanup)
+        self._deactivate()
+        return self._clean_up()
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return self._attempt("clean up", self.cleanup)
+        """After a bug in a transition: nothing of the node lives on, and it may be configured again."""
+        self._deactivate()
+        self._clean_up()
+        return _SUCCESS
 
     def _configure(self) -> None:
         self.parameters = self._declared.read()
-        self.configure()
+        with self._owning(self._configured):
+            self.configure()
+        self.describe()
 
-    def _attempt(self, what: str, action: Callable[[], None]) -> TransitionCallbackReturn:
+    def _activate(self) -> None:
+        with self._owning(self._activated):
+            self.activate()
+        self.describe()
+
+    def _deactivate(self) -> TransitionCallbackReturn:
+        return self._undo("deactivate", self.deactivate, self._activated)
+
+    def _clean_up(self) -> TransitionCallbackReturn:
+        return self._undo("clean up", self.cleanup, self._configured)
+
+    def _undo(self, what: str, action: Callable[[], None], stage: Stage) -> TransitionCallbackReturn:
+        """There is no refusal to go down: what fails is told, and all the rest is done."""
+        if not stage.begun:
+            return _SUCCESS
+        stage.begun = False
+        results = (self._attempt(what, action), self._attempt(what, stage.releases.close))
+        return _SUCCESS if set(results) == {_SUCCESS} else _ERROR
+
+    def _attempt(self, what: str, action: Callable[[], object]) -> TransitionCallbackReturn:
         try:
             action()
         except self.USER_ERRORS as error:
-            problems = error.problems if isinstance(error, ParameterError) else [str(error)]
+            problems = error.problems if isinstance(error, ParameterError) else [" ".join(str(error).split())]
             for problem in problems:
                 self.get_logger().error(f"cannot {what}: {problem}")
             return TransitionCallbackReturn.FAILURE
         except Exception:  # rclpy would swallow it without a word
             self.get_logger().fatal(f"bug while trying to {what}:\n{traceback.format_exc()}")
-            return TransitionCallbackReturn.ERROR
-        return TransitionCallbackReturn.SUCCESS
+            return _ERROR
+        return _SUCCESS
+
+    @contextmanager
+    def _owning(self, stage: Stage) -> Iterator[None]:
+        self._owner, stage.begun = stage, True
+        try:
+            yield
+        finally:
+            self._owner = None
+
+    def _owned(self, entity: Any, destroy: Callable[[Any], object]) -> Any:
+        self.defer(lambda: destroy(entity))
+        return entity
 
     def _on_parameters_changed(self, names: set[str]) -> None:
         self.parameters = self._declared.read()
         self.parameters_changed(names)
         self.describe()
 
-    def _refuse_impossible_transitions(self) -> None:
-        """Makes a transition that the present state does not have a refusal; in rclpy 7 it ends the process."""
+    def _guard_lifecycle_services(self) -> None:
+        """rclpy creates them past `create_service`. A transition that the present state does not have is refused; in
+        rclpy 7 it ends the process, and an empty request means transition 0, which no state has.
+        """
         change_state = self._service_change_state.callback
 
-        def guarded(request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
-            possible = self._state_machine.available_transitions
+        def checked(request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
             wanted = request.transition
-            if not any(wanted.label in ("", label) and wanted.id in (0, id_) for id_, label, *_ in possible):
-                self.get_logger().warning(
-                    f"transition {wanted.label or wanted.id} refused: state is {self.state_label}"
-                )
-                response.success = False
-                return response
-            return change_state(request, response)
+            for id_, label, *_ in self._state_machine.available_transitions:
+                if (wanted.label or label) == label and (wanted.id or id_) == id_ and (wanted.label or wanted.id):
+                    return change_state(request, response)
+            asked = wanted.label or wanted.id or "without id and label"
+            self.get_logger().warning(f"transition {asked} refused: state is {self.state_label}")
+            response.success = False
+            return response
 
-        self._service_change_state.callback = guarded
+        self._service_change_state.callback = checked
+        for service in self._services:
+            if service.srv_name.rpartition("/")[2] in _LIFECYCLE_SERVICES:
+                service.callback = self._guarded_service(service.callback)
 
 
 def main(
@@ -201,19 +281,28 @@ def main(
     args: list[str] | None = None,
     executor_class: type[Executor] = SingleThreadedExecutor,
 ) -> int:
-    """Runs a node until SIGINT or SIGTERM; the exit code (0 after either signal)."""
+    """Runs a node until SIGINT or SIGTERM.
+
+    Returns:
+        The exit code: 0 after either signal, 1 after a failure that no callback contains.
+    """
     signals = StopSignals()
+    ensure_log_folder()
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     node = node_class()
     executor = executor_class()
     executor.add_node(node)
-    node.bring_up(configuring=signals.calling(lambda: _leave(node, executor)))  # loading a policy takes seconds
-    while not signals.requested:
-        # Not spin_once: it returns after each callback, and to begin anew costs more than most callbacks.
-        executor.spin_until_future_complete(Future(), timeout_sec=_SPIN_PERIOD_S)
-    node.bring_down()
-    _destroy(node, executor)
-    return 0
+    try:
+        node.bring_up(configuring=signals.calling(lambda: _leave(node, executor)))  # loading a policy takes seconds
+        while not signals.requested:
+            # Not spin_once: it returns after each callback, and to begin anew costs more than most callbacks.
+            executor.spin_until_future_complete(Future(), timeout_sec=_SPIN_PERIOD_S)
+    except Exception as error:  # past every callback: in rclpy, or in what it calls
+        node.boundary.report("the executor, which ends the node", error)
+    finally:
+        node.bring_down()
+        _destroy(node, executor)
+    return 0 if signals.requested else 1
 
 
 def _destroy(node: ManagedNode[Any], executor: Executor) -> None:

@@ -21,7 +21,6 @@ import rclpy
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rclpy.time import Time
@@ -31,6 +30,9 @@ from std_srvs.srv import Trigger
 from smolvla_ros.bags.messages import Recorded
 from smolvla_ros.bags.playback import BagClock, Offer, lap, read_ahead, recorded_offers
 from smolvla_ros.bags.reader import Bag
+from smolvla_ros.log_folder import ensure_log_folder
+
+from .boundary import GuardedNode
 
 _CLOCK_PERIOD_NS = 10_000_000
 _DEPTH = 10
@@ -74,7 +76,7 @@ class PlayError(RuntimeError):
     """What the bag is played to is not there; the text says why."""
 
 
-class PlayerNode(Node):
+class PlayerNode(GuardedNode):
     """Plays one bag; see `PlaySettings`. Topics whose message type is not installed are left out with a warning."""
 
     def __init__(self, bag: Bag, settings: PlaySettings, namespace: str = ""):
@@ -240,6 +242,7 @@ class Player:
         self._arguments = (bag, settings, namespace)
 
     def __enter__(self) -> PlayerNode:
+        ensure_log_folder()
         rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
         self._node = PlayerNode(*self._arguments)
         self._executor = SingleThreadedExecutor()

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.clock import Clock, ClockChange, ClockType, JumpHandle, JumpThreshold, TimeJump
+from rclpy.clock import Clock, ClockChange, ClockType, JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from rclpy.time import Time
@@ -52,12 +52,8 @@ class PolicyNode(ManagedNode[PolicyParameters]):
 
     def __init__(self) -> None:
         super().__init__("policy_node")
-        self._inputs: list[Any] = []
-        self._active_timers: list[Any] = []
         self._loop: InferenceLoop | None = None
-        self._jump_handle: JumpHandle | None = None
         self._session = 0
-        self._hash_timer: Any = None
 
     # Lifecycle, in the executor's thread.
 
@@ -74,18 +70,17 @@ class PolicyNode(ManagedNode[PolicyParameters]):
         self._chunks = self.create_publisher(ActionChunk, "action_chunk", QoSProfile(depth=1))
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         subscribe = self.create_subscription
-        self._inputs = [
-            subscribe(JointState, "joint_states", self._on_joint_state, qos_profile_sensor_data, raw=True),
-            subscribe(String, "instruction", self._on_instruction, LATCHED),
-            subscribe(ExecutionStatus, "execution_status", self._on_status, QoSProfile(depth=1)),
-            *(self._subscribe_camera(camera) for camera in self._robot.cameras),
-        ]
+        subscribe(JointState, "joint_states", self._on_joint_state, qos_profile_sensor_data, raw=True)
+        subscribe(String, "instruction", self._on_instruction, LATCHED)
+        subscribe(ExecutionStatus, "execution_status", self._on_status, QoSProfile(depth=1))
+        for camera in self._robot.cameras:
+            self._subscribe_camera(camera)
         self._instruction_text = parameters.instruction
         if self._instruction_text:
             self._check_instruction(self._instruction_text)
         self._report_checkpoint()
         hashing = ThreadPoolExecutor(1, "hashing")
-        self._hashes = hashing.submit(policy_setup.file_hashes, self._policy.folder)
+        self._hashes = hashing.submit(policy_setup.file_hashes, self._policy.folder, self.get_logger().warning)
         hashing.shutdown(wait=False)
         self._hash_timer = self.create_timer(_HASH_PERIOD_S, self._on_hashes, clock=_STEADY)
 
@@ -103,35 +98,18 @@ class PolicyNode(ManagedNode[PolicyParameters]):
         )  # fmt: skip
         self._loop.set_instruction(self._instruction_text)
         threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
-        self._jump_handle = self.get_clock().create_jump_callback(threshold, post_callback=self._on_clock_jump)
-        self._active_timers = [
-            self.create_timer(1.0, self._publish_diagnostics, clock=_STEADY),
-            self.create_timer(_STATUS_TIMEOUT_S / 4, self._watch_controller, clock=_STEADY),
-        ]
+        jumped = self.boundary.guarded(self._on_clock_jump)
+        self.defer(self.get_clock().create_jump_callback(threshold, post_callback=jumped).unregister)
+        self.create_timer(1.0, self._publish_diagnostics, clock=_STEADY)
+        self.create_timer(_STATUS_TIMEOUT_S / 4, self._watch_controller, clock=_STEADY)
         self._loop.start()
 
     def deactivate(self) -> None:
-        for timer in self._active_timers:
-            self.destroy_timer(timer)
-        self._active_timers = []
-        if self._jump_handle is not None:
-            self._jump_handle.unregister()
-            self._jump_handle = None
         if self._loop is not None and not self._loop.stop(_STOP_TIMEOUT_S):
             self.get_logger().warning("an inference is still running; its chunk will be dropped")
         self._loop = None
 
     def cleanup(self) -> None:
-        if self._hash_timer is not None:
-            self.destroy_timer(self._hash_timer)
-            self._hash_timer = None
-        for subscription in self._inputs:
-            self.destroy_subscription(subscription)
-        self._inputs = []
-        for name in ("_chunks", "_diagnostics"):
-            if hasattr(self, name):
-                self.destroy_publisher(getattr(self, name))
-                delattr(self, name)
         self._policy = None
 
     def parameters_changed(self, names: set[str]) -> None:
@@ -145,10 +123,10 @@ class PolicyNode(ManagedNode[PolicyParameters]):
 
     # What configure is made of.
 
-    def _subscribe_camera(self, camera: Camera) -> Any:
+    def _subscribe_camera(self, camera: Camera) -> None:
         message_type = CompressedImage if camera.transport == "compressed" else Image
         callback = functools.partial(self._on_image, camera.name)
-        return self.create_subscription(message_type, camera.topic, callback, qos_profile_sensor_data)
+        self.create_subscription(message_type, camera.topic, callback, qos_profile_sensor_data)
 
     def _report_checkpoint(self) -> None:
         config = self._policy.config
@@ -235,8 +213,7 @@ class PolicyNode(ManagedNode[PolicyParameters]):
 
     def _on_hashes(self) -> None:
         if self._hashes.done():
-            self.destroy_timer(self._hash_timer)
-            self._hash_timer = None
+            self._hash_timer.cancel()
             self.describe()
 
     def _notify(self) -> None:

@@ -20,7 +20,6 @@ from rclpy.clock import Clock, ClockType
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.logging import LoggingSeverity
-from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
@@ -30,7 +29,9 @@ from smolvla_ros.bags.definitions import Definitions, has_header
 from smolvla_ros.bags.recording.losses import LossCounter, Losses
 from smolvla_ros.bags.recording.plan import Wanted
 from smolvla_ros.bags.recording.recording import RecordedTopic, Recording
+from smolvla_ros.log_folder import ensure_log_folder
 
+from .boundary import GuardedNode
 from .serialized import stamp_ns
 
 _GRAPH_PERIOD_S = 0.2
@@ -59,7 +60,7 @@ class _Stream:
     problem: str = "nobody publishes it"
 
 
-class RecorderNode(Node):
+class RecorderNode(GuardedNode):
     """Records the wanted topics into `recording`.
 
     Args:
@@ -204,6 +205,7 @@ def record(
     Returns:
         What became of every topic's messages.
     """
+    ensure_log_folder()
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     node = RecorderNode(recording, wanted, namespace, use_sim_time)
     node.get_logger().set_level(LoggingSeverity[log_level.upper()])

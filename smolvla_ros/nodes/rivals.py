@@ -27,7 +27,7 @@ class Rivals:
     """Looks for others that command the same arm, and tells them of this one.
 
     Args:
-        node: of the controller; it destroys `entities`, pairs of (function, entity), when it cleans up.
+        node: of the controller; called in its `configure`.
         publishers: of the commands.
         on_conflict: is called with a sentence as soon as another instance is heard.
     """
@@ -39,8 +39,7 @@ class Rivals:
         self._instance = UInt64(data=secrets.randbits(64))
         self._heard_s = -_HEARD_S
         self._topic = node.create_publisher(UInt64, "~/instance", LATCHED)
-        subscription = node.create_subscription(UInt64, "~/instance", self._on_instance, LATCHED)
-        self.entities = [(node.destroy_publisher, self._topic), (node.destroy_subscription, subscription)]
+        node.create_subscription(UInt64, "~/instance", self._on_instance, LATCHED)
 
     def announce(self) -> None:
         """Tells that this one is active; now and then."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import struct
 
+from smolvla_ros.stamps import checked_ns
+
 HEADER_BYTES = 4
 LITTLE_ENDIAN = b"\x00\x01"
 STAMP = struct.Struct("<iI")
 
 
 def stamp_ns(data: bytes) -> int:
-    """The stamp of a little-endian message."""
-    seconds, nanoseconds = STAMP.unpack_from(data, HEADER_BYTES)
-    return int(seconds) * 1_000_000_000 + int(nanoseconds)
+    """The stamp of a little-endian message in ns; negative: it is no time."""
+    return checked_ns(*STAMP.unpack_from(data, HEADER_BYTES))

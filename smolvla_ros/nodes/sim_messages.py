@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import array
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -20,13 +20,13 @@ def image_message(picture: NDArray[np.uint8], stamp: Time, frame: str) -> Image:
     return message
 
 
-def diagnostics(name: str, accepted: int, refused: int, lost_s: float, died: Sequence[str]) -> DiagnosticArray:
-    """One status: commands taken and refused, time skipped because the simulation fell behind, threads that died."""
+def diagnostics(name: str, accepted: int, refused: int, lost_s: float, health: Mapping[str, str]) -> DiagnosticArray:
+    """One status: commands taken and refused, time skipped because the simulation fell behind, internal errors."""
     status = DiagnosticStatus(level=DiagnosticStatus.OK, name=f"{name}: simulation", message="running")
     if lost_s > 0.0:
         status.level, status.message = DiagnosticStatus.WARN, f"too slow: {lost_s:.1f} s skipped so far"
-    if died:
-        status.level, status.message = DiagnosticStatus.ERROR, f"ended by an error, see the log: {', '.join(died)}"
+    if health["internal_errors"] != "0":
+        status.level, status.message = DiagnosticStatus.ERROR, "internal errors: see the log"
     values = {"commands_accepted": accepted, "commands_refused": refused, "skipped_s": round(lost_s, 3)}
-    status.values = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
+    status.values = [KeyValue(key=key, value=str(value)) for key, value in (*values.items(), *health.items())]
     return DiagnosticArray(status=[status])

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.duration import Duration
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from rclpy.time import Time
 from rosgraph_msgs.msg import Clock
@@ -30,6 +29,7 @@ from smolvla_ros.sim import CAMERAS, JOINTS, World
 from smolvla_ros.sim.cameras import VIEWER, Renderer
 from smolvla_ros.sim.commands import CommandError, FollowedTrajectory, Follower, check_positions
 from smolvla_ros.sim.pacing import Pace, PeriodicThread
+from smolvla_ros.stamps import stamp_ns
 
 from .lifecycle import ManagedNode
 from .lifecycle import main as run_node
@@ -48,7 +48,6 @@ class SimNode(ManagedNode[SimParameters]):
         super().__init__("sim_node")
         self._lock = threading.Lock()
         self._threads: list[PeriodicThread] = []
-        self._entities: list[tuple[Any, Any]] = []
 
     # Lifecycle, in the executor's thread.
 
@@ -60,21 +59,14 @@ class SimNode(ManagedNode[SimParameters]):
         self._reset_ns = 0
         self._accepted = self._refused = 0
         self._told: tuple[str, bool] | None = None
-        publishers = self._create_publishers()
-        subscriptions = [
+        self._create_publishers()
+        for kind, name, callback in (
+            (JointTrajectory, "joint_trajectory", self._on_trajectory),
+            (Float64MultiArray, "position_array", self._on_position_array),
+            (JointState, "joint_state", self._on_joint_state),
+        ):
             self.create_subscription(kind, COMMAND_TOPICS[name], callback, QoSProfile(depth=10))
-            for kind, name, callback in (
-                (JointTrajectory, "joint_trajectory", self._on_trajectory),
-                (Float64MultiArray, "position_array", self._on_position_array),
-                (JointState, "joint_state", self._on_joint_state),
-            )
-        ]
-        reset = self.create_service(Trigger, "~/reset", self._on_reset)
-        self._entities = [
-            *((self.destroy_publisher, publisher) for publisher in publishers),
-            *((self.destroy_subscription, subscription) for subscription in subscriptions),
-            (self.destroy_service, reset),
-        ]
+        self.create_service(Trigger, "~/reset", self._on_reset)
 
     def activate(self) -> None:
         self._pace.start()
@@ -83,24 +75,18 @@ class SimNode(ManagedNode[SimParameters]):
         cameras = self._eye(CAMERAS, parameters.image_width, parameters.image_height, shadows=False)
         viewer = self._eye((VIEWER,), parameters.viewer_width, parameters.viewer_height, parameters.viewer_shadows)
         self._threads = [
-            PeriodicThread("physics", _PHYSICS_PERIOD_S, self._advance),
+            PeriodicThread("physics", _PHYSICS_PERIOD_S, self.boundary.guarded(self._advance)),
             PeriodicThread("cameras", 1 / parameters.camera_rate_hz, *cameras),
             PeriodicThread("viewer", 1 / parameters.viewer_rate_hz, *viewer),
         ]
         for thread in self._threads:
             thread.start()
-        self._timer = self.create_timer(1.0, self._publish_diagnostics)
+        self.create_timer(1.0, self._publish_diagnostics)
 
     def deactivate(self) -> None:
-        self.destroy_timer(self._timer)
         for thread in self._threads:
             thread.stop()
         self._threads = []
-
-    def cleanup(self) -> None:
-        for destroy, entity in self._entities:
-            destroy(entity)
-        self._entities = []
 
     def parameters_changed(self, names: set[str]) -> None:
         if "target" in names:
@@ -109,7 +95,7 @@ class SimNode(ManagedNode[SimParameters]):
                 self._world.forget_touch()
                 self._tell_touch()
 
-    def _create_publishers(self) -> list[Any]:
+    def _create_publishers(self) -> None:
         self._joint_states = self.create_publisher(JointState, "joint_states", QoSProfile(depth=10))
         self._images = {
             name: self.create_publisher(Image, f"{name}/image_raw", qos_profile_sensor_data)
@@ -118,12 +104,9 @@ class SimNode(ManagedNode[SimParameters]):
         self._success = self.create_publisher(Bool, "task_success", LATCHED)
         self._touched = self.create_publisher(String, "touched", LATCHED)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        publishers = [self._joint_states, *self._images.values(), self._success, self._touched, self._diagnostics]
         self._clock_topic = None
         if self.parameters.publish_clock:
             self._clock_topic = self.create_publisher(Clock, "/clock", QoSProfile(depth=1))
-            publishers.append(self._clock_topic)
-        return publishers
 
     # The physics thread.
 
@@ -186,13 +169,15 @@ class SimNode(ManagedNode[SimParameters]):
             for renderer in renderers.values():
                 renderer.close()
 
-        return look, close
+        return self.boundary.guarded(look), self.boundary.guarded(close)
 
     # Callbacks in the executor's thread.
 
     def _on_trajectory(self, message: JointTrajectory) -> None:
         try:
-            times = [Duration.from_msg(point.time_from_start).nanoseconds * 1e-9 for point in message.points]
+            start_ns = stamp_ns(message.header.stamp)
+            _check_stamp(start_ns)
+            times = [stamp_ns(point.time_from_start) * 1e-9 for point in message.points]
             trajectory = FollowedTrajectory.checked(
                 message.joint_names,
                 times,
@@ -204,9 +189,8 @@ class SimNode(ManagedNode[SimParameters]):
             return
         with self._lock:
             start_s = self._pace.now_s
-            stamp = Time.from_msg(message.header.stamp)
-            if stamp.nanoseconds:
-                start_s += (stamp.nanoseconds - self._now().nanoseconds) * 1e-9
+            if start_ns:
+                start_s += (start_ns - self._now().nanoseconds) * 1e-9
             self._follower.follow(trajectory, start_s, self._pace.now_s)
             self._accepted += 1
 
@@ -217,17 +201,17 @@ class SimNode(ManagedNode[SimParameters]):
         if not message.name:
             self._refuse("joint command", CommandError("it names no joints"))
             return
-        stamp_ns = Time.from_msg(message.header.stamp).nanoseconds
-        self._set_point("joint command", message.name, message.position, stamp_ns)
+        self._set_point("joint command", message.name, message.position, stamp_ns(message.header.stamp))
 
-    def _set_point(self, kind: str, names: Sequence[str], positions: Sequence[float], stamp_ns: int) -> None:
+    def _set_point(self, kind: str, names: Sequence[str], positions: Sequence[float], sent_ns: int) -> None:
         try:
+            _check_stamp(sent_ns)
             columns, values = check_positions(names, positions)
         except CommandError as error:
             self._refuse(kind, error)
             return
         with self._lock:
-            if stamp_ns and stamp_ns < self._reset_ns:
+            if sent_ns and sent_ns < self._reset_ns:
                 return  # meant for the arm before the reset
             self._follower.set_positions(columns, values)
             self._accepted += 1
@@ -248,11 +232,15 @@ class SimNode(ManagedNode[SimParameters]):
 
     def _publish_diagnostics(self) -> None:
         message = diagnostics(
-            self.get_fully_qualified_name(), self._accepted, self._refused, self._pace.lost_s,
-            [thread.name for thread in self._threads if thread.died],
+            self.get_fully_qualified_name(), self._accepted, self._refused, self._pace.lost_s, self.health(),
         )  # fmt: skip
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
+
+
+def _check_stamp(sent_ns: int) -> None:
+    if sent_ns < 0:
+        raise CommandError("its stamp is no time, expected seconds from 0 on and less than a second of nanoseconds")
 
 
 def _doubles(vector: np.ndarray) -> array.array[float]:

@@ -67,7 +67,7 @@ class ControllerParameters(RobotParameters, NodeParameterSet):
         "'position_array' (Float64MultiArray, order only) for forward and group position controllers, 'joint_state' "
         "(names and positions) for drivers and simulators.")
     command_topic: str = parameter("", "Topic of the command; empty: "
-              + ", ".join(f"'{topic}' for {kind}" for kind, topic in COMMAND_TOPICS.items()) + ".")
+              + ", ".join(f"'{topic}' for {kind}" for kind, topic in COMMAND_TOPICS.items()) + ".", is_topic=True)
     command_joints: tuple[str, ...] = parameter((), "Joints of the command in the order that the arm's controller "
         "expects; empty: all joints but the gripper_joint, in the order of 'joints'.")
     trajectory_points: int = parameter(5, "Type 'joint_trajectory': points of a message before the one that brakes to "
@@ -75,7 +75,7 @@ class ControllerParameters(RobotParameters, NodeParameterSet):
     trajectory_spacing_s: float = parameter(0.04, "Type 'joint_trajectory': time between two points.", "s", 0.005, 1.0)
     gripper_joint: str = parameter("", "Joint that is commanded on a topic of its own (Float64MultiArray with one "
         "number); empty: the gripper is a joint as any other.")
-    gripper_topic: str = parameter("gripper_controller/commands", "Topic of the gripper_joint.")
+    gripper_topic: str = parameter("gripper_controller/commands", "Topic of the gripper_joint.", is_topic=True)
     gripper_scale: float = parameter(1.0, "Gripper command = scale * position + offset; the position is in rad or m.")
     gripper_offset: float = parameter(0.0, "See gripper_scale.")
     dry_run: bool = parameter(False, "Compute and report everything, send no command.")

@@ -34,13 +34,14 @@ def parameter(
     choices: tuple[str, ...] = (),
     live: bool = False,
     required: bool = False,
+    is_topic: bool = False,
 ) -> Any:
     """A field of a `ParameterSet`: one ROS parameter of the field's name; see `Parameter`.
 
     The choices of a field annotated as a Literal are those of the Literal.
     """
     value: Value = list(default) if isinstance(default, tuple) else default  # type: ignore[assignment]
-    facts = Parameter("", value, description, unit, minimum, maximum, choices, live, required)
+    facts = Parameter("", value, description, unit, minimum, maximum, choices, live, required, is_topic=is_topic)
     return dataclasses.field(default=default, metadata={_PARAMETER: facts})
 
 

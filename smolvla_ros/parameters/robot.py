@@ -16,7 +16,7 @@ class CameraParameters(ParameterSet):
     feature: str = parameter("", "Image feature of the checkpoint that this camera feeds; a camera without "
         "one feeds 'observation.images.' and its name.")
     topic: str = parameter("", "Image topic; '<camera>/image_raw' if left empty "
-        "('<camera>/image_raw/compressed' if compressed).")
+        "('<camera>/image_raw/compressed' if compressed).", is_topic=True)
     transport: Literal["raw", "compressed"] = parameter("raw", "Type of the image messages.")
 
 

@@ -18,6 +18,11 @@ Value: TypeAlias = bool | int | float | str | list[float] | list[str]
 _MARK = re.compile("<[^>]*>")  # of a template: where each name of the array that it runs over goes
 
 
+def is_topic_name(text: str) -> bool:
+    """Whether ROS takes it for the name of a topic, absolute, relative or private."""
+    return re.fullmatch(r"(~/|/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", text, re.ASCII) is not None
+
+
 class ParameterError(ValueError):
     """One or more parameters cannot be used. The text names each of them, its value and what is allowed."""
 
@@ -32,9 +37,9 @@ class Parameter:
 
     The type is that of `default`; an empty list is a list of strings. `minimum` and `maximum` are inclusive and
     apply to each element of a list. `live` parameters may be changed while the node is active, all others are
-    read at configure. A `required` parameter has no usable default: leaving it at `default` is refused. A parameter
-    with a mark in its name, such as ``joint.<joint>.scale``, is a template: it stands for one parameter for each name
-    in the string array `over`.
+    read at configure. A `required` parameter has no usable default: leaving it at `default` is refused. `is_topic`: it
+    names a topic. A parameter with a mark in its name, such as ``joint.<joint>.scale``, is a template: it stands for
+    one parameter for each name in the string array `over`.
     """
 
     name: str
@@ -47,6 +52,7 @@ class Parameter:
     live: bool = False
     required: bool = False
     over: str = ""
+    is_topic: bool = False
 
     def stands_for(self, name: str) -> bool:
         """Whether a parameter may be called so: `joint.pan.scale` if this is ``joint.<joint>.scale``."""
@@ -71,6 +77,8 @@ class Parameter:
     @property
     def allowed(self) -> str:
         """The allowed values in words, for error texts and the documentation; empty if anything goes."""
+        if self.is_topic:
+            return "a topic name: words of letters, digits and '_' with '/' between them"
         if self.choices:
             return "one of " + ", ".join(repr(choice) for choice in self.choices)
         if self.minimum is not None and self.maximum is not None:
@@ -110,6 +118,8 @@ class Parameter:
         return type(value) is self.kind
 
     def _is_allowed(self, element: bool | int | float | str) -> bool:
+        if self.is_topic:
+            return is_topic_name(str(element)) or element == self.default == ""
         if self.choices:
             return element in self.choices
         if isinstance(element, str | bool):

@@ -58,12 +58,18 @@ def load_policy(parameters: PolicyParameters, robot: RobotConfig, warn: Callable
     return loaded
 
 
-def file_hashes(folder: Path) -> dict[str, str]:
-    """What tells a checkpoint from every other: the SHA-256 of each of its files that acts on the actions."""
+def file_hashes(folder: Path, warn: Callable[[str], object] = lambda _: None) -> dict[str, str]:
+    """What tells a checkpoint from every other: the SHA-256 of each of its files that acts on the actions.
+
+    A file that cannot be read is left out, and named in a warning.
+    """
     hashes = {}
     for file in sorted((*folder.glob("*.json"), *folder.glob("*.safetensors"))):
-        with file.open("rb") as content:
-            hashes[file.name] = hashlib.file_digest(content, "sha256").hexdigest()
+        try:
+            with file.open("rb") as content:
+                hashes[file.name] = hashlib.file_digest(content, "sha256").hexdigest()
+        except OSError as error:
+            warn(f"no checksum of {file}, so nothing can tell whether it changes: {error.strerror}")
     return hashes
 
 

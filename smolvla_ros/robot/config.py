@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from smolvla_ros.parameters import is_topic_name
 from smolvla_ros.parameters.robot import CameraParameters, JointParameters, RobotParameters
 from smolvla_ros.wording import listed
 
@@ -84,6 +85,8 @@ class RobotConfig:
 
 def _camera(name: str, parameters: CameraParameters) -> Camera:
     default_topic = f"{name}/image_raw" + ("/compressed" if parameters.transport == "compressed" else "")
+    if not parameters.topic and not is_topic_name(default_topic):
+        raise RobotConfigError(f"camera '{name}' cannot name its topic '{default_topic}': set 'camera.{name}.topic'")
     return Camera(
         name=name,
         feature=parameters.feature or f"observation.images.{name}",

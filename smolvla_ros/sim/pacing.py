@@ -35,30 +35,20 @@ class Pace:
 
 
 class PeriodicThread(threading.Thread):
-    """Calls `work` once per period, at absolute deadlines, then `close`; all in this thread.
-
-    An exception ends it, with its traceback on stderr; `died` tells.
-    """
+    """Calls `work` once per period, at absolute deadlines, then `close`; all in this thread. Neither may raise."""
 
     def __init__(self, name: str, period_s: float, work: Callable[[], None], close: Callable[[], None] = lambda: None):
         super().__init__(name=name, daemon=True)
         self._period_s, self._work, self._close = period_s, work, close
         self._stop_requested = threading.Event()
 
-    @property
-    def died(self) -> bool:
-        """It has ended without having been told to."""
-        return self.ident is not None and not self.is_alive() and not self._stop_requested.is_set()
-
     def run(self) -> None:
-        try:
-            deadline_s = time.monotonic()
-            while not self._stop_requested.wait(max(0.0, deadline_s - time.monotonic())):
-                self._work()
-                # Missed periods are left out.
-                deadline_s = max(deadline_s + self._period_s, time.monotonic())
-        finally:
-            self._close()
+        deadline_s = time.monotonic()
+        while not self._stop_requested.wait(max(0.0, deadline_s - time.monotonic())):
+            self._work()
+            # Missed periods are left out.
+            deadline_s = max(deadline_s + self._period_s, time.monotonic())
+        self._close()
 
     def stop(self) -> None:
         """Ends it after the present call of `work`, and waits for that."""

@@ -12,12 +12,15 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter as RosParameter
 from rclpy.wait_for_message import wait_for_message
 from std_msgs.msg import String
+from std_srvs.srv import Trigger
 
 from smolvla_ros.nodes.lifecycle import ManagedNode
 from smolvla_ros.nodes.qos import LATCHED
-from smolvla_ros.parameters import ParameterSet, parameter, records
+from smolvla_ros.parameters import ParameterError, ParameterSet, parameter, records
+from smolvla_ros.parameters.controller import ControllerParameters
 from smolvla_ros.parameters.node import NodeParameterSet
 from smolvla_ros.parameters.robot import RobotParameters
+from smolvla_ros.robot import RobotConfig, RobotConfigError
 
 
 @dataclass(frozen=True)
@@ -197,6 +200,96 @@ def test_a_bug_while_configuring_ends_unconfigured_with_everything_cleaned_up(ma
     node.bring_up()
     assert node.state_label == "unconfigured"
     assert "cleanup" in node.calls
+
+
+class Owner(Example):
+    """Creates one of each in both states, and fails where it is told to."""
+
+    fails_in = ""
+
+    def create(self):
+        self.create_publisher(String, "p", 1)
+        self.create_subscription(String, "s", print, 1)
+        self.create_service(Trigger, "v", print)
+        self.create_timer(10.0, print)
+        self.defer(lambda: self.calls.append("released"))
+
+    def configure(self):
+        self.create()
+        self.step("configure")
+
+    def activate(self):
+        self.create()
+        self.step("activate")
+
+    def deactivate(self):
+        self.step("deactivate")
+
+    def cleanup(self):
+        self.step("cleanup")
+
+    def description(self):
+        if self.fails_in == "describe" and "activate" in self.calls:
+            raise FileNotFoundError("a dangling link")
+        return {}
+
+    def step(self, name):
+        self.calls.append(name)
+        if self.fails_in == name:
+            raise RuntimeError("a bug")
+
+    @property
+    def entities(self):
+        return [len(list(these)) for these in (self.publishers, self.subscriptions, self.services, self.timers)]
+
+
+def test_what_a_state_creates_lives_as_long_as_the_state(make_node):
+    node = make_node(Owner)
+    before = node.entities
+    node.bring_up()
+    assert node.entities == [count + 2 for count in before]
+    node.trigger_deactivate()
+    assert node.entities == [count + 1 for count in before]
+    node.trigger_cleanup()
+    assert node.entities == before
+    assert node.calls == ["configure", "activate", "deactivate", "released", "cleanup", "released"]
+
+
+@pytest.mark.parametrize("place", ["configure", "activate", "describe", "deactivate", "cleanup"])
+def test_a_bug_in_any_transition_leaves_nothing_behind_and_the_node_can_be_brought_up_again(make_node, place):
+    node = make_node(Owner)
+    before = node.entities
+    node.fails_in = place
+    node.bring_up()
+    node.bring_down()
+    assert node.state_label == "unconfigured" and node.entities == before
+    ends = [call for call in node.calls if call in ("deactivate", "cleanup")]
+    assert ends == (["cleanup"] if place == "configure" else ["deactivate", "cleanup"])
+    node.fails_in = ""
+    node.bring_up()
+    assert node.state_label == "active"
+
+
+@pytest.mark.parametrize("topic", ["a b", "/", "a//b", "1a", "a/", "~", "a-b", "{x}"])
+def test_a_topic_that_is_none_is_refused_in_one_sentence_with_the_parameter(topic):
+    with pytest.raises(ParameterError) as refusal:
+        ControllerParameters.from_values({"joints": ["a"], "command_topic": topic})
+    (problem,) = refusal.value.problems
+    assert problem.startswith(f"parameter 'command_topic' is '{topic}', expected a topic name")
+
+
+def test_a_camera_whose_name_is_no_topic_needs_one():
+    values = {"joints": ["a"], "cameras": ["left eye"]}
+    with pytest.raises(RobotConfigError, match="set 'camera.left eye.topic'"):
+        RobotConfig.from_parameters(RobotParameters.from_values(values))
+    RobotConfig.from_parameters(RobotParameters.from_values({**values, "camera.left eye.topic": "left_eye"}))
+
+
+def test_a_request_without_a_transition_is_refused(make_node):
+    node = make_node()
+    node.bring_up()
+    assert not node._service_change_state.callback(ChangeState.Request(), ChangeState.Response()).success
+    assert node.state_label == "active"
 
 
 def test_a_transition_that_the_state_does_not_have_is_refused_and_the_node_lives_on(make_node):

@@ -53,6 +53,15 @@ def test_a_checkpoint_is_told_from_every_other_by_all_files_that_act_on_its_acti
     assert after["config.json"] == before["config.json"]
 
 
+def test_a_file_that_cannot_be_hashed_is_left_out_and_named(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "gone.json").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "folder.json").mkdir()
+    warnings = []
+    assert list(policy_setup.file_hashes(tmp_path, warnings.append)) == ["config.json"]
+    assert [name for name in ("folder.json", "gone.json") if name in "".join(warnings)] == ["folder.json", "gone.json"]
+
+
 def test_the_revision_of_a_hub_id_reaches_the_checkpoint(monkeypatch):
     asked = {}
 
