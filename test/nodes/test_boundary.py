@@ -1,5 +1,7 @@
 """Errors that nobody foresaw: counted, told once, contained; and a node goes down in order whatever fails."""
 
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -13,10 +15,7 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from smolvla_ros.log_folder import ensure_log_folder
-from smolvla_ros.nodes import lifecycle
 from smolvla_ros.nodes.boundary import ErrorBoundary, GuardedNode
-from smolvla_ros.nodes.lifecycle import ManagedNode
-from smolvla_ros.parameters.node import NodeParameterSet
 
 
 def fail(*_):
@@ -101,30 +100,34 @@ def test_a_clock_that_tells_no_time_is_refused_and_counted(world, seconds, nanos
     assert not any("clock" in text for text in node.handled)
 
 
+BROKEN = """
+import sys
+from rclpy.executors import SingleThreadedExecutor
+from smolvla_ros.nodes.lifecycle import ManagedNode, main
+from smolvla_ros.parameters.node import NodeParameterSet
+
 class Quiet(ManagedNode[NodeParameterSet]):
     PARAMETERS = NodeParameterSet
-    calls = []
-
     def __init__(self):
         super().__init__("quiet")
-
     def deactivate(self):
-        self.calls.append("deactivate")
-
+        print("deactivated", flush=True)
     def cleanup(self):
-        self.calls.append("cleanup")
-
+        print("cleaned up", flush=True)
 
 class BrokenExecutor(SingleThreadedExecutor):
     def spin_until_future_complete(self, future, timeout_sec=None):
         raise MemoryError("no wait set")
 
+sys.exit(main(Quiet, args=[], executor_class=BrokenExecutor))
+"""
+
 
 def test_a_failing_executor_takes_the_node_down_in_order_with_code_1(ros_domain):
-    Quiet.calls.clear()
-    assert lifecycle.main(Quiet, args=[], executor_class=BrokenExecutor) == 1
-    assert Quiet.calls == ["deactivate", "cleanup"]
-    assert not rclpy.ok()
+    ended = subprocess.run([sys.executable, "-c", BROKEN], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1
+    assert ended.stdout.split("\n")[:2] == ["deactivated", "cleaned up"]
+    assert "MemoryError: no wait set" in ended.stderr
 
 
 def test_logs_go_elsewhere_where_the_home_cannot_be_written(monkeypatch, capsys, tmp_path):
