@@ -70,7 +70,10 @@ class CommandStream:
 
 @dataclass(frozen=True)
 class Streams:
-    """Full topic names by meaning; None: the bag has no such topic. `cameras` by camera, `descriptions` by node."""
+    """Full topic names by meaning; None: the bag has no such topic. `cameras` by camera, `descriptions` by node.
+
+    `policy_tells_instruction`: its descriptions say which instruction the policy acts on.
+    """
 
     cameras: dict[str, str]
     joint_states: str
@@ -79,6 +82,7 @@ class Streams:
     chunks: str | None
     status: str | None
     descriptions: dict[str, str]
+    policy_tells_instruction: bool = False
 
     @property
     def instructions(self) -> tuple[str, ...]:
@@ -87,16 +91,6 @@ class Streams:
         Whoever says one may be gone before a recorder has discovered it; the policy's word no recorder misses.
         """
         return tuple(topic for topic in (self.instruction, self.descriptions.get("policy_node")) if topic)
-
-    def instruction_of(self, recorded: Recorded) -> str | None:
-        """The instruction that a message of `instructions` tells, '' for none in force; None: it tells nothing.
-
-        Raises:
-            BagError: the message cannot be read.
-        """
-        is_told = recorded.topic == self.instruction
-        text = recorded.message.data if is_told else described(recorded).get("instruction")
-        return text.strip() if isinstance(text, str) else None
 
 
 def find_streams(
@@ -126,6 +120,7 @@ def find_streams(
     joint_states = _joint_states_topic(bag, robot, names, problems)
     if problems:
         raise BagError(f"{bag.path}: " + "; ".join(problems))
+    descriptions = _descriptions(bag, names)
     return Streams(
         cameras=cameras,
         joint_states=joint_states,
@@ -133,7 +128,8 @@ def find_streams(
         commands=_command(bag, parameters, names),
         chunks=_typed(bag, names.resolve("action_chunk"), CHUNK_TYPE),
         status=_typed(bag, names.resolve("execution_status"), STATUS_TYPE),
-        descriptions=_descriptions(bag, names),
+        descriptions=descriptions,
+        policy_tells_instruction=_tells_instruction(bag, descriptions.get("policy_node")),
     )
 
 
@@ -155,7 +151,7 @@ def described(recorded: Recorded) -> dict[str, Any]:
     """What a node tells of itself in a message of its description topic; empty if that cannot be understood."""
     try:
         told = json.loads(recorded.message.data)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError):  # also a BagError: the message cannot be read
         return {}
     return told if isinstance(told, dict) else {}
 
@@ -286,3 +282,8 @@ def _command(bag: Bag, parameters: ControllerParameters, names: StreamNames) -> 
 def _descriptions(bag: Bag, names: StreamNames) -> dict[str, str]:
     found = {node: _typed(bag, names.resolve(f"{node}/description"), STRING_TYPE) for node in DESCRIBED_NODES}
     return {node: topic for node, topic in found.items() if topic}
+
+
+def _tells_instruction(bag: Bag, topic: str | None) -> bool:
+    messages = bag.read([topic]) if topic else ()
+    return any("instruction" in described(recorded) for recorded in messages)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from simulated_bag import Event, header, message, stamp, write_bag
 from smolvla_ros.bags.dataset.actions import action_source
 from smolvla_ros.bags.dataset.episodes import find_episodes
 from smolvla_ros.bags.dataset.export import Exported, ExportSettings, Robot, export
-from smolvla_ros.bags.dataset.instants import Instants
+from smolvla_ros.bags.dataset.instants import Instants, Refused
 from smolvla_ros.bags.errors import BagError
 from smolvla_ros.bags.messages import MessageTypes
 from smolvla_ros.bags.reader import open_bag
@@ -162,6 +163,40 @@ def test_an_episode_lasts_as_long_as_its_instruction_and_an_empty_one_is_none(tm
     assert spans == [[200, 850], [1500, 2350], [2400, 2950]]
     assert frames["episode_index"].tolist() == [0] * 14 + [1] * 18 + [2] * 12
     assert not exported.surveys[0].is_partial
+
+
+TELLING = replace(STREAMS, descriptions={"policy_node": "/policy_node/description"}, policy_tells_instruction=True)
+
+
+def described(now_ms: float, text: str) -> Event:
+    told = message("std_msgs/msg/String", data=json.dumps({"instruction": text}))
+    return Event("/policy_node/description", START_NS + round(now_ms * MS), told)
+
+
+def test_an_instruction_that_the_policy_refused_labels_nothing_and_the_one_before_stays(tmp_path):
+    events = session(3000, described(0, ""), instruction(200, "one"), described(210, "one"),
+                     instruction(1000, "x" * 500), instruction(2000, "two"), described(2010, "two"))  # fmt: skip
+    exported, _ = run(tmp_path, events, TELLING)
+    assert [episode.task for episode in episodes(exported)] == ["one", "two"]
+    spans = [since_start_ms(episode.times_ns[[0, -1]]).tolist() for episode in episodes(exported)]
+    assert spans == [[210, 1960], [2010, 2960]]
+    (refused,) = exported.surveys[0].refused.items()
+    assert refused == (f"/instruction: '{'x' * 500}'", Refused("the policy did not take it", 1))
+
+
+def test_after_an_empty_instruction_there_is_no_episode_whatever_the_policy_refuses_then(tmp_path):
+    """An arm at rest, once a text that the policy cannot read was said, made an episode of 48 s."""
+    events = session(3000, described(0, ""), instruction(200, "one"), described(210, "one"), instruction(900, ""),
+                     described(905, ""), instruction(1200, "\x1b[31mtwo"), described(2000, ""))  # fmt: skip
+    exported, _ = run(tmp_path, events, TELLING)
+    assert [(episode.task, since_start_ms(episode.times_ns[-1])) for episode in episodes(exported)] == [("one", 860)]
+    assert not exported.surveys[0].is_partial
+
+
+def test_an_empty_instruction_ends_an_episode_before_the_policy_says_so(tmp_path):
+    events = session(2000, instruction(200, "one"), described(210, "one"), instruction(900, ""), described(1500, ""))
+    exported, _ = run(tmp_path, events, TELLING)
+    assert since_start_ms(episodes(exported)[0].times_ns[-1]) == 860
 
 
 def test_a_whole_bag_can_be_an_episode_of_its_only_instruction_or_of_a_given_one(tmp_path):

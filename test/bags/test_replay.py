@@ -289,6 +289,12 @@ def test_an_instruction_that_the_policy_cannot_read_is_refused_and_the_one_befor
     assert (told.refused, told.refusal) == (1, "the instruction is too long")
 
 
+def test_an_instruction_that_the_recorded_policy_refused_is_not_followed_though_this_one_could(made):
+    told = [described(-0.2, instruction=""), described(0.0, instruction=INSTRUCTION)]
+    found = run(made([*events(), *told, instruction("dance", 1.0)]))
+    assert {chunk.instruction for chunk in found.chunks} == {INSTRUCTION}
+
+
 def test_without_an_instruction_nothing_is_asked_unless_one_is_given(made):
     folder = made(events(drop_topic="/instruction"))
     silent = run(folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from smolvla_ros.bags.errors import BagError
+from smolvla_ros.bags.instructions import InstructionInForce
 from smolvla_ros.bags.messages import time_text
 from smolvla_ros.bags.moved import MovedBag, moved
 from smolvla_ros.bags.reader import Bag, open_bag
@@ -196,8 +196,12 @@ def _task(bag: Bag | MovedBag, streams: Streams, settings: ExportSettings) -> st
     """The task of a whole bag."""
     if settings.task:
         return settings.task
-    told = (streams.instruction_of(recorded) for recorded in bag.read(streams.instructions))
-    texts = Counter(filter(None, told))
+    in_force = InstructionInForce(streams)
+    texts: dict[str, None] = {}
+    for recorded in bag.read(in_force.topics):
+        in_force.put(recorded)
+        if in_force.text:
+            texts[in_force.text] = None
     if len(texts) != 1:
         found = ", ".join(repr(text) for text in texts) or "no instruction"
         raise BagError(f"{bag.path} has {found}, expected one for --episodes bag: give --task TEXT")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from smolvla_ros.bags.errors import BagError
+from smolvla_ros.bags.instructions import InstructionInForce
 from smolvla_ros.bags.messages import Recorded
 from smolvla_ros.bags.moved import MovedBag
 from smolvla_ros.bags.reader import Bag
@@ -86,7 +87,8 @@ class Instants:
         self.refused = {}
         buffer = ObservationBuffer(list(self._streams.cameras), self.robot.joint_names, self._freshness)
         clock = _Clock(self._fps, self._bag.start_ns, self._task or "")
-        instructions = self._streams.instructions if self._task is None else ()
+        in_force = InstructionInForce(self._streams)
+        instructions = in_force.topics if self._task is None else ()
         observed = {*self._cameras, self._streams.joint_states, *instructions}
         last_ns = 0
         for recorded in self._bag.read(observed | set(listened)):
@@ -95,23 +97,19 @@ class Instants:
                 yield from clock.before(last_ns, buffer)
             try:
                 if recorded.topic in instructions:
-                    self._instruct(clock, recorded)
+                    refusal = in_force.put(recorded)
+                    clock.instruct(in_force.text, recorded.log_ns)
+                    if refusal:
+                        raise BagError(refusal)
                 if recorded.topic in listened and listen:
                     listen(recorded)
                 self._put(buffer, recorded)
             except ValueError as error:
                 self.refused.setdefault(recorded.topic, Refused(str(error))).messages += 1
         yield from clock.before(last_ns + 1, buffer)
-
-    def _instruct(self, clock: _Clock, recorded: Recorded) -> None:
-        """Passes an instruction on; what comes after one that cannot be read has none."""
-        try:
-            text = self._streams.instruction_of(recorded)
-        except BagError:
-            clock.instruct("", recorded.log_ns)
-            raise
-        if text is not None:
-            clock.instruct(text, recorded.log_ns)
+        in_force.finish()
+        for text, messages in in_force.ignored.items():
+            self.refused[f"{self._streams.instruction}: {text!r}"] = Refused("the policy did not take it", messages)
 
     def _put(self, buffer: ObservationBuffer, recorded: Recorded) -> None:
         if recorded.topic == self._streams.joint_states:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from smolvla_ros.stamps import stamp_ns
 
 from ..diagnosis.facts import COMMANDS, INSTRUCTION, JOINT_STATES, Facts, camera_stream
 from ..errors import BagError
+from ..instructions import InstructionInForce
 from ..messages import Recorded, Topic
 from ..streams import Streams
 from .health import StreamRecord
@@ -30,7 +30,7 @@ class Ingest:
         robot: cameras and joints.
         buffer: the live node's.
         check_instruction: raises a ValueError for a text that the policy cannot read.
-        instruct: takes every instruction that it can, and when it came.
+        instruct: takes the instruction in force, and since when.
         start_ns, end_ns: the time that is replayed.
         step_ns: time between two rows of a chunk.
     """
@@ -49,7 +49,7 @@ class Ingest:
     ):
         self._streams = streams
         self._buffer = buffer
-        self._check_instruction = check_instruction
+        self.instruction = InstructionInForce(streams, check_instruction)
         self._instruct = instruct
         self._cameras = {topic: camera for camera, topic in streams.cameras.items()}
         self.state = state_track(len(robot.joints))
@@ -70,12 +70,12 @@ class Ingest:
     @property
     def topics(self) -> tuple[str, ...]:
         """All that are to be read."""
-        return tuple(dict.fromkeys((*self._records, *self._streams.instructions)))
+        return tuple(dict.fromkeys((*self._records, *self.instruction.topics)))
 
     def put(self, recorded: Recorded) -> None:
         """Takes the next message."""
         if recorded.topic not in self._records:
-            self._follow_description(recorded)
+            self._follow(recorded)
             return
         self._takers.get(self._records[recorded.topic].name, self._take_image)(recorded)
 
@@ -124,28 +124,17 @@ class Ingest:
         self.facts.command(positions, due_ns if stamped_ns else 0, recorded.log_ns)
 
     def _take_instruction(self, recorded: Recorded) -> None:
-        message, refusal = _message(recorded)
-        if message is not None:
-            refusal = self._follow(message.data.strip(), recorded.log_ns)
+        refusal = self._follow(recorded)
         self._count(recorded, None, refusal)
         self.facts.seen(INSTRUCTION, recorded.log_ns, refusal)
 
-    def _follow_description(self, recorded: Recorded) -> None:
-        with contextlib.suppress(BagError):
-            text = self._streams.instruction_of(recorded)
-            if text is not None:
-                self._follow(text, recorded.log_ns)
-
-    def _follow(self, text: str, log_ns: int) -> str:
-        """Passes an instruction on, or says why the policy node would refuse it and keep the one before."""
-        if text:
-            try:
-                self._check_instruction(text)
-            except ValueError as error:
-                return str(error)
-        self.facts.instruction(text, log_ns)
-        self._instruct(text, log_ns)
-        return ""
+    def _follow(self, recorded: Recorded) -> str:
+        """Passes on the instruction in force after a message; returns why the message is not followed."""
+        refusal = self.instruction.put(recorded)
+        if not refusal:
+            self.facts.instruction(self.instruction.text, recorded.log_ns)
+        self._instruct(self.instruction.text, recorded.log_ns)
+        return refusal
 
     def _take_status(self, recorded: Recorded) -> None:
         self._take_other(recorded)

@@ -198,17 +198,11 @@ class _Run:
 
     def _instruction_before(self) -> str:
         """The one in force when the replay begins: the topic is latched."""
-        text = ""
+        in_force = self._ingest.instruction
         if self._start_ns > self._bag.start_ns:
-            for recorded in self._bag.read(self._streams.instructions, None, self._start_ns - 1):
-                try:
-                    said = self._streams.instruction_of(recorded)
-                    if said:
-                        self._setup.policy.check_instruction(said)
-                except ValueError:  # the live node keeps the one before, too
-                    continue
-                text = text if said is None else said
-        return text
+            for recorded in self._bag.read(in_force.topics, None, self._start_ns - 1):
+                in_force.put(recorded)
+        return in_force.text
 
     def _recorded_chunks(self) -> list[RecordedChunk]:
         topic = self._streams.chunks
