@@ -412,21 +412,21 @@ def chunk_and_status(joint_names=("grip", "pan")) -> list[Event]:
     rows = np.stack([np.zeros(30), np.arange(30.0)], axis=1)
     step = message("builtin_interfaces/msg/Duration", sec=0, nanosec=STEP_NS)
     chunk = message(
-        "smolvla_ros/msg/ActionChunk", header=header(START_NS), session=5, sequence=1, joint_names=list(joint_names),
-        step=step, rows=30, positions=rows.ravel(), frozen_rows=0, instruction="go", instruction_id=1, inference_s=0.1,
-        latency_s=0.1,
+        "smolvla_ros/msg/ActionChunk", header=header(START_NS), image_stamp=stamp(START_NS), session=5, sequence=1,
+        joint_names=list(joint_names), step=step, rows=30, positions=rows.ravel(), frozen_rows=0,
+        instruction="go", instruction_id=1, inference_s=0.1, latency_s=0.1,
     )  # fmt: skip
     events = [Event("/action_chunk", START_NS + 150 * MS, chunk)]
     names = ("remaining_rows", "chunks_received", "chunks_merged", "chunks_rejected", "rows_received", "rows_executed",
              "rows_discarded", "rows_queued", "position_clamps", "velocity_clamps", "acceleration_clamps", "ticks",
-             "missed_ticks")  # fmt: skip
+             "missed_ticks", "last_session", "last_sequence")  # fmt: skip
     for t in range(0, 1000, 50):
         following = t >= 300
         status = message(
             "smolvla_ros/msg/ExecutionStatus", header=header(START_NS + t * MS), state=2 if following else 1,
             reason=0 if following else 3, detail="", dry_run=False, session=5 if following else 0, sequence=1,
             row=t // 50, remaining_s=0.0, action_age_s=0.0, seam_jump=0.0, idle_fraction=0.0,
-            **dict.fromkeys(names, 0),
+            last_rejection="", **dict.fromkeys(names, 0),
         )  # fmt: skip
         events.append(Event("/execution_status", START_NS + t * MS, status))
     return events
