@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 # The build calls cmake and ninja, the tests colcon, by name.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-REQUIREMENTS := $(wildcard packaging/*requirements.txt)
+REQUIREMENTS := $(wildcard packaging/*requirements.txt packaging/extras/*.txt)
 # Folders are listed too: a deleted file changes only its folder.
 SOURCES := CMakeLists.txt package.xml pyproject.toml setup.py packaging/backend.py \
   $(shell find checkpoints cmake config launch msg scripts smolvla_ros urdf -name __pycache__ -prune -o -print)

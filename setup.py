@@ -11,7 +11,7 @@ import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-from backend import requirements
+from backend import extras, requirements
 from setuptools import Distribution, setup
 from setuptools.command.build_py import build_py
 
@@ -87,6 +87,7 @@ class BinaryDistribution(Distribution):
 setup(
     version=ElementTree.parse(SOURCE / "package.xml").findtext("version"),
     install_requires=requirements("requirements"),
+    extras_require=extras(),
     cmdclass={"build_py": BuildPackage},
     distclass=BinaryDistribution,
 )

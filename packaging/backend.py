@@ -28,6 +28,12 @@ def requirements(name: str) -> list[str]:
     return [_pinned(entry, pins) for entry in _entries(ROOT / "packaging" / f"{name}.txt")]
 
 
+def extras() -> dict[str, list[str]]:
+    """The requirements of every extra, and of all of them together."""
+    own = {file.stem: requirements(f"extras/{file.stem}") for file in sorted((ROOT / "packaging" / "extras").iterdir())}
+    return {**own, "all": sorted({entry for entries in own.values() for entry in entries})}
+
+
 def _pinned(entry: str, pins: dict[str, str]) -> str:
     return f"{entry}~={pins[entry.partition('[')[0]]}" if entry.startswith("ros-") else entry
 

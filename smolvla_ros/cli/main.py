@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from smolvla_ros.bags.errors import BagError
 from smolvla_ros.bringup.options import BringUpError
+from smolvla_ros.extras import missing_extra
 from smolvla_ros.installation import find_ros_in_virtual_environment, transport_variables
 
 from . import arm, check, demo, evaluate, export, play, record, replay, say, train_demo, view
@@ -45,6 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return COMMANDS[parsed.command].run(parsed)
     except (BagError, BringUpError) as error:
         print(f"smolvla-ros {parsed.command}: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        sentence = missing_extra(error, f"smolvla-ros {parsed.command}")
+        if not sentence:
+            raise
+        print(sentence, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 0

@@ -82,8 +82,8 @@ def test_the_wheel_holds_every_module_of_the_source_and_the_compiled_messages(re
 
 def test_every_requirement_has_a_pin(repository, backend):
     pins = {entry.partition("==")[0] for entry in backend._entries(repository / "constraints.txt")}
-    for name in ("build-requirements", "requirements", "dev-requirements"):
-        entries = backend._entries(repository / "packaging" / f"{name}.txt")
+    for file in [*(repository / "packaging").glob("*requirements.txt"), *(repository / "packaging/extras").iterdir()]:
+        entries = backend._entries(file)
         names = {entry.partition("[")[0].partition(">")[0] for entry in entries}
         assert names <= pins
 
