@@ -95,8 +95,7 @@ def _show_feature(console: Console, feature: str, mode: str, found: Mapping[str,
 
 
 def _show_proofs(console: Console, policy: SmolVLAPolicy) -> None:
-    parameters = sum(parameter.numel() for parameter in policy.network.parameters())
-    console.print(f"\n{'weights':12} {parameters:,} parameters in use, all finite")
+    console.print(f"\n{'weights':12} {policy.network.parameter_count:,} parameters in use, all finite")
     console.print(f"{'probe':12} the normalisation acts on state and action")
     golden = policy.golden_difference
     console.print(f"{'golden input':12} " + ("none stored" if golden is None else f"replayed, differs by {golden:.1e}"))

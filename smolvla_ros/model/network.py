@@ -1,10 +1,12 @@
-"""The SmolVLA network: images, text and state become a prefix once; the expert turns noise into actions.
+"""The SmolVLA network, in the order in which one forward pass runs.
 
-    image tokens | text tokens | state token    -> language layers -> keys, values      (`encode_prefix`, once)
-    noisy actions + time -> expert layers reading these keys, values -> velocity        (`velocity`, every step)
+    vision   images                      -> image tokens            `vision.py`, once a chunk
+    prefix   image tokens | text | state -> keys and values         language layers, once a chunk
+    step     noisy actions + time        -> velocity                expert layers reading these, `num_steps` times
 
-Everything is batched and differentiable; training needs nothing but these calls. Reference: SmolVLA,
-arXiv 2506.01844, in the form that LeRobot implements.
+Everything is batched and differentiable; training needs nothing but these calls. Nothing in here waits for the device
+or makes a tensor from host values, so that one CUDA graph can hold all of it. Reference: SmolVLA, arXiv 2506.01844,
+in the form that LeRobot implements. Shapes: B batch, P prefix tokens, K key/value heads, D head size.
 """
 
 from __future__ import annotations
@@ -18,9 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smolvla_ros.model.config import SmolVLAConfig
-from smolvla_ros.model.expert import ActionExpert, CrossAttention, Geometry
-from smolvla_ros.model.language import LanguageModel
-from smolvla_ros.model.layers import Rotary
+from smolvla_ros.model.layers import Embedding, Linear, RMSNorm
+from smolvla_ros.model.layout import Layout, Rooms
+from smolvla_ros.model.stack import CrossAttention, ExpertLayer, LanguageLayer, LastLanguageLayer
 from smolvla_ros.model.vision import Connector, VisionTower
 
 
@@ -29,22 +31,40 @@ class Prefix:
     """What the expert reads; never changed after it is made.
 
     `keys`, `values`: for each expert layer [B, K, P, D]. `hidden` [B, P, text width]: the stream that enters the
-    last language layer, image tokens first, then text, then state (for auxiliary training losses).
-    `valid` [B, P]: False for padding.
+    last language layer, image tokens first, then text, then state (for auxiliary training losses). `rooms`: None, or
+    buffers in which keys and values stand already, with room for those of the actions.
     """
 
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
     hidden: Tensor
-    valid: Tensor
-    geometry: Geometry
+    layout: Layout
+    rooms: Rooms | None = None
 
     def repeated(self, times: int, config: SmolVLAConfig) -> Prefix:
         """Every observation `times` times in a row, for several (noise, time) pairs per observation."""
         keys, values = (tuple(t.repeat_interleave(times, 0) for t in part) for part in (self.keys, self.values))
-        valid = self.valid.repeat_interleave(times, 0)
-        geometry = Geometry.build(valid, self.geometry.cross_mask is None, config.chunk_size, config.text.head_dim)
-        return Prefix(keys, values, self.hidden.repeat_interleave(times, 0), valid, geometry)
+        layout = Layout.build(self.layout.valid.repeat_interleave(times, 0), self.layout.padded, config)
+        return Prefix(keys, values, self.hidden.repeat_interleave(times, 0), layout)
+
+
+class LanguageModel(nn.Module):
+    """Token embedding and the first `kept_layers` layers; of the last one only what makes keys and values."""
+
+    def __init__(self, config: SmolVLAConfig) -> None:
+        super().__init__()
+        self.embed_tokens = Embedding(config.text.vocab_size, config.text.hidden_size)
+        layers: list[nn.Module] = [LanguageLayer(config.text) for _ in range(config.kept_layers - 1)]
+        self.layers = nn.ModuleList([*layers, LastLanguageLayer(config.text)])
+
+
+class ActionExpert(nn.Module):
+    """A slim stack beside the language layers; `config.expert_at` says whose keys and values each layer reads."""
+
+    def __init__(self, config: SmolVLAConfig) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(ExpertLayer(config, index) for index in config.expert_at)
+        self.norm = RMSNorm(config.expert_width, config.text.rms_norm_eps)
 
 
 class SmolVLANetwork(nn.Module):
@@ -58,11 +78,97 @@ class SmolVLANetwork(nn.Module):
         self.connector = Connector(config.vision.hidden_size, text_size, config.scale_factor)
         self.language = LanguageModel(config)
         self.expert = ActionExpert(config)
-        self.state_proj = nn.Linear(config.max_state_dim, text_size)
-        self.action_in_proj = nn.Linear(config.max_action_dim, width)
-        self.action_out_proj = nn.Linear(width, config.max_action_dim)
-        self.action_time_mlp_in = nn.Linear(2 * width, width)
-        self.action_time_mlp_out = nn.Linear(width, width)
+        self.state_proj = Linear(config.max_state_dim, text_size)
+        self.action_in_proj = Linear(config.max_action_dim, width)
+        self.action_out_proj = Linear(width, config.max_action_dim)
+        self.action_time_mlp_in = Linear(2 * width, width)
+        self.action_time_mlp_out = Linear(width, width)
+        self.parameter_count = sum(parameter.numel() for parameter in self.parameters())
+
+    def encode_images(self, images: Sequence[Tensor]) -> list[Tensor]:
+        """Vision. One tensor [B, 3, h, w] in [-1, 1] per camera -> one [B, tokens, text width] per camera."""
+        if len({image.shape for image in images}) > 1:
+            return [self.connector(self.vision(image)) for image in images]
+        return list(self.connector(self.vision(torch.cat(tuple(images)))).chunk(len(images)))
+
+    def encode_prefix(
+        self,
+        image_tokens: Sequence[Tensor],
+        tokens: Tensor,
+        state: Tensor,
+        token_mask: Tensor | None = None,
+        masked_images: int = 0,
+        rooms: Rooms | None = None,
+    ) -> Prefix:
+        """Prefix: runs the language layers, and keeps what the expert reads of them.
+
+        Args:
+            image_tokens: what `encode_images` gave, in the order of `config.image_features`.
+            tokens: token ids [B, T]. `token_mask` [B, T] is False for padding; None if there is none.
+            state: [B, max_state_dim], normalised and padded with zeros.
+            masked_images: cameras that are declared empty. Their own tokens are masked everywhere and left out
+                here; only the special tokens round them, if the policy uses these, remain.
+            rooms: buffers for a prefix of this length without padding, and its layout; None: made here.
+        """
+        x = self._embedded(image_tokens, tokens, state, masked_images)
+        layout = rooms.layout if rooms else Layout.of(x, token_mask, self.config)
+        keys: list[Tensor] = []
+        values: list[Tensor] = []
+        for index, layer in enumerate(self.language.layers):
+            hidden = x
+            x, k, v = layer(x, layout.prefix_rotary, layout.prefix_mask)
+            if index in self.config.expert_at:
+                k, v = self.expert.layers[len(keys)].self_attn.read(k, v)  # type: ignore[union-attr,operator]
+                keys.append(k)
+                values.append(v)
+        if rooms:
+            rooms.fill(keys, values)
+        return Prefix(tuple(keys), tuple(values), hidden, layout, rooms)
+
+    def denoise(self, prefix: Prefix, x_t: Tensor, time_features: Tensor) -> Tensor:
+        """Step: the flow at noisy actions x_t [B, chunk, max_action_dim] -> [B, chunk, max_action_dim] float32.
+
+        Reads the prefix and changes nothing of it. `time_features` are those of x_t's time.
+        """
+        actions = self.action_in_proj(x_t)
+        # One product over both, as in LeRobot: the sum of two rounds otherwise, which bfloat16 layers amplify.
+        both = torch.cat([actions, time_features.expand_as(actions)], dim=-1)
+        x = self.action_time_mlp_out(F.silu(self.action_time_mlp_in(both)))
+        for index, layer in enumerate(self.expert.layers):
+            room = prefix.rooms.of(index) if prefix.rooms else None
+            x = layer(x, prefix.keys[index], prefix.values[index], prefix.layout, room)
+        return self.action_out_proj(self.expert.norm(x))  # type: ignore[no-any-return]
+
+    def velocity(self, prefix: Prefix, x_t: Tensor, t: Tensor) -> Tensor:
+        """`denoise` at times t [B] or [] (1 = noise, 0 = actions).
+
+        In training x_t = t * noise + (1 - t) * actions and the target is noise - actions.
+        """
+        return self.denoise(prefix, x_t, self.time_features(t))
+
+    def time_features(self, t: Tensor) -> Tensor:
+        """Sines and cosines of the times: t [...] -> [..., 1, width] float32."""
+        width = self.config.expert_width
+        fraction = torch.linspace(0.0, 1.0, width // 2, dtype=torch.float64, device=t.device)
+        period = self.config.min_period * (self.config.max_period / self.config.min_period) ** fraction
+        phase = t[..., None].double() * (2 * math.pi / period)
+        return torch.cat([phase.sin(), phase.cos()], dim=-1).float()[..., None, :]
+
+    def _embedded(self, image_tokens: Sequence[Tensor], tokens: Tensor, state: Tensor, masked_images: int) -> Tensor:
+        """[B, P, text width]: images, text, state."""
+        scale = math.sqrt(self.config.text.hidden_size)
+        start, end = (self._special(ids, tokens) for ids in (self.config.image_start_ids, self.config.image_end_ids))
+        parts: list[Tensor] = []
+        for image in image_tokens:
+            # LeRobot rounds this factor to the images' type, unlike the text's.
+            parts += [*start, image * float(torch.tensor(scale, dtype=image.dtype)), *end]
+        parts += [*start, *end] * masked_images
+        parts += [self.language.embed_tokens(tokens) * scale, self.state_proj(state)[:, None]]
+        return torch.cat(parts, dim=1)
+
+    def _special(self, ids: tuple[int, ...], tokens: Tensor) -> list[Tensor]:
+        """Embeddings of special tokens [B, n, text width], which are not scaled; nothing if there are none."""
+        return [self.language.embed_tokens.weight[i].expand(len(tokens), 1, -1) for i in ids]
 
     def reset_embeddings(self, position_std: float = 0.02, token_std: float = 0.02) -> None:
         """Draws the two embedding tables anew; a wider `position_std` lets a small vision tower learn places sooner."""
@@ -85,89 +191,6 @@ class SmolVLANetwork(nn.Module):
                 module.v_proj.float()
         return self
 
-    def encode_images(self, images: Sequence[Tensor]) -> list[Tensor]:
-        """One tensor [B, 3, h, w] in [-1, 1] per camera -> one [B, tokens, text width] per camera."""
-        if len({image.shape for image in images}) > 1:
-            return [self.connector(self.vision(image)) for image in images]
-        return list(self.connector(self.vision(torch.cat(tuple(images)))).chunk(len(images)))
-
-    def encode_prefix(
-        self,
-        image_tokens: Sequence[Tensor],
-        tokens: Tensor,
-        state: Tensor,
-        token_mask: Tensor | None = None,
-        masked_images: int = 0,
-    ) -> Prefix:
-        """Runs the language layers over the prefix.
-
-        Args:
-            image_tokens: what `encode_images` gave, in the order of `config.image_features`.
-            tokens: token ids [B, T]. `token_mask` [B, T] is False for padding; None if there is none.
-            state: [B, max_state_dim], normalised and padded with zeros.
-            masked_images: cameras that are declared empty. Their own tokens are masked everywhere and left out
-                here; only the special tokens round them, if the policy uses these, remain.
-        """
-        scale = math.sqrt(self.config.text.hidden_size)
-        parts: list[Tensor] = []
-        for image in image_tokens:
-            # LeRobot rounds this factor to the images' type, unlike the text's.
-            scaled = image * torch.tensor(scale, dtype=image.dtype, device=image.device)
-            parts += [*self._special(self.config.image_start_ids, tokens), scaled]
-            parts += self._special(self.config.image_end_ids, tokens)
-        for _ in range(masked_images):
-            parts += self._special(self.config.image_start_ids + self.config.image_end_ids, tokens)
-        parts += [self.language.embed_tokens(tokens) * scale, self.state_proj(state)[:, None]]
-        return self._encode(torch.cat(parts, dim=1), token_mask)
-
-    def velocity(self, prefix: Prefix, x_t: Tensor, t: Tensor) -> Tensor:
-        """The flow at noisy actions x_t [B, chunk, max_action_dim] and times t [B] or [] (1 = noise, 0 = actions).
-
-        Returns [B, chunk, max_action_dim] float32. In training x_t = t * noise + (1 - t) * actions and the
-        target is noise - actions.
-        """
-        return self.denoise(prefix, x_t, self.time_features(t))
-
-    def time_features(self, t: Tensor) -> Tensor:
-        """Sines and cosines of the times: t [...] -> [..., 1, width] float32."""
-        width = self.config.expert_width
-        fraction = torch.linspace(0.0, 1.0, width // 2, dtype=torch.float64, device=t.device)
-        period = self.config.min_period * (self.config.max_period / self.config.min_period) ** fraction
-        phase = t[..., None].double() * (2 * math.pi / period)
-        return torch.cat([phase.sin(), phase.cos()], dim=-1).float()[..., None, :]
-
-    def denoise(self, prefix: Prefix, x_t: Tensor, time_features: Tensor) -> Tensor:
-        """`velocity` with the time already embedded: one explicit step, reading the prefix and changing nothing."""
-        actions = self.action_in_proj(x_t)
-        # One product over both, as in LeRobot: the sum of two rounds otherwise, which bfloat16 layers amplify.
-        both = torch.cat([actions, time_features.expand_as(actions)], dim=-1)
-        x = self.action_time_mlp_out(F.silu(self.action_time_mlp_in(both)))
-        x = self.expert(x, prefix.keys, prefix.values, prefix.geometry)
-        return self.action_out_proj(x.float())  # type: ignore[no-any-return]
-
-    def _special(self, ids: tuple[int, ...], tokens: Tensor) -> list[Tensor]:
-        """Embeddings of special tokens [B, n, text width], which are not scaled; nothing if there are none."""
-        if not ids:
-            return []
-        return [self.language.embed_tokens(torch.tensor(ids, device=tokens.device)).expand(len(tokens), -1, -1)]
-
-    def _encode(self, embedded: Tensor, token_mask: Tensor | None) -> Prefix:
-        batch, length, _ = embedded.shape
-        valid = torch.ones(batch, length, dtype=torch.bool, device=embedded.device)
-        if token_mask is not None:
-            valid[:, -1 - token_mask.shape[1] : -1] = token_mask
-        # Images and text see each other but not the state, which comes last and sees everything.
-        mask = valid[:, None].repeat(1, length, 1)
-        mask[:, :-1, -1] = False
-        rotary = Rotary(valid.cumsum(1) - 1, self.config.text.head_dim)
-        keys: list[Tensor] = []
-        values: list[Tensor] = []
-        hidden = embedded
-        for index, (stream, k, v) in enumerate(self.language(embedded, rotary, mask)):
-            hidden = stream
-            if index in self.config.expert_at:
-                k, v = self.expert.read(len(keys), k, v)
-                keys.append(k)
-                values.append(v)
-        geometry = Geometry.build(valid, token_mask is None, self.config.chunk_size, self.config.text.head_dim)
-        return Prefix(tuple(keys), tuple(values), hidden, valid, geometry)
+    def towers(self) -> dict[str, nn.Module]:
+        """The parts in which the work is done; the rest are projections of single rows or of the actions."""
+        return {"vision": self.vision, "connector": self.connector, "language": self.language, "expert": self.expert}

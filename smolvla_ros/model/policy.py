@@ -18,13 +18,13 @@ from torch import Tensor
 
 from smolvla_ros.model import aloha
 from smolvla_ros.model.checkpoint.golden import replay_golden
-from smolvla_ros.model.checkpoint.loading import LoadingPlan, check_dtype, load_weights, read_plan, usable_device
+from smolvla_ros.model.checkpoint.loading import LoadingPlan, load_weights, read_plan, usable_device
 from smolvla_ros.model.config import SmolVLAConfig
+from smolvla_ros.model.engines.arithmetic import check_dtype, choose
+from smolvla_ros.model.engines.torch_engine import ChunkInputs, TorchEngine
 from smolvla_ros.model.errors import CheckpointError, ObservationError
 from smolvla_ros.model.images import check_image, to_pixels
-from smolvla_ros.model.network import SmolVLANetwork
 from smolvla_ros.model.rtc import Guidance, GuidedVelocity
-from smolvla_ros.model.sampler import sample
 from smolvla_ros.model.text import Overlong
 
 Images = Mapping[str, NDArray[np.uint8]]
@@ -50,13 +50,14 @@ class Prediction:
 class SmolVLAPolicy:
     """A loaded checkpoint, ready to infer.
 
-    `config` holds the checkpoint's facts, `network` the weights. `golden_difference` is the largest deviation from
-    the checkpoint's golden input (normalised), None if it has none.
+    `config` holds the checkpoint's facts, `network` the weights, `engine` what runs them. `golden_difference` is the
+    largest deviation from the checkpoint's golden input (normalised), None if it has none.
     """
 
-    def __init__(self, plan: LoadingPlan, network: SmolVLANetwork, device: torch.device) -> None:
+    def __init__(self, plan: LoadingPlan, engine: TorchEngine, device: torch.device) -> None:
         self.config: SmolVLAConfig = plan.config
-        self.network = network
+        self.network = engine.network
+        self.engine = engine
         self.golden_difference: float | None = None
         self._plan = plan
         self._device = device
@@ -66,10 +67,11 @@ class SmolVLAPolicy:
         cls,
         folder: str | Path,
         device: str = "cpu",
-        dtype: Literal["float32", "bfloat16"] = "float32",
+        dtype: str = "float32",
         *,
         revision: str = "",
         overlong_instruction: Overlong = "cut",
+        num_steps: int = 0,
         statistics: Mapping[str, str] | None = None,
     ) -> Self:
         """Loads a checkpoint as LeRobot writes it, and proves that its normalisation acts.
@@ -78,7 +80,9 @@ class SmolVLAPolicy:
             folder: holds config.json, model.safetensors (or a LoRA adapter) and, since September 2025, the two
                 processor pipelines. A hub id 'org/name' is fetched first.
             device: 'cpu', 'cuda', 'cuda:1', ...; the device stored in the checkpoint is ignored.
-            dtype: 'float32', or 'bfloat16' for the mixed types that LeRobot runs in (slow on most CPUs).
+            dtype: one of `DTYPES`: 'float32'; 'bfloat16', the mixed types that LeRobot runs in; 'bfloat16_products',
+                where all but the products stays float32; 'int8' for the products; 'auto' for the fastest here.
+            num_steps: of the sampler; 0: the checkpoint's own.
             revision: commit, tag or branch of a hub id.
             overlong_instruction: beyond the policy's token limit, 'cut' as in training (with a warning) or 'refuse'.
             statistics: for checkpoints without usable ones: a feature ('observation.state', 'action') mapped to
@@ -90,9 +94,13 @@ class SmolVLAPolicy:
         check_dtype(dtype)
         torch_device = usable_device(device)
         plan = read_plan(folder, revision, overlong_instruction, statistics)
-        policy = cls(plan, load_weights(plan, torch_device, dtype), torch_device)
+        arithmetic = choose(dtype, torch_device, plan.config)
+        network = load_weights(plan, torch_device, arithmetic)
+        policy = cls(plan, TorchEngine(network, plan.config.num_steps, arithmetic.reason), torch_device)
         policy._probe()
-        policy.golden_difference = replay_golden(policy, plan.location.folder, dtype)
+        policy.golden_difference = replay_golden(policy, plan.location.folder, arithmetic.dtype)
+        if num_steps:
+            policy.engine = TorchEngine(network, num_steps, arithmetic.reason)
         return policy
 
     @property
@@ -173,13 +181,8 @@ class SmolVLAPolicy:
             x_1 = self._noise(noise)
             guided = GuidedVelocity(guidance, x_1) if guidance else None
             clock.stage("preprocess")
-            image_tokens = self.network.encode_images(pixels)
-            clock.stage("vision")
             masked = min(self.config.empty_cameras, len(self.config.image_features) - len(pixels))
-            prefix = self.network.encode_prefix(image_tokens, ids, state_in, masked_images=masked)
-            clock.stage("prefix")
-            chunk = sample(self.network, prefix, x_1, self.config.num_steps, guided)
-            clock.stage("denoise")
+            chunk = self.engine.chunk(ChunkInputs(pixels, ids, state_in, x_1, masked, guided), clock.stage)
             normalised = chunk[0, :, : self.action_dim]
             actions = self._actions(normalised)
             result = Prediction(_array(actions), _array(normalised), clock.stage_s, tokens.truncated)

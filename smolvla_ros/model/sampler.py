@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from smolvla_ros.model.network import Prefix, SmolVLANetwork
+from smolvla_ros.model.network import SmolVLANetwork
 from smolvla_ros.model.rtc import GuidedVelocity
 
+# step(x_t [B, chunk, max_action_dim], time_features=[1, width]) -> velocity of x_t's shape.
+Step = Callable[..., Tensor]
 
-def sample(
-    network: SmolVLANetwork, prefix: Prefix, noise: Tensor, num_steps: int, guided: GuidedVelocity | None = None
-) -> Tensor:
-    """noise [B, chunk_size, max_action_dim] -> normalised actions of the same shape, float32."""
-    times = [1.0 - step / num_steps for step in range(num_steps)]
-    features = network.time_features(torch.tensor(times, dtype=torch.float32, device=noise.device))
-    x_t = noise
-    for t, time_features in zip(times, features, strict=True):
-        velocity = partial(network.denoise, prefix, time_features=time_features)
-        v = guided(velocity, x_t, t) if guided else velocity(x_t)
+
+def step_features(network: SmolVLANetwork, num_steps: int) -> Tensor:
+    """The embedded times of all steps: [num_steps, 1, width]. The same for every chunk."""
+    times = torch.tensor([1.0 - step / num_steps for step in range(num_steps)], dtype=torch.float32)
+    return network.time_features(times.to(network.action_out_proj.weight.device))
+
+
+def sample(step: Step, noise: Tensor, features: Tensor, guided: GuidedVelocity | None = None) -> Tensor:
+    """noise [B, chunk_size, max_action_dim] -> normalised actions of the same shape, float32.
+
+    `features` are those of `step_features`, whose number is the number of steps.
+    """
+    num_steps, x_t = len(features), noise
+    for index, time_features in enumerate(features):
+        velocity = partial(step, time_features=time_features)
+        v = guided(velocity, x_t, 1.0 - index / num_steps) if guided else velocity(x_t)
         x_t = x_t - v / num_steps
     return x_t

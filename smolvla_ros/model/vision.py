@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smolvla_ros.model.config import VisionConfig
-from smolvla_ros.model.layers import Embedding, FusedLinear, to_heads
+from smolvla_ros.model.layers import Embedding, FusedLinear, Linear, to_heads
 
 
 class VisionAttention(nn.Module):
@@ -19,23 +20,32 @@ class VisionAttention(nn.Module):
         super().__init__()
         size = config.hidden_size
         self.qkv = FusedLinear(size, {"q_proj": size, "k_proj": size, "v_proj": size}, bias=True)
-        self.out_proj = nn.Linear(size, size)
+        self.out_proj = Linear(size, size)
         self.head_dim = size // config.num_heads
+        # (queries, keys, values), each [B, H, L, D] -> [B, H, L, D]
+        self.attend: Callable[[Tensor, Tensor, Tensor], Tensor] = F.scaled_dot_product_attention
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v = (to_heads(part, self.head_dim).transpose(1, 2) for part in self.qkv.project(x))
-        out = F.scaled_dot_product_attention(q, k, v)
+        q, k, v = (to_heads(part, self.head_dim).transpose(1, 2) for part in self.qkv(x).chunk(3, dim=-1))
+        out = self.attend(q, k, v)
         return self.out_proj(out.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+
+class GELULinear(Linear):
+    """A linear and the GELU after it, which some libraries compute in one go."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.gelu(super().forward(x), approximate="tanh")
 
 
 class VisionMLP(nn.Module):
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(config.hidden_size, config.intermediate_size)
-        self.fc2 = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.fc1 = GELULinear(config.hidden_size, config.intermediate_size)
+        self.fc2 = Linear(config.intermediate_size, config.hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x), approximate="tanh"))  # type: ignore[no-any-return]
+        return self.fc2(self.fc1(x))  # type: ignore[no-any-return]
 
 
 class VisionLayer(nn.Module):
@@ -92,7 +102,7 @@ class Connector(nn.Module):
 
     def __init__(self, vision_size: int, text_size: int, scale_factor: int) -> None:
         super().__init__()
-        self.proj = nn.Linear(vision_size * scale_factor**2, text_size, bias=False)
+        self.proj = Linear(vision_size * scale_factor**2, text_size, bias=False)
         self.scale_factor = scale_factor
 
     def forward(self, patches: Tensor) -> Tensor:

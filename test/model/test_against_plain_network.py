@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from smolvla_ros.model import SmolVLAConfig, SmolVLANetwork, TextConfig, VisionConfig
 from smolvla_ros.model.checkpoint.weights import checkpoint_views, unused_shapes
-from smolvla_ros.model.sampler import sample
+from smolvla_ros.model.sampler import sample, step_features
 
 _spec = importlib.util.spec_from_file_location("plain_network", Path(__file__).with_name("plain_network.py"))
 plain = importlib.util.module_from_spec(_spec)
@@ -75,7 +76,7 @@ def assert_equal_actions(
         token_mask[None] if padding else None,
         masked_images,
     )
-    found = sample(network, prefix, noise[None], config.num_steps)[0]
+    found = sample(partial(network.denoise, prefix), noise[None], step_features(network, config.num_steps))[0]
     torch.testing.assert_close(found, reference.sample(caches, mask, noise), rtol=1e-4, atol=1e-4)
 
 

@@ -307,7 +307,7 @@ def test_something_that_is_no_folder_is_refused(folder: str | Path, reason: str)
         ({"device": "cuda:63"}, "CUDA devices; use device 'cpu'"),
         ({"device": "abacus"}, "device 'abacus' is unknown"),
         ({"device": "meta"}, "is not supported"),
-        ({"dtype": "float16"}, "expected one of float32, bfloat16"),
+        ({"dtype": "float16"}, "expected one of auto, float32, bfloat16"),
         ({"revision": "main"}, "is not a hub id; leave it out"),
         ({"statistics": {"observation.velocity": "none"}}, "statistics were chosen for observation.velocity"),
     ],

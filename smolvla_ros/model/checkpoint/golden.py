@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from smolvla_ros.model.checkpoint.files import open_safetensors
+from smolvla_ros.model.engines.arithmetic import TOLERANCE
 from smolvla_ros.model.errors import CheckpointError, ModelError
 
 if TYPE_CHECKING:
     from smolvla_ros.model.policy import Images, SmolVLAPolicy
 
 GOLDEN_FILE = "golden.safetensors"
-# Largest difference of a normalised action. Rounding alone leaves about 1e-5 in float32.
-_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1}
 
 
 def record_golden(
@@ -59,9 +58,9 @@ def replay_golden(policy: SmolVLAPolicy, folder: Path, dtype: str) -> float | No
         raise CheckpointError(
             f"{path} does not belong to this checkpoint ({reason}); delete it or copy both again"
         ) from error
-    if not difference <= _TOLERANCE[dtype]:
+    if not difference <= TOLERANCE[dtype]:
         raise CheckpointError(
             f"{path}: the stored observation gives actions that differ by {difference:.3g} (normalised), expected at "
-            f"most {_TOLERANCE[dtype]:g}; weights, statistics or tokenizer were changed, or this device computes wrong"
+            f"most {TOLERANCE[dtype]:g}; weights, statistics or tokenizer were changed, or this device computes wrong"
         )
     return difference

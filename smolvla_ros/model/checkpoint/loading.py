@@ -19,12 +19,11 @@ from smolvla_ros.model.checkpoint.processors import Processing, read_processing
 from smolvla_ros.model.checkpoint.settings import policy_config
 from smolvla_ros.model.checkpoint.weights import load_network
 from smolvla_ros.model.config import SmolVLAConfig
+from smolvla_ros.model.engines.arithmetic import Arithmetic
 from smolvla_ros.model.errors import CheckpointError
 from smolvla_ros.model.network import SmolVLANetwork
 from smolvla_ros.model.normalisation import Normaliser
 from smolvla_ros.model.text import InstructionReader, Overlong
-
-DTYPES = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -93,10 +92,10 @@ def read_plan(
     )
 
 
-def load_weights(plan: LoadingPlan, device: torch.device, dtype: str) -> SmolVLANetwork:
+def load_weights(plan: LoadingPlan, device: torch.device, arithmetic: Arithmetic) -> SmolVLANetwork:
     """The plan's network on the device, with an adapter merged in if the checkpoint is one."""
     try:
-        return _load_weights(plan, device, dtype)
+        return _load_weights(plan, device, arithmetic)
     except CheckpointError as error:
         if not plan.assumed_backbone:
             raise
@@ -106,10 +105,10 @@ def load_weights(plan: LoadingPlan, device: torch.device, dtype: str) -> SmolVLA
         ) from error
 
 
-def _load_weights(plan: LoadingPlan, device: torch.device, dtype: str) -> SmolVLANetwork:
+def _load_weights(plan: LoadingPlan, device: torch.device, arithmetic: Arithmetic) -> SmolVLANetwork:
     folder = plan.location.folder
     if not (folder / ADAPTER_CONFIG).is_file():
-        return load_network(folder / "model.safetensors", plan.config, dtype, device)
+        return load_network(folder / "model.safetensors", plan.config, arithmetic, device)
     adapter = Adapter(folder)
     try:
         base = locate(adapter.base, adapter.revision, download=plan.location.from_hub).folder
@@ -117,7 +116,7 @@ def _load_weights(plan: LoadingPlan, device: torch.device, dtype: str) -> SmolVL
         raise CheckpointError(
             f"{folder / ADAPTER_CONFIG} is an adapter upon {adapter.base!r}, which was not found: {error}"
         ) from error
-    network = load_network(base / "model.safetensors", plan.config, dtype, device, adapter.merge)
+    network = load_network(base / "model.safetensors", plan.config, arithmetic, device, adapter.merge)
     adapter.check_complete()
     return network
 
@@ -136,11 +135,6 @@ def usable_device(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda"):
         raise CheckpointError(f"device {name!r} is not supported; expected 'cpu', 'cuda' or 'cuda:<number>'")
     return device
-
-
-def check_dtype(dtype: str) -> None:
-    if dtype not in DTYPES:
-        raise CheckpointError(f"dtype is {dtype!r}, expected one of {', '.join(DTYPES)}")
 
 
 def _checked_choices(choices: Mapping[str, str]) -> Mapping[str, str]:

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from smolvla_ros.model.checkpoint.files import open_safetensors
 from smolvla_ros.model.config import SmolVLAConfig
+from smolvla_ros.model.engines.arithmetic import Arithmetic
+from smolvla_ros.model.engines.products import bfloat16_linears, prepare
 from smolvla_ros.model.errors import CheckpointError
-from smolvla_ros.model.layers import FusedLinear, lay_out_for_few_rows
+from smolvla_ros.model.layers import FusedLinear
 from smolvla_ros.model.network import SmolVLANetwork
 
 _VLM = "vlm_with_expert.vlm.model."
@@ -64,7 +66,7 @@ def unused_shapes(config: SmolVLAConfig) -> dict[str, tuple[int, ...]]:
 def load_network(
     path: Path,
     config: SmolVLAConfig,
-    dtype: str,
+    arithmetic: Arithmetic,
     device: torch.device,
     merge: Callable[[str, Tensor], Tensor] | None = None,
 ) -> SmolVLANetwork:
@@ -75,13 +77,13 @@ def load_network(
     """
     with torch.device("meta"):
         network = SmolVLANetwork(config)
-    if dtype == "bfloat16":
+    if arithmetic.dtype == "bfloat16":
         network.use_mixed_precision()
+    elif arithmetic.dtype == "bfloat16_products":
+        bfloat16_linears(network)
     shapes = {name: tuple(view.shape) for name, view in checkpoint_views(network).items()}
     stored = match_names(path, config, shapes)
     network = network.to_empty(device=device).requires_grad_(False).eval()
-    if device.type == "cpu" and dtype == "float32":
-        lay_out_for_few_rows(network.expert)
     views = checkpoint_views(network)
     for name, stored_name in stored.items():
         with open_safetensors(path) as tensors:  # opened for each tensor: closing it gives its pages back
@@ -90,6 +92,9 @@ def load_network(
             if name in views:
                 views[name].copy_(merge(name, tensor) if merge else tensor)
             del tensor
+    del views
+    if arithmetic.dtype != "bfloat16":
+        prepare(network, arithmetic.libraries)
     return network
 
 

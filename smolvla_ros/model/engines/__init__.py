@@ -1,0 +1,1 @@
+"""What runs the network: arithmetic and libraries chosen for the machine; engines behind `vision -> prefix -> step`."""
