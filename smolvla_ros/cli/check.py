@@ -46,7 +46,9 @@ def run(args: argparse.Namespace) -> int:
     try:
         plan = read_plan(args.checkpoint, args.revision, choices=statistics)
         _show_plan(console, plan)
-        policy = SmolVLAPolicy.from_checkpoint(args.checkpoint, revision=args.revision, statistics=statistics)
+        policy = SmolVLAPolicy.from_checkpoint(
+            args.checkpoint, dtype="auto", revision=args.revision, statistics=statistics
+        )
     except CheckpointError as error:
         console.print(f"\n[bold red]refused[/]: {_plain(error)}")
         return 1
@@ -96,6 +98,7 @@ def _show_feature(console: Console, feature: str, mode: str, found: Mapping[str,
 
 def _show_proofs(console: Console, policy: SmolVLAPolicy) -> None:
     console.print(f"\n{'weights':12} {policy.network.parameter_count:,} parameters in use, all finite")
+    console.print(f"{'arithmetic':12} {_plain(policy.engine.reason)}")
     console.print(f"{'probe':12} the normalisation acts on state and action")
     golden = policy.golden_difference
     console.print(f"{'golden input':12} " + ("none stored" if golden is None else f"replayed, differs by {golden:.1e}"))

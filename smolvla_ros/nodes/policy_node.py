@@ -135,6 +135,7 @@ class PolicyNode(ManagedNode[PolicyParameters]):
             f"loaded {self.parameters.checkpoint}: {len(self._policy.cameras)} cameras, {config.chunk_size} actions of "
             f"{self._policy.action_dim} joints; stays ahead of the arm up to a latency of {envelope_ms:.0f} ms"
         )
+        self.get_logger().info(f"arithmetic {self._policy.engine.reason}")
 
     @property
     def _rows(self) -> int:

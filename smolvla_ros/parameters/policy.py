@@ -18,12 +18,17 @@ class PolicyParameters(RobotParameters, NodeParameterSet):
     revision: str = parameter("", "Commit, tag or branch, if checkpoint is a hub id; empty: the newest.")
     device: str = parameter("cpu", "Torch device of the network: 'cpu', 'cuda', 'cuda:1', ...")
     device_fallback: Literal["error", "cpu"] = parameter("error", "What to do if the device is absent.")
-    dtype: Literal["float32", "bfloat16"] = parameter("float32",
-        "Arithmetic of the network; 'bfloat16' is LeRobot's own mix of bfloat16 and float32, slow on most CPUs.")
+    dtype: Literal["auto", "float32", "bfloat16", "bfloat16_products", "int8"] = parameter("auto",
+        "Arithmetic of the network: 'auto' is the fastest on this machine that is as close to float32 as LeRobot is; "
+        "'bfloat16' LeRobot's own mix; 'bfloat16_products' all but the products in float32; 'int8' on a CPU, if its "
+        "actions on the golden input allow it.")
+    num_steps: int = parameter(0, "Denoising steps; 0: those of the checkpoint. `check` shows what fewer change.",
+        minimum=0, maximum=100)
     state_statistics: str = parameter("", "For a checkpoint without usable statistics of 'observation.state': the "
         "name of a set in it, a file, or 'none' for un-normalised values; empty: those of the checkpoint.")
     action_statistics: str = parameter("", "The same for 'action'.")
-    torch_threads: int = parameter(0, "Threads of torch; 0: one less than there are cores, so that control keeps one.",
+    torch_threads: int = parameter(0, "Threads of torch; 0: one less than the cores that this process may use, "
+        "so that control keeps one.",
         minimum=0, maximum=256)
     seed: int = parameter(-1, "Seed of the sampler's noise; -1: a new one at every activation.", minimum=-1)
     instruction: str = parameter("", "Instruction to start with; empty: wait for the topic.")

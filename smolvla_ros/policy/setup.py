@@ -31,13 +31,14 @@ def load_policy(parameters: PolicyParameters, robot: RobotConfig, warn: Callable
 
     from smolvla_ros.model import CheckpointError, SmolVLAPolicy
 
-    torch.set_num_threads(parameters.torch_threads or max(1, (os.cpu_count() or 2) - 1))
+    torch.set_num_threads(parameters.torch_threads or max(1, len(os.sched_getaffinity(0)) - 1))
     try:
         loaded = SmolVLAPolicy.from_checkpoint(
             parameters.checkpoint,
             revision=parameters.revision,
             device=_device(parameters, torch.cuda.is_available(), warn),
             dtype=parameters.dtype,
+            num_steps=parameters.num_steps,
             overlong_instruction=parameters.overlong_instruction,
             statistics=_statistics(parameters),
         )
