@@ -36,10 +36,11 @@ from .command_output import outputs_from
 from .control_thread import ControlThread, set_fifo, set_ordinary
 from .controller_messages import diagnostics, fill_status
 from .controller_settings import limits_from, robot_description, settings_from
+from .instructions import hear_all_instructions
 from .joint_state_reader import JointStateReader
+from .joint_state_sources import rival_sources
 from .lifecycle import ManagedNode
 from .lifecycle import main as run_node
-from .qos import LATCHED
 from .rivals import Rivals
 
 _SUPERVISION_PERIOD_S = 0.2
@@ -48,6 +49,7 @@ _SILENCE_S = 1.0
 _SILENT_LOOKS = 3
 _HALT_TIMEOUT_S = 1.0
 _REFUSAL_LOG_S = 5.0
+_REMINDER_S = 10.0
 _LAST_WORD_TIMEOUT = Duration(seconds=0.2)
 # A callback that computes must not keep the control thread waiting for the interpreter [s]; Python's default is 5 ms.
 _SWITCH_INTERVAL_S = 0.0001
@@ -77,12 +79,12 @@ class ControllerNode(ManagedNode[ControllerParameters]):
         self._status_message = ExecutionStatus()
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         commands = [publisher for output in self._outputs for publisher in output.publishers]
-        self._rivals = Rivals(self, commands, self._controller.conflict)
+        self._rivals = Rivals(self, commands, self._conflict)
         self._refusals_logged_s: dict[Rejection, float] = {}
         subscribe = self.create_subscription
         subscribe(ActionChunk, "action_chunk", self._on_chunk, QoSProfile(depth=1))
         subscribe(JointState, "joint_states", self._on_joint_state, qos_profile_sensor_data, raw=True)
-        subscribe(String, "instruction", self._on_instruction, LATCHED)
+        hear_all_instructions(self, self._on_instruction)
         self.create_service(Trigger, "~/stop", self._on_stop)
         self.create_service(Trigger, "~/resume", self._on_resume)
 
@@ -236,7 +238,8 @@ class ControllerNode(ManagedNode[ControllerParameters]):
 
     def _supervise(self) -> None:
         self._rivals.announce()
-        self._controller.conflict(self._rivals.conflict())
+        self._conflict(self._rivals.conflict())
+        self._warn_of_sources(rival_sources(self, self._joint_states.groups))
         thread = self._thread
         if thread is None:
             return
@@ -244,6 +247,17 @@ class ControllerNode(ManagedNode[ControllerParameters]):
             detail = thread.failure or f"the control thread has been silent for {thread.silent_s():.1f} s"
             self.get_logger().error(f"control thread: {detail}", once=True)
             self._controller.fail(detail.strip().splitlines()[-1])
+
+    def _conflict(self, detail: str) -> None:
+        """Beside another commander the arm is held; in a dry run it is the other one's, and nobody is disturbed."""
+        if not self.parameters.dry_run:
+            self._controller.conflict(detail)
+        elif detail:
+            self.get_logger().warning(f"dry run: {detail}", throttle_duration_sec=_REMINDER_S)
+
+    def _warn_of_sources(self, detail: str) -> None:
+        if detail:
+            self.get_logger().warning(detail, throttle_duration_sec=_REMINDER_S)
 
     def _publish_diagnostics(self) -> None:
         if self._thread is None:

@@ -19,7 +19,6 @@ from rclpy.duration import Duration
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage, Image, JointState
-from std_msgs.msg import String
 
 from smolvla_ros.msg import ActionChunk, ExecutionStatus
 from smolvla_ros.parameters import ParameterError
@@ -33,11 +32,11 @@ from smolvla_ros.robot.observation import ObservationBuffer
 from smolvla_ros.robot.refusals import RefusedMessage
 from smolvla_ros.stamps import stamp_ns
 
+from .instructions import InstructionTopic
 from .joint_state_reader import JointStateReader
 from .lifecycle import ManagedNode
 from .lifecycle import main as run_node
 from .policy_diagnostics import diagnostics
-from .qos import LATCHED
 
 _STATUS_TIMEOUT_S = 1.0
 _STOP_TIMEOUT_S = 1.5
@@ -71,7 +70,7 @@ class PolicyNode(ManagedNode[PolicyParameters]):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         subscribe = self.create_subscription
         subscribe(JointState, "joint_states", self._on_joint_state, qos_profile_sensor_data, raw=True)
-        subscribe(String, "instruction", self._on_instruction, LATCHED)
+        InstructionTopic(self, self._on_instruction)
         subscribe(ExecutionStatus, "execution_status", self._on_status, QoSProfile(depth=1))
         for camera in self._robot.cameras:
             self._subscribe_camera(camera)
@@ -157,8 +156,8 @@ class PolicyNode(ManagedNode[PolicyParameters]):
         except RefusedMessage as error:
             self.get_logger().warning(f"joint state refused: {error}", throttle_duration_sec=5.0)
 
-    def _on_instruction(self, message: String) -> None:
-        text = message.data.strip()
+    def _on_instruction(self, text: str) -> None:
+        text = text.strip()
         if text:
             try:
                 self._check_instruction(text)

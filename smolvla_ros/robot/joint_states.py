@@ -27,6 +27,7 @@ MAX_NAMES = 1000
 MAX_POSITION = 1e6
 # Messages of so many different lists of names are understood without looking the names up again.
 _LAYOUTS = 8
+_GROUPS = 64
 
 
 class JointPositions(NamedTuple):
@@ -125,6 +126,7 @@ class JointStates:
         read: takes what is used out of a message; a node that takes them as bytes has one of its own.
 
     `refusals` counts what was refused; a message that tells of none of the joints is neither used nor refused.
+    `groups` are the joints that came together, since the last `clear`.
     """
 
     def __init__(
@@ -138,6 +140,7 @@ class JointStates:
         self._positions = [math.nan] * len(self._joints)
         self._stamps_ns = [-1] * len(self._joints)
         self._foreign: Sequence[str] = ()
+        self.groups: set[tuple[int, ...]] = set()
 
     @classmethod
     def as_they_come(cls, joints: Sequence[str]) -> JointStates:
@@ -159,6 +162,8 @@ class JointStates:
             if not joints:
                 self._foreign = self._foreign or list(state.names)
                 return False
+            if len(self.groups) < _GROUPS:
+                self.groups.add(joints)
             measured_ns = self.rule.checked(state.stamp_ns, now_ns)
         except RefusedMessage as error:
             self.refusals.add(error)
@@ -174,6 +179,7 @@ class JointStates:
 
     def clear(self) -> None:
         """Forgets all positions; what was counted stays."""
+        self.groups.clear()
         self._positions = [math.nan] * len(self._joints)
         self._stamps_ns = [-1] * len(self._joints)
 

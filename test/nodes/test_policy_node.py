@@ -184,6 +184,26 @@ def test_an_instruction_and_fresh_data_give_chunks_that_follow_what_was_executed
     assert policy.end() == (0, pytest.approx(0, abs=3))
 
 
+def test_plain_and_latched_instructions_count_alike_also_those_that_were_said_before_the_node_was_there(start, robot):
+    robot.say("touch the red cube")
+    policy = start(seed=0)
+    robot.run(START_TIMEOUT_S, until=lambda: robot.chunks)
+    assert robot.chunks[0].instruction == "touch the red cube"
+    plain = robot.node.create_publisher(String, "instruction", 10)
+    robot.run(10, until=lambda: plain.get_subscription_count() == 1)
+    for text in ("touch the blue cube", "touch the red cube"):
+        plain.publish(String(data=text))
+        robot.executed = (robot.chunks[-1].session, robot.chunks[-1].sequence)
+        robot.run(20, until=lambda text=text: robot.chunks[-1].instruction == text)
+        assert robot.chunks[-1].instruction == text
+    plain.publish(String(data=""))
+    policy.wait_for_log("no instruction")
+    robot.run(1.0)
+    count = len(robot.chunks)
+    robot.run(1.0)
+    assert len(robot.chunks) == count, "no instruction, no chunks"
+
+
 def test_a_stopped_camera_is_named_and_the_policy_recovers_alone(start, robot):
     policy = start(max_image_age_s=0.3)
     robot.say("touch the red cube")

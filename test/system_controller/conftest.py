@@ -228,8 +228,8 @@ class World:
     def arm(self):
         return self._start("arm", HERE / "fake_arm.py")
 
-    def policy(self):
-        self.monitor.wait_for_commanders(1)
+    def policy(self, commanders=1):
+        self.monitor.wait_for_commanders(commanders)
         return self._start("policy", HERE / "fake_policy.py")
 
     def close(self):

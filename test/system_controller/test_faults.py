@@ -4,8 +4,10 @@ import signal
 import time
 
 import numpy as np
+import rclpy
 from rclpy.duration import Duration
 from sensor_msgs.msg import JointState
+from std_msgs.msg import String
 
 from smolvla_ros.msg import ActionChunk
 from smolvla_ros.msg import ExecutionStatus as Status
@@ -153,3 +155,74 @@ def test_another_node_on_the_command_topic_brakes_the_arm_and_silences_the_contr
     assert len(world.monitor.commands) == sent
     world.monitor.destroy_publisher(other)
     world.monitor.wait_for(Status.FOLLOWING)
+
+
+def test_a_commander_that_took_the_controllers_own_name_is_noticed(world):
+    in_motion(world)
+    rogue = rclpy.create_node("controller_node")
+    rogue.create_publisher(JointState, "joint_command", 1)
+    world.monitor.wait_for(Status.HOLDING, Status.CONFLICTING_PUBLISHER)
+    assert "another node that is called /controller_node" in world.monitor.status.detail
+    rogue.destroy_node()
+    world.monitor.wait_for(Status.FOLLOWING)
+
+
+def test_a_dry_run_beside_a_teleoperated_arm_follows_its_chunks_and_only_warns(world):
+    world.arm()
+    other = world.monitor.create_publisher(JointState, "joint_command", 1)
+    controller = world.controller(dry_run="true")
+    world.policy(commanders=0)
+    world.monitor.wait_for(Status.FOLLOWING)
+    world.monitor.wait_until(lambda: "dry run: /monitor also publishes on /joint_command" in controller.log, "warned")
+    seen = len(world.monitor.statuses)
+    time.sleep(1.0)
+    assert {status.reason for status in world.monitor.statuses[seen:]} == {Status.NONE}
+    assert not world.monitor.commands
+    world.monitor.destroy_publisher(other)
+
+
+def test_an_empty_instruction_of_a_plain_publisher_withdraws_the_motion(world):
+    in_motion(world)
+    plain = world.monitor.create_publisher(String, "instruction", 10)
+    seen = len(world.monitor.statuses)
+
+    def withdrawn():
+        plain.publish(String(data=" "))
+        time.sleep(0.05)
+        return any("withdrawn" in status.detail for status in world.monitor.statuses[seen:])
+
+    world.monitor.wait_until(withdrawn, "withdrawn")
+    world.monitor.destroy_publisher(plain)
+    world.monitor.wait_for(Status.FOLLOWING)
+
+
+def test_a_second_publisher_of_the_same_joints_is_named_within_two_seconds(world):
+    _, controller, _ = in_motion(world)
+    other = world.monitor.create_publisher(JointState, "joint_states", 1)
+    named = "2 publishers tell of the same joints on /joint_states: /fake_arm, /monitor"
+    assert world.monitor.wait_until(lambda: named in controller.log, "named") < 2.0 + SLACK_S
+    world.monitor.destroy_publisher(other)
+
+
+def test_a_chunk_whose_stamp_is_no_time_is_refused_and_the_motion_goes_on(world):
+    _, controller, _ = in_motion(world)
+    message = ActionChunk(session=2**62, sequence=1, joint_names=["shoulder", "elbow"], rows=2, positions=[0.0] * 4)
+    message.step = Duration(seconds=0.05).to_msg()
+    for seconds, nanoseconds in ((-1, 0), (5, 2 * 10**9)):
+        message.header.stamp.sec, message.header.stamp.nanosec = seconds, nanoseconds
+        rejected = world.monitor.status.chunks_rejected
+
+        def refused(rejected=rejected):
+            world.monitor.chunks.publish(message)
+            time.sleep(0.05)
+            return world.monitor.status.chunks_rejected > rejected
+
+        world.monitor.wait_until(refused, "refused")
+    assert "no_stamp" in controller.log and "Traceback" not in controller.log
+    assert world.monitor.status.state == Status.FOLLOWING
+
+
+def test_a_request_for_no_transition_is_refused_in_motion(world):
+    in_motion(world)
+    assert not world.monitor.change_state(0)
+    assert world.monitor.status.state == Status.FOLLOWING
