@@ -16,7 +16,7 @@ import math
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -38,7 +38,7 @@ from smolvla_ros.policy import setup as policy_setup
 from smolvla_ros.sim import JOINTS, World, scenarios
 from smolvla_ros.sim.expert import STEP_S
 from smolvla_ros.sim.policies import CheckpointPolicy, ExpertPolicy
-from smolvla_ros.sim.virtual_time import Tick, VirtualArm
+from smolvla_ros.sim.virtual_arm import Tick, VirtualArm
 
 ROOT = Path(__file__).resolve().parents[1]
 # 90 Hz: what fits into an action period and is next to the 100 Hz of the controller node.
@@ -108,7 +108,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Options:
-    """What is measured in every cell; `policy_values` and `controller_values` replace defaults of the parameters."""
+    """What is measured in every cell; `policy_values` and `controller_values` replace defaults of the parameters.
+
+    `image_lag`: ticks by which pictures are older than joint positions.
+    """
 
     policy: str
     episodes: int
@@ -116,6 +119,7 @@ class Options:
     reactions: int
     seed: int
     from_rest: bool
+    image_lag: int
     policy_values: dict[str, Value]
     controller_values: dict[str, Value]
 
@@ -178,11 +182,11 @@ def _make_arm(cell: Cell, options: Options, world: World, seed: int) -> VirtualA
     return VirtualArm(
         world,
         asked,
-        chunk_rows=asked.rows,
         settings=_settings(tuple(sorted({**options.controller_values, **method.controller}.items()))),
         requests=policy_setup.request_policy(parameters),
         delay=lambda: int(delays.integers(low, high + 1)),
-        delay_percentile=policy_setup.loop_settings(parameters, session=1).delay_percentile,
+        loop=replace(policy_setup.loop_settings(parameters, session=1), max_failures=1),
+        image_lag=options.image_lag,
     )
 
 
@@ -193,7 +197,7 @@ def _world() -> World:
 
 def _policy(parameters: PolicyParameters) -> ExpertPolicy | CheckpointPolicy:
     if parameters.checkpoint == "expert":
-        return ExpertPolicy()
+        return ExpertPolicy(_world())
     return CheckpointPolicy(_model(parameters.checkpoint), policy_setup.guide(parameters))
 
 
@@ -261,6 +265,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--reactions", type=int, default=10, help="cubes that are moved")
     add("--seed", type=int, default=0)
     add("--from-rest", action="store_true", help="tasks begin with the arm at home instead of at another cube")
+    add("--image-lag", type=int, default=0, metavar="TICKS", help="pictures are older than the joint positions")
     add("--set", nargs="*", default=[], metavar="NAME=VALUE", help="parameters of the policy or controller node")
     add("--workers", type=int, default=os.cpu_count() or 1, help="processes")
     add("--json", type=Path, metavar="FILE", help="write the rows there")
@@ -283,6 +288,7 @@ def main() -> None:
         reactions=args.reactions,
         seed=args.seed,
         from_rest=args.from_rest,
+        image_lag=args.image_lag,
         policy_values=_chosen(PolicyParameters, args.set),
         controller_values=_chosen(ControllerParameters, args.set),
     )

@@ -27,9 +27,9 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from smolvla_ros.bags.messages import MessageTypes, Recorded
 from smolvla_ros.bags.reader import open_bag
 from smolvla_ros.bags.replay import ingest
+from smolvla_ros.bags.replay.node import Setup
 from smolvla_ros.bags.replay.result import Replay
 from smolvla_ros.bags.replay.run import ReplayOptions, replay
-from smolvla_ros.bags.replay.virtual_node import Setup
 from smolvla_ros.bags.streams import find_streams
 from smolvla_ros.installation import find_ros_in_virtual_environment, share_folder
 from smolvla_ros.parameters.controller import ControllerParameters

@@ -22,9 +22,9 @@ from .bag_options import name_pairs, node_parameters, parameter_values, robot_of
 if TYPE_CHECKING:
     from smolvla_ros.bags.reader import Bag
     from smolvla_ros.bags.replay.conditions import Condition
+    from smolvla_ros.bags.replay.node import Setup
     from smolvla_ros.bags.replay.result import Replay
     from smolvla_ros.bags.replay.run import ReplayOptions
-    from smolvla_ros.bags.replay.virtual_node import Setup
     from smolvla_ros.bags.streams import Streams
     from smolvla_ros.parameters import Value
     from smolvla_ros.parameters.policy import PolicyParameters
@@ -120,7 +120,7 @@ def _overrides(args: argparse.Namespace) -> dict[str, Value]:
 
 def _setup(policy_parameters: PolicyParameters, robot: RobotConfig, args: argparse.Namespace) -> Setup:
     """Loads the policy."""
-    from smolvla_ros.bags.replay.virtual_node import Setup
+    from smolvla_ros.bags.replay.node import Setup
     from smolvla_ros.parameters import ParameterError
     from smolvla_ros.policy.setup import load_policy
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from smolvla_ros.policy.loop import InferenceLoop, LoopState
+from smolvla_ros.policy.loop import InferenceLoop
+from smolvla_ros.policy.loop_types import LoopState
 
 _LEVELS = {
     LoopState.RUNNING: DiagnosticStatus.OK,

@@ -25,7 +25,8 @@ from smolvla_ros.parameters import ParameterError
 from smolvla_ros.parameters.policy import PolicyParameters
 from smolvla_ros.policy import setup as policy_setup
 from smolvla_ros.policy.envelope import envelope_s
-from smolvla_ros.policy.loop import InferenceLoop, LoopState, SentChunk
+from smolvla_ros.policy.loop import InferenceLoop
+from smolvla_ros.policy.loop_types import LoopState, SentChunk
 from smolvla_ros.policy.requests import ExecutionView
 from smolvla_ros.robot import Camera, RobotConfig
 from smolvla_ros.robot.observation import ObservationBuffer

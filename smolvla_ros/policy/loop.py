@@ -10,81 +10,18 @@ from __future__ import annotations
 import threading
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from enum import Enum
-
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import replace
 
 from smolvla_ros.policy.continuation import SentChunks
 from smolvla_ros.policy.envelope import Envelope
 from smolvla_ros.policy.latency import StageLatencies
 from smolvla_ros.policy.requests import ExecutionView, Requester, RequestPolicy
-from smolvla_ros.robot.observation import Observation, ObservationBuffer, Pictures
+from smolvla_ros.robot.observation import Observation, Pictures
 
-from .predictor import Predicted, Predictor
+from .loop_types import ChunkSource, Instruction, LoopSettings, LoopState, ObservationSource, SentChunk
+from .predictor import Predicted
 
 _IDLE_PERIOD_S = 0.02
-
-
-class LoopState(Enum):
-    """What the inference thread does, for people."""
-
-    WAITING = "waiting"
-    RUNNING = "running"
-    TOO_SLOW = "too slow"
-    FAILING = "failing"
-    GIVEN_UP = "given up"
-
-
-@dataclass(frozen=True)
-class Instruction:
-    """An instruction and its number within the session, from 1."""
-
-    text: str
-    id: int
-
-
-@dataclass(frozen=True)
-class SentChunk:
-    """A chunk ready to publish; positions [rows, joints] in rad or m, `latency_s` from `stamp_ns` on.
-
-    The stamps are those of its `Observation`.
-    """
-
-    stamp_ns: int
-    image_stamp_ns: int
-    sequence: int
-    positions: NDArray[np.float64]
-    frozen_rows: int
-    instruction: Instruction
-    inference_s: float
-    latency_s: float
-
-
-@dataclass(frozen=True)
-class LoopSettings:
-    """Parameters of the loop.
-
-    Attributes:
-        session: identifies this run.
-        step_s: time between two rows.
-        needs_status: nothing is inferred without a controller.
-        min_change: the observation filter, see `Requester`.
-        hold_and_go: a policy that is too slow for its chunks is asked when the arm holds, whatever the rule.
-        delay_percentile: of the latencies that real-time chunking plans for; None: it is off.
-        retry_backoff_s: wait after a failure.
-        max_failures: so many in a row are the end.
-    """
-
-    session: int
-    step_s: float
-    needs_status: bool
-    min_change: float
-    hold_and_go: bool
-    delay_percentile: float | None
-    retry_backoff_s: float
-    max_failures: int
 
 
 class InferenceLoop:
@@ -94,7 +31,7 @@ class InferenceLoop:
         predictor: asks the network; used by the inference thread only.
         buffer: where callbacks put images and joint states.
         requests: when to infer.
-        settings: see `Settings`.
+        settings: see `LoopSettings`.
         clock_ns: the ROS clock.
         steady_s: a clock that never jumps, for waits.
         publish: takes each finished chunk, in the inference thread.
@@ -103,8 +40,8 @@ class InferenceLoop:
 
     def __init__(
         self,
-        predictor: Predictor,
-        buffer: ObservationBuffer,
+        predictor: ChunkSource,
+        buffer: ObservationSource,
         requests: RequestPolicy,
         settings: LoopSettings,
         clock_ns: Callable[[], int],

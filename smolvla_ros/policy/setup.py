@@ -17,7 +17,7 @@ from smolvla_ros.robot import RobotConfig
 from smolvla_ros.robot.fit import fit_problems
 from smolvla_ros.robot.observation import Freshness
 
-from .loop import LoopSettings
+from .loop_types import LoopSettings
 from .predictor import Guide, Predictor
 
 

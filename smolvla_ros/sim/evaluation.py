@@ -18,7 +18,7 @@ from smolvla_ros.policy.requests import RequestPolicy
 
 from .policies import CheckpointPolicy
 from .scenarios import Outcome, task
-from .virtual_time import VirtualArm
+from .virtual_arm import VirtualArm
 from .world import JOINTS, World
 
 # Ticks of 1/30 s from a picture to the chunk made of it.
@@ -54,7 +54,6 @@ def evaluate(folder: Path, episodes: int, seed: int = 0, from_rest: bool = True)
         return VirtualArm(
             world,
             policy,
-            chunk_rows=policy.rows,
             settings=settings,
             requests=RequestPolicy("continuous"),
             delay=lambda: int(delays.integers(LATENCY_TICKS[0], LATENCY_TICKS[1] + 1)),

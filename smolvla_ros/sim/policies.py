@@ -1,4 +1,7 @@
-"""Policies for virtual time: the scripted expert, which sees the world, and a checkpoint, which sees its pictures."""
+"""Policies for virtual time: the scripted expert, which sees the world, and a checkpoint, which sees its pictures.
+
+Both are what an inference loop asks (`policy.loop_types.ChunkSource`).
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from smolvla_ros.policy.continuation import Continuation
+from smolvla_ros.policy.predictor import Predicted
+from smolvla_ros.robot.observation import Observation, Pictures
 
 from .expert import ScriptedExpert
 from .task import COLOURS
 from .units import to_checkpoint, to_radians
-from .virtual_time import Prediction
 from .world import CAMERAS, World
 
 if TYPE_CHECKING:
@@ -26,18 +31,28 @@ class ExpertPolicy:
 
     rows = EXPERT_ROWS
 
-    def __init__(self) -> None:
+    def __init__(self, world: World) -> None:
+        self._world = world
         self._expert = ScriptedExpert()
 
     def reset(self, seed: int) -> None:
         """There is nothing random in it."""
 
-    def __call__(self, world: World, instruction: str, continuation: Continuation | None) -> Prediction:
+    def normalised_state(self, observation: Observation) -> NDArray[np.float32]:
+        return observation.positions.astype(np.float32)
+
+    def predict(
+        self, observation: Observation, pictures: Pictures, instruction: str, continuation: Continuation | None
+    ) -> Predicted:
+        rows = self.actions(observation.positions, instruction)
+        return Predicted(rows, rows.astype(np.float32), {"inference": 0.0}, 0)
+
+    def actions(self, positions: NDArray[np.float64], instruction: str) -> NDArray[np.float64]:
+        """[rows, 6] in rad, from the joint positions [6] on."""
         colour = next(colour for colour in COLOURS if colour in instruction.lower())
-        cube = world.layout.cube(colour)
-        goal = self._expert.goal(world.cube_position(colour)[:2], cube.top_m)
-        rows = self._expert.actions(world.joint_positions(), goal, EXPERT_ROWS)
-        return Prediction(rows, rows.astype(np.float32))
+        cube = self._world.layout.cube(colour)
+        goal = self._expert.goal(self._world.cube_position(colour)[:2], cube.top_m)
+        return self._expert.actions(positions, goal, EXPERT_ROWS)
 
 
 class CheckpointPolicy:
@@ -58,13 +73,19 @@ class CheckpointPolicy:
         """The sampler's noise starts anew from this seed."""
         self._noise = np.random.default_rng(seed)
 
-    def __call__(self, world: World, instruction: str, continuation: Continuation | None) -> Prediction:
+    def normalised_state(self, observation: Observation) -> NDArray[np.float32]:
+        return self._model.normalised_state(to_checkpoint(observation.positions))
+
+    def predict(
+        self, observation: Observation, pictures: Pictures, instruction: str, continuation: Continuation | None
+    ) -> Predicted:
         config = self._model.config
         prediction = self._model.predict(
-            {f"observation.images.{camera}": world.render(camera) for camera in CAMERAS},
-            to_checkpoint(world.joint_positions()),
+            {f"observation.images.{camera}": pictures.images[camera] for camera in CAMERAS},
+            to_checkpoint(observation.positions),
             instruction,
             noise=self._noise.standard_normal((config.chunk_size, config.max_action_dim), dtype=np.float32),
             guidance=self._guide(continuation) if self._guide and continuation else None,
         )
-        return Prediction(to_radians(prediction.actions), prediction.normalised)
+        frozen_rows = continuation.delay if self._guide and continuation else 0
+        return Predicted(to_radians(prediction.actions), prediction.normalised, {"inference": 0.0}, frozen_rows)

@@ -13,7 +13,7 @@ import numpy as np
 from .expert import STEP_S
 from .layout import ANGLE_RAD, PAN_AXIS_XY, RADIUS_M, SPACING_M
 from .task import COLOURS, draw_instruction
-from .virtual_time import Instruction, Tick, VirtualArm
+from .virtual_arm import Tick, VirtualArm
 from .world import World
 
 # Far from the seeds of training, which count from 0.
@@ -75,9 +75,9 @@ def task(world: World, make_arm: MakeArm, seed: int, from_rest: bool = False) ->
     arm = make_arm(world, seed)
     ticks = []
     if not from_rest:
-        ticks += _until_touch(arm, Instruction(first.words, 1), LEAD_IN_S)
+        ticks += _until_touch(arm, first.words, LEAD_IN_S)
         world.forget_touch()
-    counted = _until_touch(arm, Instruction(second.words, 2), TIME_LIMIT_S)
+    counted = _until_touch(arm, second.words, TIME_LIMIT_S)
     return Outcome(second.target, world.touched(), len(counted) * STEP_S, ticks + counted)
 
 
@@ -92,12 +92,12 @@ def tasks_for(world: World, make_arm: MakeArm, seed: int, duration_s: float) -> 
     left_s, target = duration_s, ""
     while left_s > STEP_S / 2:
         target = str(rng.choice([colour for colour in COLOURS if colour != target]))
-        instruction = Instruction(draw_instruction(target, rng), len(outcomes) + 1)
+        words = draw_instruction(target, rng)
         for cube in world.layout.cubes:
             if cube.colour != world.touched():
                 world.move_cube(cube.colour, cube.xy)
         world.forget_touch()
-        ticks = _until_touch(arm, instruction, min(left_s, TIME_LIMIT_S))
+        ticks = _until_touch(arm, words, min(left_s, TIME_LIMIT_S))
         outcomes.append(Outcome(target, world.touched(), len(ticks) * STEP_S, ticks))
         left_s -= len(ticks) * STEP_S
     return outcomes
@@ -107,13 +107,13 @@ def reaction_s(world: World, make_arm: MakeArm, seed: int) -> float:
     """Time from the moment a cube is moved, in the middle of the motion, to the first command that knows of it."""
     arm, rng = _start(world, make_arm, seed)
     target = str(rng.choice(COLOURS))
-    instruction = Instruction(draw_instruction(target, rng), 1)
+    words = draw_instruction(target, rng)
     moved_tick = -1
     to_go = round(rng.uniform(*_MOVED_AFTER_S) / STEP_S)
     for _ in range(round(TIME_LIMIT_S / STEP_S)):
         if to_go == 0:
             world.move_cube(target, _free_place(world, target, rng))
-        tick = arm.step(instruction)
+        tick = arm.step(words)
         if to_go == 0:
             moved_tick = tick.tick
         if 0 <= moved_tick <= tick.observation_tick and not tick.idle:
@@ -127,13 +127,13 @@ def _start(world: World, make_arm: MakeArm, seed: int) -> tuple[VirtualArm, np.r
     return make_arm(world, seed), np.random.default_rng(seed)
 
 
-def _until_touch(arm: VirtualArm, instruction: Instruction, limit_s: float) -> list[Tick]:
-    return list(_steps(arm, instruction, round(limit_s / STEP_S)))
+def _until_touch(arm: VirtualArm, words: str, limit_s: float) -> list[Tick]:
+    return list(_steps(arm, words, round(limit_s / STEP_S)))
 
 
-def _steps(arm: VirtualArm, instruction: Instruction, limit: int) -> Iterator[Tick]:
+def _steps(arm: VirtualArm, words: str, limit: int) -> Iterator[Tick]:
     for _ in range(limit):
-        yield arm.step(instruction)
+        yield arm.step(words)
         if arm.world.touched():
             return
 

@@ -18,8 +18,8 @@ NAN = np.nan
 
 def chunk(positions, reference, state=(0.0, 0.0), recorded=None):
     positions, reference = np.array(positions, float), np.array(reference, float)
-    made = None if recorded is None else RecordedChunk(1, 0, 0, 0.0, 0.1, "", np.array(recorded, float))
-    return ReplayedChunk(0, 0, 0, 0, "", np.array(state, float), positions, reference, 0, 0.0, made)
+    made = None if recorded is None else RecordedChunk(1, 0, 0, 0, 0.0, 0.1, "", np.array(recorded, float))
+    return ReplayedChunk(0, 0, 0, 0, 0, "", np.array(state, float), positions, reference, 0, 0.0, made)
 
 
 ONE = chunk([[1.0, 0.0], [2.0, 0.0]], [[0.0, 0.0], [0.0, 4.0]])

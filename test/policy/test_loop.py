@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from smolvla_ros.parameters.robot import RobotParameters
-from smolvla_ros.policy.loop import InferenceLoop, LoopSettings, LoopState
+from smolvla_ros.policy.loop import InferenceLoop
+from smolvla_ros.policy.loop_types import LoopSettings, LoopState
 from smolvla_ros.policy.predictor import Predictor
 from smolvla_ros.policy.requests import ExecutionView, RequestPolicy
 from smolvla_ros.robot import RobotConfig

@@ -43,7 +43,8 @@ def test_the_page_is_rewritten_between_its_marks_only(rows, tmp_path, monkeypatc
     from async_report import write_docs
 
     marks = "<!-- begin async_execution.py: {} -->\nold\n<!-- end -->\n"
-    page = tmp_path / "async.md"
+    page = tmp_path / "explanation" / "async.md"
+    page.parent.mkdir()
     page.write_text("before\n" + marks.format("comparison") + "between\n" + marks.format("all rows") + "after\n")
     full = [{name: float("nan") if value is None else value for name, value in row.items()} for row in rows]
     write_docs(full, tmp_path)
@@ -57,6 +58,7 @@ def test_a_page_without_marks_is_left_alone_and_named(rows, tmp_path, monkeypatc
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     from async_report import write_docs
 
-    (tmp_path / "async.md").write_text("nothing to replace\n")
+    (tmp_path / "explanation").mkdir()
+    (tmp_path / "explanation" / "async.md").write_text("nothing to replace\n")
     with pytest.raises(ValueError, match="async.md"):
         write_docs([{**row, "tasks_per_minute": 1.0} for row in rows], tmp_path)

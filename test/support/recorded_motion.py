@@ -38,7 +38,8 @@ class Motion:
 @cache
 def record(seed: int = 0, seconds: float = 8.0, at_rest: bool = False) -> Motion:
     """The expert touches one cube after the other; at rest the arm holds its home."""
-    world, policy, rng = World(seed), ExpertPolicy(), np.random.default_rng(seed)
+    world, rng = World(seed), np.random.default_rng(seed)
+    policy = ExpertPolicy(world)
     count = round(seconds * 1e9 / PERIOD_NS)
     commands, positions, images = [], [], {camera: [] for camera in CAMERAS}
     target, rows, since = str(rng.choice(COLOURS)), None, 0
@@ -51,7 +52,7 @@ def record(seed: int = 0, seconds: float = 8.0, at_rest: bool = False) -> Motion
             target = str(rng.choice([colour for colour in COLOURS if colour != target]))
             world.forget_touch()
         if rows is None or since >= 50:
-            rows, since = policy(world, f"touch the {target} cube", None).positions, 0
+            rows, since = policy.actions(world.joint_positions(), f"touch the {target} cube"), 0
         place = min(since / _ROWS_PER_STEP, len(rows) - 1.0)
         low = int(place)
         command = rows[low] + (place - low) * (rows[min(low + 1, len(rows) - 1)] - rows[low])

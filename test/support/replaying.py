@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from smolvla_ros.bags.reader import open_bag
+from smolvla_ros.bags.replay.node import Setup
 from smolvla_ros.bags.replay.result import Replay
 from smolvla_ros.bags.replay.run import ReplayOptions, replay
-from smolvla_ros.bags.replay.virtual_node import Setup
 from smolvla_ros.bags.streams import find_streams
 from smolvla_ros.installation import share_folder
 from smolvla_ros.model import InstructionError

@@ -24,7 +24,7 @@ from smolvla_ros.policy.requests import RequestPolicy
 from smolvla_ros.sim import CAMERAS, JOINTS, World
 from smolvla_ros.sim.expert import STEP_S
 from smolvla_ros.sim.policies import CheckpointPolicy, ExpertPolicy
-from smolvla_ros.sim.virtual_time import Instruction, VirtualArm
+from smolvla_ros.sim.virtual_arm import VirtualArm
 
 START_NS = 1_790_000_000 * 10**9
 SESSION = START_NS - 5 * 10**9
@@ -80,8 +80,11 @@ class _KeptPolicy:
         self.rows = policy.rows
         self._policy = policy
 
-    def __call__(self, world: World, instruction: str, continuation: Any) -> Any:
-        prediction = self._policy(world, instruction, continuation)
+    def normalised_state(self, observation: Any) -> Any:
+        return self._policy.normalised_state(observation)
+
+    def predict(self, observation: Any, pictures: Any, instruction: str, continuation: Any) -> Any:
+        prediction = self._policy.predict(observation, pictures, instruction, continuation)
         self.predictions.append((self.tick, instruction, prediction.positions))
         return prediction
 
@@ -92,9 +95,9 @@ class _Recording:
         self._scene = scene
         self._jitter = np.random.default_rng(scene.seed)
         self._world = _LoggedWorld(scene.seed, scene.picture_size)
-        self._policy = _KeptPolicy(_policy(scene.policy))
+        self._policy = _KeptPolicy(_policy(scene.policy, self._world))
         self._arm = VirtualArm(
-            self._world, self._policy, chunk_rows=self._policy.rows,
+            self._world, self._policy,
             settings=ControllerSettings(_limits(self._world), STEP_S / _CONTROL_STEPS),
             requests=RequestPolicy("threshold"), delay=lambda: _DELAY_TICKS,
         )  # fmt: skip
@@ -107,7 +110,7 @@ class _Recording:
             for camera in CAMERAS:
                 self._add(f"/{camera}/image_raw", now_ns, _image(self._world.render(camera), START_NS + now_ns, camera))
             self._policy.tick = tick
-            result = self._arm.step(Instruction(self._scene.instruction, 1))
+            result = self._arm.step(self._scene.instruction)
             first = _CONTROL_STEPS - len(result.commands)
             for place, command in enumerate(result.commands, first):
                 self._tell_command(now_ns + place * _STEP_NS // _CONTROL_STEPS, command)
@@ -172,9 +175,9 @@ class _Recording:
         self._add("/execution_status", since_start_ns, content)
 
 
-def _policy(name: str) -> Any:
+def _policy(name: str, world: World) -> Any:
     if name == "expert":
-        return ExpertPolicy()
+        return ExpertPolicy(world)
     from smolvla_ros.model import SmolVLAPolicy
 
     return CheckpointPolicy(SmolVLAPolicy.from_checkpoint(share_folder() / "checkpoints" / "demo"))

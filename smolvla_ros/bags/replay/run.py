@@ -1,8 +1,8 @@
 """What the policy would have done: a bag through the live node's own code, in virtual time.
 
 Time goes in steps of one row of a chunk. At each, all messages received by then go to the `ObservationBuffer`, and the
-inference loop of the policy node (`virtual_node`) decides and infers. Its chunk arrives after a latency by option, and
-is executed row after row (`virtual_execution`), which is what the request rule looks at. The arm is not simulated: it
+inference loop of the policy node decides and infers (`node`). Its chunk arrives after a latency by option, and the
+controller executes it row after row (`motion`), which is what the request rule looks at. The arm is not simulated: it
 moves as it was recorded, whatever the policy says. Nothing depends on the machine's speed unless the measured latency
 is asked for. One pass over the bag, in which images are dropped as soon as the next one is there.
 """
@@ -28,11 +28,11 @@ from ..streams import Streams
 from .comparison import chunk_errors, hold_errors, recorded_errors, usable_std
 from .identity import other_checkpoint
 from .ingest import Ingest
+from .motion import spread
+from .node import ReplayedNodes, Setup
 from .result import Finding, RecordedChunk, Replay, ReplayedChunk, Trace
 from .schedule import REQUESTS, RequestInstant, instants, latency_from, recorded_chunks
 from .tracks import CommandTrack, Track
-from .virtual_execution import VirtualExecution, spread
-from .virtual_node import Setup, VirtualNode
 
 REFERENCES = ("command", "state")
 
@@ -90,11 +90,10 @@ class _Run:
         chunks = self._recorded_chunks()
         self._asked = chunks if self._request == "recorded" else []
         self._latency = latency_from(options.latency, chunks)
-        self._execution = VirtualExecution(len(setup.robot.joints), setup.step_ns, self._start_ns)
         self._buffer = ObservationBuffer(
             list(streams.cameras), setup.robot.joint_names, policy_setup.freshness(setup.parameters)
         )
-        self._node = VirtualNode(setup, self._buffer, self._execution, self._latency, self._request == "recorded")
+        self._nodes = ReplayedNodes(setup, self._buffer, self._latency, self._request == "recorded", self._start_ns)
         self._ingest = Ingest(
             bag.topics, streams, setup.robot, self._buffer, setup.policy.check_instruction, self._instruct,
             self._start_ns, self._end_ns, setup.step_ns,
@@ -108,29 +107,28 @@ class _Run:
     def run(self, progress: Callable[[float], Any]) -> None:
         """Everything, in the order of time."""
         self._instruction = self._options.instruction or self._instruction_before()
-        self._node.instruct(self._instruction, self._start_ns)
+        self._nodes.instruct(self._instruction)
         for instant in instants(self._start_ns, self._end_ns, self._setup.step_ns, self._asked):
             self._now_ns = instant.time_ns
             self._feed(instant)
-            self._execution.deliver(instant.time_ns)
-            if instant.chunk is not None or (not self._asked and not self._execution.busy(instant.time_ns)):
+            self._nodes.move_to(instant.time_ns)
+            if instant.chunk is not None or (not self._asked and not self._nodes.busy):
                 if instant.chunk is not None and instant.chunk.instruction:
                     self._instruct(instant.chunk.instruction, instant.time_ns)
-                self._node.ask(instant.time_ns, instant.chunk)
-                self._execution.deliver(instant.time_ns)
+                self._nodes.ask(instant.chunk)
             if instant.chunk is None:
-                self._execution.advance(instant.time_ns)
+                self._nodes.execute()
                 progress((instant.time_ns - self._start_ns) / 1e9)
         while self._next is not None:
             self._put_next(self._next)
 
     def result(self) -> Replay:
         """What was found until now."""
-        setup, node = self._setup, self._node
+        setup, nodes = self._setup, self._nodes
         std = self._action_std()
-        chunks = self._with_references(node.chunks)
-        rows = node.rows
-        times_ns, commanded, places = self._execution.trace()
+        chunks = self._with_references(nodes.chunks)
+        rows = nodes.rows
+        times_ns, commanded, places = nodes.motion.trace()
         self._ingest.facts.close()
         return Replay(
             bag=str(self._bag.path),
@@ -147,15 +145,15 @@ class _Run:
             reference=self._reference_text(),
             seed=setup.parameters.seed,
             chunks=chunks,
-            skipped=tuple(node.skipped),
+            skipped=tuple(nodes.skipped),
             streams=self._ingest.health(),
             errors=chunk_errors(chunks, rows, std),
             hold_errors=hold_errors(chunks, rows, std),
             recorded_errors=recorded_errors(chunks, rows, std),
             recorded_unmatched=sum(1 for c in chunks if c.recorded and c.recorded.image_stamp_ns != c.image_stamp_ns),
-            seams=self._execution.seams(),
+            seams=nodes.seams(),
             trace=Trace(times_ns, commanded, places, self._track.sample(times_ns), self._ingest.state.sample(times_ns)),
-            stage_s={stage: spread(np.array(seconds)) for stage, seconds in node.stage_s.items()},
+            stage_s={stage: spread(np.array(seconds)) for stage, seconds in nodes.stage_s.items()},
             action_std=std,
             statistics={f: setup.policy.statistics(f) for f in ("observation.state", "action")},
             defects=tuple(self._defects()),
@@ -163,7 +161,7 @@ class _Run:
             findings=(
                 *self._moved(),
                 *other_checkpoint(self._bag, self._streams, setup.policy.folder),
-                *node.findings,
+                *nodes.findings,
             ),
         )
 
@@ -194,7 +192,7 @@ class _Run:
         if not self._options.instruction and text != self._instruction:
             self._instruction = text
             self._changes_ns.append(now_ns)
-            self._node.instruct(text, now_ns)
+            self._nodes.instruct(text)
 
     def _instruction_before(self) -> str:
         """The one in force when the replay begins: the topic is latched."""
@@ -234,7 +232,7 @@ class _Run:
         return f"commands on {', '.join(self._streams.commands.topics)} ({self._streams.commands.type})"
 
     def _with_references(self, chunks: list[ReplayedChunk]) -> tuple[ReplayedChunk, ...]:
-        rows, joints = self._node.rows, len(self._setup.robot.joints)
+        rows, joints = self._nodes.rows, len(self._setup.robot.joints)
         stamps_ns = np.array([chunk.stamp_ns for chunk in chunks], np.int64)
         starts_ns = self._ingest.holds.starts_ns(stamps_ns, np.array([chunk.usable_ns for chunk in chunks], np.int64))
         times_ns = starts_ns[:, None] + self._setup.step_ns * np.arange(rows, dtype=np.int64)

@@ -1,18 +1,21 @@
 """The loop in virtual time: what it does by tick, and that it is the synchronous run when nothing waits."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from smolvla_ros.execution.limits import JointLimits
 from smolvla_ros.execution.settings import ControllerSettings
+from smolvla_ros.policy.predictor import Predicted
 from smolvla_ros.policy.requests import RequestPolicy
 from smolvla_ros.sim import JOINTS, World, scenarios
 from smolvla_ros.sim.expert import STEP_S
 from smolvla_ros.sim.policies import ExpertPolicy
-from smolvla_ros.sim.virtual_time import Instruction, Prediction, VirtualArm
+from smolvla_ros.sim.virtual_arm import LOOP_SETTINGS, VirtualArm
 
 ROWS = 50
-RED = Instruction("touch the red cube", 1)
+RED = "touch the red cube"
 
 
 def settings(**changes):
@@ -24,16 +27,23 @@ def settings(**changes):
 class Recorder:
     """A policy that stays where it is, and remembers when it was asked and what for."""
 
-    def __init__(self):
+    rows = ROWS
+
+    def __init__(self, world):
         self.asked = []
         self.continuations = []
+        self.world = world
 
-    def __call__(self, world, instruction, continuation):
-        self.asked.append((round(world.time_s / STEP_S), instruction))
+    def normalised_state(self, observation):
+        return observation.positions
+
+    def predict(self, observation, pictures, instruction, continuation):
+        self.asked.append((round(self.world.time_s / STEP_S), instruction))
         self.continuations.append(continuation)
-        rows = np.tile(world.joint_positions(), (ROWS, 1))
+        rows = np.tile(observation.positions, (ROWS, 1))
         # What is normalised is no business of the loop: here it tells rows and chunks apart.
-        return Prediction(rows, np.arange(ROWS, dtype=np.float32)[:, None] + 100 * len(self.asked))
+        numbers = np.arange(ROWS, dtype=np.float32)[:, None] + 100 * len(self.asked)
+        return Predicted(rows, numbers, {"inference": 0.0}, 0)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +56,7 @@ def world():
 def arm(world, policy, delay, rule="synchronous", seed=3, **changes):
     world.reset(seed)
     requests = RequestPolicy(rule, threshold=0.5)
-    made = {"chunk_rows": ROWS, "settings": settings(), "requests": requests, "delay": lambda: delay}
+    made = {"settings": settings(), "requests": requests, "delay": lambda: delay}
     return VirtualArm(world, policy, **{**made, **changes})
 
 
@@ -55,7 +65,7 @@ def plain_synchronous_run(world, policy, ticks, seed=3):
     world.reset(seed)
     positions = []
     while len(positions) < ticks:
-        for row in policy(world, RED.text, None).positions:
+        for row in policy.actions(world.joint_positions(), RED):
             world.set_targets(row)
             world.step(STEP_S)
             positions.append(world.joint_positions())
@@ -63,8 +73,8 @@ def plain_synchronous_run(world, policy, ticks, seed=3):
 
 
 def test_threshold_zero_in_a_frozen_world_is_exactly_the_synchronous_run(world):
-    expected = plain_synchronous_run(world, ExpertPolicy(), 130)
-    run = arm(world, ExpertPolicy(), delay=0, requests=RequestPolicy("threshold", threshold=0.0))
+    expected = plain_synchronous_run(world, ExpertPolicy(world), 130)
+    run = arm(world, ExpertPolicy(world), delay=0, requests=RequestPolicy("threshold", threshold=0.0))
     positions = []
     for _ in range(130):
         run.step(RED)
@@ -75,7 +85,7 @@ def test_threshold_zero_in_a_frozen_world_is_exactly_the_synchronous_run(world):
 
 @pytest.mark.parametrize("delay", [0, 1, 8, 20])
 def test_synchronous_execution_idles_for_the_delay_in_every_cycle(world, delay):
-    policy = Recorder()
+    policy = Recorder(world)
     run = arm(world, policy, delay)
     idle = [run.step(RED).idle for _ in range(3 * (ROWS + delay))]
     assert [tick for tick, _ in policy.asked] == [0, ROWS + delay, 2 * (ROWS + delay)]
@@ -84,13 +94,13 @@ def test_synchronous_execution_idles_for_the_delay_in_every_cycle(world, delay):
 
 @pytest.mark.parametrize("delay", [1, 8, 20, 24])
 def test_a_threshold_above_the_delay_never_idles_after_the_first_chunk(world, delay):
-    run = arm(world, Recorder(), delay, "threshold")
+    run = arm(world, Recorder(world), delay, "threshold")
     ticks = [run.step(RED) for _ in range(200)]
     assert [tick.tick for tick in ticks if tick.idle] == list(range(delay))
 
 
 def test_a_chunk_lands_after_its_delay_and_rows_of_the_past_are_not_executed(world):
-    run = arm(world, Recorder(), 8, "threshold")
+    run = arm(world, Recorder(world), 8, "threshold")
     ticks = [run.step(RED) for _ in range(60)]
     landed = [tick for tick in ticks if tick.merged]
     # 50 rows from tick 8 on; less than 25 are left after tick 33, so the next observation is that of tick 34.
@@ -99,18 +109,18 @@ def test_a_chunk_lands_after_its_delay_and_rows_of_the_past_are_not_executed(wor
 
 
 def test_a_new_instruction_is_answered_at_once_unless_execution_is_synchronous(world):
-    blue = Instruction("touch the blue cube", 2)
+    blue = "touch the blue cube"
     for rule, answered in (("threshold", 20), ("synchronous", ROWS)):
-        policy = Recorder()
+        policy = Recorder(world)
         run = arm(world, policy, 0, rule)
         for tick in range(ROWS + 1):
             run.step(RED if tick < 20 else blue)
-        assert min(tick for tick, text in policy.asked if text == blue.text) == answered
+        assert min(tick for tick, text in policy.asked if text == blue) == answered
 
 
 def test_a_chunk_continues_the_rows_executed_from_its_observation_on_with_the_measured_delay(world):
-    policy = Recorder()
-    run = arm(world, policy, 8, "threshold", delay_percentile=75.0)
+    policy = Recorder(world)
+    run = arm(world, policy, 8, "threshold", loop=replace(LOOP_SETTINGS, delay_percentile=75.0))
     for _ in range(45):
         run.step(RED)
     first, second = policy.continuations
@@ -133,7 +143,7 @@ def _expert_arm(world, delay=4):
     requests = RequestPolicy("threshold", threshold=0.5)
     smooth = settings(interpolation="cubic", ease_in_rows=5, period_s=STEP_S / 3)
     return VirtualArm(
-        world, ExpertPolicy(), chunk_rows=ROWS, settings=smooth, requests=requests, delay=lambda: delay
+        world, ExpertPolicy(world), settings=smooth, requests=requests, delay=lambda: delay
     )
 
 

@@ -1,0 +1,111 @@
+"""Policy and controller joined without a network: chunks one way, the status the other.
+
+Whoever owns a `VirtualStack` moves its clock, feeds the controller's joint states and the policy's buffer, and calls,
+at each instant: `deliver`, `look`, and in every control period `command`. One thread.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smolvla_ros.execution.chunk import Chunk, ChunkError, Rejection
+from smolvla_ros.execution.commander import Command
+from smolvla_ros.execution.controller import Controller
+from smolvla_ros.execution.settings import ControllerSettings
+from smolvla_ros.execution.status import ControllerState, Status
+from smolvla_ros.policy.loop_types import ChunkSource, LoopSettings, ObservationSource, SentChunk
+from smolvla_ros.policy.requests import ExecutionView, RequestPolicy
+
+from .clock import VirtualClock
+from .policy import Latency, VirtualPolicy
+
+
+class VirtualStack:
+    """A policy node and a controller node that were switched on at the clock's present instant.
+
+    Args:
+        clock: driven by whoever owns this.
+        settings: of the controller.
+        predictor, buffer, requests, loop, latency: see `VirtualPolicy`.
+
+    `refused` counts the chunks that the controller refused, by reason.
+    """
+
+    def __init__(
+        self,
+        clock: VirtualClock,
+        settings: ControllerSettings,
+        predictor: ChunkSource,
+        buffer: ObservationSource,
+        requests: RequestPolicy,
+        loop: LoopSettings,
+        latency: Latency,
+    ):
+        self.clock = clock
+        self.refused: Counter[Rejection] = Counter()
+        self.policy = VirtualPolicy(clock, predictor, buffer, requests, loop, latency)
+        self.controller = Controller(settings)
+        self.controller.activate(clock.ros_ns, clock.steady_ns)
+        self._session = loop.session
+        self._step_ns = round(loop.step_s * 1e9)
+
+    def restart_policy(self, policy: VirtualPolicy, session: int) -> None:
+        """Another run of the policy takes the place of the first."""
+        self.policy, self._session = policy, session
+
+    def instruct(self, text: str) -> None:
+        """An instruction, as both nodes hear it; an empty one ends motion."""
+        self.policy.instruct(text)
+        if not text:
+            self.controller.withdraw()
+
+    def measure(self, positions: NDArray[np.float64]) -> None:
+        """Joint positions [joints] in rad or m for the controller; the policy has its own buffer."""
+        self.controller.receive_joint_positions(positions, self.clock.ros_ns, self.clock.steady_ns)
+
+    def deliver(self) -> list[SentChunk]:
+        """Hands over the chunks that are there by now; those that the controller took."""
+        return [chunk for chunk in self.policy.take_arrived() if self._takes(chunk)]
+
+    def look(self) -> list[SentChunk]:
+        """The policy hears the status and looks whether to infer; the chunks that took no time, as `deliver`."""
+        self.policy.look(execution_view(self.controller.status(), self._session))
+        return self.deliver()
+
+    def command(self) -> Command | None:
+        """One control period."""
+        return self.controller.step(self.clock.ros_ns, self.clock.steady_ns)
+
+    def _takes(self, sent: SentChunk) -> bool:
+        chunk = Chunk(
+            self._session, sent.sequence, sent.stamp_ns, self._step_ns, sent.positions, sent.frozen_rows,
+            sent.image_stamp_ns,
+        )  # fmt: skip
+        try:
+            self.controller.receive_chunk(chunk, self.clock.ros_ns, self.clock.steady_ns)
+        except ChunkError as error:
+            self.refused[error.reason] += 1
+            return False
+        return True
+
+
+def execution_view(status: Status, session: int) -> ExecutionView:
+    """What the policy node of this session makes of a status."""
+    mine = status.session == session
+    last_session, last_sequence, rejection = status.counters.last_chunk
+    return ExecutionView(
+        stamp_ns=status.now_ns,
+        accepts_chunks=status.state in (ControllerState.HOLDING, ControllerState.FOLLOWING),
+        following=status.state == ControllerState.FOLLOWING,
+        session=status.session,
+        sequence=status.sequence,
+        remaining_rows=status.remaining_rows if mine else 0,
+        remaining_s=status.remaining_s if mine else 0.0,
+        rows_executed=status.rows_executed,
+        last_session=last_session,
+        last_sequence=last_sequence,
+        last_refused=rejection is not None,
+    )
