@@ -29,6 +29,7 @@ from smolvla_ros.policy.loop import InferenceLoop
 from smolvla_ros.policy.loop_types import LoopState, SentChunk
 from smolvla_ros.policy.requests import ExecutionView
 from smolvla_ros.robot import Camera, RobotConfig
+from smolvla_ros.robot.images import greyed
 from smolvla_ros.robot.observation import ObservationBuffer
 from smolvla_ros.robot.refusals import RefusedMessage
 from smolvla_ros.stamps import stamp_ns
@@ -67,6 +68,7 @@ class PolicyNode(ManagedNode[PolicyParameters]):
             policy_setup.freshness(parameters),
             JointStateReader().read,
         )
+        self._unseen = {camera.name for camera in self._robot.cameras}
         self._chunks = self.create_publisher(ActionChunk, "action_chunk", QoSProfile(depth=1))
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         subscribe = self.create_subscription
@@ -149,6 +151,11 @@ class PolicyNode(ManagedNode[PolicyParameters]):
         except RefusedMessage as error:
             self.get_logger().warning(f"image of camera '{camera}' refused: {error}", throttle_duration_sec=5.0)
             return
+        if camera in self._unseen:
+            self._unseen.remove(camera)
+            if greyed(message):
+                text = f"camera '{camera}' sends colour pictures made grey ({message.format!r})"
+                self.get_logger().warning(f"{text}: was the policy trained with such?")
         self._notify()
 
     def _on_joint_state(self, data: bytes) -> None:

@@ -13,7 +13,7 @@ from smolvla_ros.parameters import ParameterError
 from smolvla_ros.parameters.policy import PolicyParameters
 from smolvla_ros.policy.continuation import Continuation
 from smolvla_ros.policy.requests import RequestPolicy
-from smolvla_ros.robot import RobotConfig
+from smolvla_ros.robot import RobotConfig, raw_conversion
 from smolvla_ros.robot.fit import fit_problems
 from smolvla_ros.robot.observation import Freshness
 
@@ -56,6 +56,7 @@ def load_policy(parameters: PolicyParameters, robot: RobotConfig, warn: Callable
     if problems:
         raise ParameterError(problems)
     loaded.warm_up()
+    raw_conversion.converter()  # where cv_bridge is installed it is tried now and not at the first image
     return loaded
 
 

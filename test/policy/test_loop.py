@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -122,6 +123,22 @@ def test_the_policy_sees_rgb_images_by_feature_and_the_state_in_its_own_units(ri
     assert images["observation.images.front"].tolist() == [[[1, 2, 3]]]
     np.testing.assert_allclose(state, [1.0, 0.25])
     assert state.dtype == np.float32 and noise.shape == (ROWS, 32)
+
+
+def test_seconds_of_broken_pictures_are_refused_images_and_no_failures_and_the_next_good_one_is_used(rig):
+    broken = cv2.imencode(".jpg", np.zeros((64, 64, 3), np.uint8))[1].tobytes().replace(b"\xff\xc4", b"\xff\xc8", 1)
+    for _ in range(150):
+        rig.now_ns += 33_000_000
+        rig.steady_s += 0.033
+        rig.see()
+        image = SimpleNamespace(header=header(rig.now_ns), format="jpeg", data=broken)
+        rig.buffer.put_image("front", image, rig.now_ns)
+        rig.loop.step()
+    assert rig.policy.calls == [] and rig.buffer.refused()["front"] == {"broken": 150}
+    (told,) = rig.reports
+    assert told[0] is LoopState.WAITING and "no image from camera 'front' can be used: compressed image of" in told[1]
+    rig.step(0.033)
+    assert len(rig.chunks) == 1 and rig.loop.state[0] is LoopState.RUNNING
 
 
 def test_without_an_instruction_nothing_is_inferred():

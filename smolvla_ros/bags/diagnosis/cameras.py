@@ -1,4 +1,4 @@
-"""Cameras that show nothing, or always the same, or what another one should show."""
+"""Cameras that show nothing, or always the same, or no colours, or what another one should show."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ _FROZEN_MOTION = 0.2  # rad that a joint moves while a picture stays the same
 
 
 def camera_findings(replay: Replay) -> list[Finding]:
-    """One finding at most for each camera, and one for cameras that are exchanged."""
+    """What is wrong with each camera, and with cameras that are exchanged."""
     findings = []
     for name, camera in replay.facts.cameras.items():
         findings += _blank(replay, name, camera) or _frozen(replay.facts, name, camera)
+        findings += _greyed(name, camera)
     return findings + _swapped(replay)
 
 
@@ -67,6 +68,16 @@ def _frozen(facts: Facts, name: str, camera: CameraFacts) -> list[Finding]:
         "policy node refuses this with 'frozen_camera_frames'."
     )
     return [Finding("frozen_camera", "error", text)]
+
+
+def _greyed(name: str, camera: CameraFacts) -> list[Finding]:
+    if not camera.greyed:
+        return []
+    text = (
+        f"Camera {name} takes colour pictures that were made grey when they were compressed ('{camera.greyed}'). "
+        "Unless the policy was trained with grey ones, set the format of its image transport."
+    )
+    return [Finding("grey_camera", "warning", text)]
 
 
 def _swapped(replay: Replay) -> list[Finding]:

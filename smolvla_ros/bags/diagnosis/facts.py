@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smolvla_ros.robot import RobotConfig
-from smolvla_ros.robot.images import decode_image
+from smolvla_ros.robot.images import decode_image, greyed
 from smolvla_ros.robot.joint_states import JointStates
 from smolvla_ros.robot.refusals import RefusedMessage
 
@@ -97,17 +97,21 @@ class CameraFacts:
         change: mean |difference| to the image before, of the bytes of raw images (0 to 255); tells when the view moves.
         frozen: the longest stretches, (length, start) in ns, in which no byte changed; at least a second.
         undecodable: how many of those to be copied were damaged.
+        greyed: the format of colour images that were made grey on their way; empty if they were not.
     """
 
     pictures: Samples[Picture] = field(default_factory=lambda: Samples(_PICTURES, _PICTURE_SPACING_NS))
     change: Samples[float] = field(default_factory=lambda: Samples(_JOINT_SAMPLES, _JOINT_SPACING_NS))
     frozen: list[tuple[int, int]] = field(default_factory=list)
     undecodable: int = 0
+    greyed: str = ""
     _last: NDArray[np.uint8] | None = None
     _same_since_ns: int = 0
     _same_until_ns: int = 0
 
     def add(self, message: Any, log_ns: int) -> None:
+        if self._last is None and greyed(message):
+            self.greyed = message.format
         data = np.frombuffer(message.data, np.uint8)
         change = 255.0 if self._last is None else _change(data, self._last)
         if change > 0.0:
