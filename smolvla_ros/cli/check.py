@@ -97,11 +97,17 @@ def _show_feature(console: Console, feature: str, mode: str, found: Mapping[str,
 
 
 def _show_proofs(console: Console, policy: SmolVLAPolicy) -> None:
+    from smolvla_ros.model.checkpoint.golden import fewer_steps
+
     console.print(f"\n{'weights':12} {policy.network.parameter_count:,} parameters in use, all finite")
     console.print(f"{'arithmetic':12} {_plain(policy.engine.reason)}")
     console.print(f"{'probe':12} the normalisation acts on state and action")
     golden = policy.golden_difference
     console.print(f"{'golden input':12} " + ("none stored" if golden is None else f"replayed, differs by {golden:.1e}"))
+    if golden is not None:
+        changes = fewer_steps(policy, policy.folder)
+        told = ", ".join(f"{steps}: {change:.3f}" for steps, change in changes.items())
+        console.print(f"{'num_steps':12} largest change of a normalised action with fewer steps: {told}")
 
 
 def _show_fit(console: Console, policy: SmolVLAPolicy, plan: LoadingPlan, robot: RobotConfig) -> int:

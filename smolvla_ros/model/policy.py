@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, Self
 
@@ -20,7 +21,8 @@ from smolvla_ros.model import aloha
 from smolvla_ros.model.checkpoint.golden import replay_golden
 from smolvla_ros.model.checkpoint.loading import LoadingPlan, load_weights, read_plan, usable_device
 from smolvla_ros.model.config import SmolVLAConfig
-from smolvla_ros.model.engines.arithmetic import check_dtype, choose
+from smolvla_ros.model.engines.arithmetic import check_dtype
+from smolvla_ros.model.engines.building import build_engine
 from smolvla_ros.model.engines.torch_engine import ChunkInputs, TorchEngine
 from smolvla_ros.model.errors import CheckpointError, ObservationError
 from smolvla_ros.model.images import check_image, to_pixels
@@ -72,6 +74,7 @@ class SmolVLAPolicy:
         revision: str = "",
         overlong_instruction: Overlong = "cut",
         num_steps: int = 0,
+        engine: str = "auto",
         statistics: Mapping[str, str] | None = None,
     ) -> Self:
         """Loads a checkpoint as LeRobot writes it, and proves that its normalisation acts.
@@ -82,6 +85,7 @@ class SmolVLAPolicy:
             device: 'cpu', 'cuda', 'cuda:1', ...; the device stored in the checkpoint is ignored.
             dtype: one of `DTYPES`: 'float32'; 'bfloat16', the mixed types that LeRobot runs in; 'bfloat16_products',
                 where all but the products stays float32; 'int8' for the products; 'auto' for the fastest here.
+            engine: one of `ENGINES` or 'auto': 'cuda_graph' on a GPU, else 'torch'.
             num_steps: of the sampler; 0: the checkpoint's own.
             revision: commit, tag or branch of a hub id.
             overlong_instruction: beyond the policy's token limit, 'cut' as in training (with a warning) or 'refuse'.
@@ -94,13 +98,14 @@ class SmolVLAPolicy:
         check_dtype(dtype)
         torch_device = usable_device(device)
         plan = read_plan(folder, revision, overlong_instruction, statistics)
-        arithmetic = choose(dtype, torch_device, plan.config)
-        network = load_weights(plan, torch_device, arithmetic)
-        policy = cls(plan, TorchEngine(network, plan.config.num_steps, arithmetic.reason), torch_device)
+        made, arithmetic = build_engine(
+            partial(load_weights, plan, torch_device), plan.config, torch_device, dtype, engine, plan.config.num_steps
+        )
+        policy = cls(plan, made, torch_device)
         policy._probe()
         policy.golden_difference = replay_golden(policy, plan.location.folder, arithmetic.dtype)
         if num_steps:
-            policy.engine = TorchEngine(network, num_steps, arithmetic.reason)
+            policy.engine.take_steps(num_steps)
         return policy
 
     @property

@@ -84,7 +84,7 @@ class VisionTower(nn.Module):
     def _embedded(self, images: Tensor, rows: int, columns: int) -> Tensor:
         """The patch convolution as a plain product, which torch does in full float32 on a GPU too."""
         kernel, p = self.patch_embedding, self.patch_size
-        patches = images.to(kernel.weight.dtype).view(len(images), 3, rows, p, columns, p).permute(0, 2, 4, 1, 3, 5)
+        patches = images.to(kernel.weight.dtype).view(images.shape[0], 3, rows, p, columns, p).permute(0, 2, 4, 1, 3, 5)
         return F.linear(patches.flatten(3).flatten(1, 2), kernel.weight.flatten(1), kernel.bias)
 
     def _positions(self, rows: int, columns: int, device: torch.device) -> Tensor:
@@ -108,5 +108,5 @@ class Connector(nn.Module):
     def forward(self, patches: Tensor) -> Tensor:
         """patches [B, side * side, vision_size] -> tokens [B, (side / scale_factor)^2, text_size]."""
         side, r = math.isqrt(patches.shape[1]), self.scale_factor
-        blocks = patches.view(len(patches), side // r, r, side // r, r, -1).transpose(2, 3)
+        blocks = patches.view(patches.shape[0], side // r, r, side // r, r, -1).transpose(2, 3)
         return self.proj(blocks.flatten(3).flatten(1, 2))  # type: ignore[no-any-return]

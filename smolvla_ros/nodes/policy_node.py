@@ -263,7 +263,8 @@ class PolicyNode(ManagedNode[PolicyParameters]):
         if self._loop is None:
             return
         chunk_s = self._rows * self.parameters.step_s
-        message = diagnostics(self.get_fully_qualified_name(), self._loop, self._buffer.refused(), chunk_s)
+        name, arithmetic = self.get_fully_qualified_name(), self._policy.engine.reason
+        message = diagnostics(name, self._loop, self._buffer.refused(), chunk_s, arithmetic)
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
         if self._loop.state[0] is LoopState.GIVEN_UP:

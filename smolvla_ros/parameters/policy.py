@@ -22,6 +22,9 @@ class PolicyParameters(RobotParameters, NodeParameterSet):
         "Arithmetic of the network: 'auto' is the fastest on this machine that is as close to float32 as LeRobot is; "
         "'bfloat16' LeRobot's own mix; 'bfloat16_products' all but the products in float32; 'int8' on a CPU, if its "
         "actions on the golden input allow it.")
+    engine: Literal["auto", "torch", "cuda_graph", "openvino"] = parameter("auto",
+        "What runs the network: 'auto' is 'cuda_graph' on a GPU, else 'torch'; 'openvino' computes the images by "
+        "OpenVINO, if that is installed. One that gives other numbers than torch is refused.")
     num_steps: int = parameter(0, "Denoising steps; 0: those of the checkpoint. `check` shows what fewer change.",
         minimum=0, maximum=100)
     state_statistics: str = parameter("", "For a checkpoint without usable statistics of 'observation.state': the "

@@ -39,6 +39,7 @@ def load_policy(parameters: PolicyParameters, robot: RobotConfig, warn: Callable
             device=_device(parameters, torch.cuda.is_available(), warn),
             dtype=parameters.dtype,
             num_steps=parameters.num_steps,
+            engine=parameters.engine,
             overlong_instruction=parameters.overlong_instruction,
             statistics=_statistics(parameters),
         )

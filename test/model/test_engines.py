@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,16 @@ import pytest
 import torch
 from torch import nn
 
-from smolvla_ros.model import Guidance, ObservationError, SmolVLAPolicy
+from smolvla_ros.model import CheckpointError, Guidance, ObservationError, SmolVLAPolicy
+from smolvla_ros.model.checkpoint.golden import fewer_steps, record_golden
 from smolvla_ros.model.engines import arithmetic
 from smolvla_ros.model.engines.arithmetic import choose
+from smolvla_ros.model.engines.building import ENGINES, random_inputs
+from smolvla_ros.model.engines.cuda_graph import GraphEngine, StaticForward
 from smolvla_ros.model.engines.products import BFloat16Attention, Int8Product, Product, lay_out_for_few_rows
+from smolvla_ros.model.engines.torch_engine import TorchEngine
 from smolvla_ros.model.layers import Linear
+from smolvla_ros.model.rtc import GuidedVelocity
 from smolvla_ros.model.sampler import sample, step_features
 from smolvla_ros.model.vision import GELULinear
 
@@ -177,3 +184,111 @@ def test_the_sampler_takes_as_many_steps_as_there_are_features(checkpoint_of: Ch
     seen = []
     sample(lambda x, time_features: seen.append(x) or x, torch.ones(1, 2, 3), step_features(network, 4))
     assert len(seen) == 4
+
+
+@pytest.mark.parametrize("variant", ["default", "special_tokens", "bf16_native"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("guided", [False, True])
+def test_the_forward_that_a_graph_is_captured_from_gives_the_eager_bits(
+    variant: str, dtype: str, guided: bool, checkpoint_of: CheckpointOf
+) -> None:
+    """All but the capture: two observations one after the other through memory that does not move."""
+    policy = SmolVLAPolicy.from_checkpoint(checkpoint_of(variant), dtype=dtype)
+    observations = [random_inputs(policy.config, CPU, seed=seed) for seed in (1, 2)]
+    if guided:
+        observations = [
+            replace(o, guided=GuidedVelocity(Guidance(torch.randn(5, 6), delay=2, horizon=4), o.noise))
+            for o in observations
+        ]
+    with torch.no_grad():
+        forward = StaticForward(policy.engine, observations[0])
+        places = [tensor.data_ptr() for tensor in (*forward.inputs.images, forward.inputs.noise, forward.chunk)]
+        for observation in observations:
+            forward.load(observation)
+            forward.run()
+            np.testing.assert_array_equal(forward.chunk.numpy(), policy.engine.chunk(observation).numpy())
+        assert places == [tensor.data_ptr() for tensor in (*forward.inputs.images, forward.inputs.noise, forward.chunk)]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="shows what happens where nothing can be captured")
+def test_where_nothing_can_be_captured_the_forward_is_eager_and_says_so(
+    checkpoint_of: CheckpointOf, caplog: pytest.LogCaptureFixture
+) -> None:
+    policy = SmolVLAPolicy.from_checkpoint(checkpoint_of("default"))
+    engine = GraphEngine(policy.network, 10, "float32")
+    inputs = random_inputs(policy.config, CPU)
+    with torch.no_grad():
+        np.testing.assert_array_equal(engine.chunk(inputs).numpy(), policy.engine.chunk(inputs).numpy())
+        engine.chunk(inputs)
+    assert "eager, for the CUDA graph was not captured" in engine.reason
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_replayed_graph_gives_the_eager_bits_on_a_gpu(
+    dtype: str, checkpoint_of: CheckpointOf, cases_of: CasesOf
+) -> None:
+    folder = checkpoint_of("default")
+    graph, eager = (
+        SmolVLAPolicy.from_checkpoint(folder, device="cuda", dtype=dtype, engine=name)
+        for name in ("cuda_graph", "torch")
+    )
+    for case in cases_of(folder) * 2:
+        np.testing.assert_array_equal(case.predict(graph).normalised, case.predict(eager).normalised)
+    assert "eager" not in graph.engine.reason
+
+
+def test_openvino_gives_the_actions_of_torch(checkpoint_of: CheckpointOf, cases_of: CasesOf) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed (pip install openvino)")
+    folder = checkpoint_of("default")
+    policy = SmolVLAPolicy.from_checkpoint(folder, engine="openvino")
+    assert "images by OpenVINO" in policy.engine.reason
+    for case in cases_of(folder):
+        np.testing.assert_allclose(
+            case.predict(policy).normalised, case.expected["actions_normalized"][0], rtol=0, atol=2e-4
+        )
+
+
+def test_an_engine_that_is_not_installed_is_refused_with_the_remedy(
+    checkpoint_of: CheckpointOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(CheckpointError, match="pip install openvino"):
+        SmolVLAPolicy.from_checkpoint(checkpoint_of("default"), engine="openvino")
+
+
+@pytest.mark.parametrize(
+    ("engine", "dtype", "reason"),
+    [
+        ("onnx", "auto", "expected one of auto, torch, cuda_graph, openvino"),
+        ("cuda_graph", "auto", "needs a CUDA device, but device is 'cpu'"),
+        ("openvino", "bfloat16", "dtype 'bfloat16' were asked for; use device 'cpu' and dtype 'float32'"),
+    ],
+)
+def test_an_engine_that_this_machine_has_not_is_refused_by_name(
+    engine: str, dtype: str, reason: str, checkpoint_of: CheckpointOf
+) -> None:
+    with pytest.raises(CheckpointError, match=reason):
+        SmolVLAPolicy.from_checkpoint(checkpoint_of("default"), engine=engine, dtype=dtype)
+
+
+@pytest.mark.parametrize("wrong", [0.01, float("nan")])
+def test_an_engine_that_gives_other_numbers_is_refused(
+    wrong: float, checkpoint_of: CheckpointOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class WrongEngine(TorchEngine):
+        def encode(self, images: Any) -> Any:
+            return [tokens * (1 + wrong) for tokens in super().encode(images)]
+
+    monkeypatch.setitem(ENGINES, "openvino", WrongEngine)
+    with pytest.raises(CheckpointError, match="gives actions that differ from torch's"):
+        SmolVLAPolicy.from_checkpoint(checkpoint_of("default"), engine="openvino")
+
+
+def test_fewer_steps_are_held_against_the_golden_input(good: Path, cases_of: CasesOf) -> None:
+    policy, case = SmolVLAPolicy.from_checkpoint(good), cases_of(good)[0]
+    record_golden(policy, good, case.images, case.state, case.task)
+    changes = fewer_steps(policy, good)
+    assert changes[10] < 1e-5 < changes[5] < changes[3]
+    assert policy.engine.num_steps == 10

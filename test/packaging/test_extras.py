@@ -31,7 +31,8 @@ sys.exit(main(sys.argv[2:]))
 
 PARTS = {
     "": ["smolvla_ros.model", "smolvla_ros.robot", "smolvla_ros.execution", "smolvla_ros.policy",
-         "smolvla_ros.parameters", "smolvla_ros.cli.main", "smolvla_ros.bringup.processes", "smolvla_ros.bringup.supervisor",
+         "smolvla_ros.parameters", "smolvla_ros.cli.main", "smolvla_ros.bringup.processes",
+         "smolvla_ros.bringup.supervisor",
          "smolvla_ros.nodes.policy_node", "smolvla_ros.nodes.controller_node"],
     "sim": ["smolvla_ros.sim", "smolvla_ros.evaluation", "smolvla_ros.nodes.sim_node"],
     "bags": ["smolvla_ros.bags", "smolvla_ros.bringup.replay", "smolvla_ros.nodes.recorder_node",

@@ -6,6 +6,7 @@ wrote the checkpoint computed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,10 +47,7 @@ def replay_golden(policy: SmolVLAPolicy, folder: Path, dtype: str) -> float | No
     path = folder / GOLDEN_FILE
     if not path.is_file():
         return None
-    with open_safetensors(path) as tensors:
-        stored = {name: tensors.get_tensor(name).numpy().copy() for name in tensors.keys()}  # noqa: SIM118
-        instruction = (tensors.metadata() or {}).get("instruction", "")
-    images = {name.removeprefix("images."): stored[name] for name in stored if name.startswith("images.")}
+    images, stored, instruction = _read(path)
     try:
         found = policy.predict(images, stored["state"], instruction, stored["noise"]).normalised
         difference = float(np.abs(found - stored["normalised"]).max())
@@ -64,3 +62,29 @@ def replay_golden(policy: SmolVLAPolicy, folder: Path, dtype: str) -> float | No
             f"most {TOLERANCE[dtype]:g}; weights, statistics or tokenizer were changed, or this device computes wrong"
         )
     return difference
+
+
+def fewer_steps(policy: SmolVLAPolicy, folder: Path, counts: Sequence[int] = (10, 5, 3)) -> dict[int, float]:
+    """What each number of denoising steps changes on the golden input.
+
+    The largest difference of a normalised action from the stored ones. The policy keeps its own number of steps.
+    """
+    images, stored, instruction = _read(folder / GOLDEN_FILE)
+    own, changes = policy.engine.num_steps, {}
+    try:
+        for count in counts:
+            policy.engine.take_steps(count)
+            found = policy.predict(images, stored["state"], instruction, stored["noise"]).normalised
+            changes[count] = float(np.abs(found - stored["normalised"]).max())
+    finally:
+        policy.engine.take_steps(own)
+    return changes
+
+
+def _read(path: Path) -> tuple[dict[str, NDArray[np.uint8]], dict[str, NDArray[np.float32]], str]:
+    """Images by camera, the other arrays by name, and the instruction."""
+    with open_safetensors(path) as tensors:
+        stored = {name: tensors.get_tensor(name).numpy().copy() for name in tensors.keys()}  # noqa: SIM118
+        instruction = (tensors.metadata() or {}).get("instruction", "")
+    images = {name.removeprefix("images."): stored[name] for name in stored if name.startswith("images.")}
+    return images, stored, instruction

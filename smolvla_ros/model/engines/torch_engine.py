@@ -44,13 +44,17 @@ class TorchEngine:
     def __init__(self, network: SmolVLANetwork, num_steps: int, reason: str = "") -> None:
         self.network = network
         self.reason = reason
-        self._features = step_features(network, num_steps)
+        self.features = step_features(network, num_steps)
         self._rooms: dict[int, Rooms] = {}
         self._seen: list[tuple[Tensor, Tensor]] = []
 
     @property
     def num_steps(self) -> int:
-        return len(self._features)
+        return len(self.features)
+
+    def take_steps(self, num_steps: int) -> None:
+        """Chunks are made in so many steps from now on."""
+        self.features = step_features(self.network, num_steps)
 
     def chunk(self, inputs: ChunkInputs, finished: Callable[[str], object] = lambda stage: None) -> Tensor:
         """-> normalised actions [1, chunk_size, max_action_dim] float32; `finished` is told every stage."""
@@ -59,7 +63,7 @@ class TorchEngine:
         prefix = self.prefix(image_tokens, inputs.tokens, inputs.state, inputs.masked_images)
         finished("prefix")
         step = partial(self.step, prefix)
-        chunk = sample(step, inputs.noise, self._features, inputs.guided)
+        chunk = sample(step, inputs.noise, self.features, inputs.guided)
         finished("denoise")
         return chunk
 
@@ -75,10 +79,17 @@ class TorchEngine:
         """`vision` without memory."""
         return self.network.encode_images(images)
 
+    def new_rooms(self, inputs: ChunkInputs) -> Rooms:
+        """Buffers of one's own for a prefix as long as that of these inputs."""
+        vision, config = self.network.config.vision, self.network.config
+        sides = [[side // vision.patch_size // config.scale_factor for side in i.shape[-2:]] for i in inputs.images]
+        images = sum(rows * columns for rows, columns in sides)
+        return self._make_rooms(self._length(images, len(sides) + inputs.masked_images, inputs.tokens))
+
     def prefix(self, image_tokens: Sequence[Tensor], tokens: Tensor, state: Tensor, masked_images: int) -> Prefix:
         """Valid until the next call."""
-        specials = len(self.network.config.image_start_ids + self.network.config.image_end_ids)
-        length = sum(part.shape[1] + specials for part in image_tokens) + masked_images * specials + tokens.shape[1] + 1
+        images = sum(part.shape[1] for part in image_tokens)
+        length = self._length(images, len(image_tokens) + masked_images, tokens)
         return self.network.encode_prefix(
             image_tokens, tokens, state, masked_images=masked_images, rooms=self._rooms_for(length)
         )
@@ -90,9 +101,16 @@ class TorchEngine:
         if length not in self._rooms:
             if len(self._rooms) >= _KEPT_LENGTHS:
                 self._rooms.pop(next(iter(self._rooms)))
-            weight = self.network.expert.norm.weight  # keys and values have the type of the stream
-            self._rooms[length] = Rooms(length, self.network.config, weight.dtype, weight.device)
+            self._rooms[length] = self._make_rooms(length)
         return self._rooms[length]
+
+    def _length(self, image_tokens: int, cameras: int, tokens: Tensor) -> int:
+        specials = len(self.network.config.image_start_ids + self.network.config.image_end_ids)
+        return image_tokens + cameras * specials + tokens.shape[1] + 1
+
+    def _make_rooms(self, length: int) -> Rooms:
+        weight = self.network.expert.norm.weight  # keys and values have the type of the stream
+        return Rooms(length, self.network.config, weight.dtype, weight.device)
 
 
 def _same(image: Tensor, other: Tensor) -> bool:
