@@ -22,29 +22,39 @@ Process = NodeProcess | CommandProcess
 _GRACE_S = 2.2
 
 
-def supervise(processes: Sequence[Process], work: Callable[[threading.Event], int] | None = None) -> int:
+def supervise(
+    processes: Sequence[Process],
+    work: Callable[[threading.Event], int] | None = None,
+    told: Callable[[], int] = lambda: 0,
+) -> int:
     """Runs `processes` until SIGINT or SIGTERM, until one of them ends, or until `work` returns.
 
     Args:
         processes: what to start.
         work: runs in a thread beside the processes; the event it gets is set when it should give up.
+        told: the number of a signal that came before this was called.
 
     Returns:
-        The exit code: 0 after a signal, that of `work` if it finished, 1 if a process ended by itself.
+        The exit code: 128 and its number after a signal, that of `work` if it finished, 1 if a process ended by itself.
     """
-    return trio.run(_supervise, processes, work)
+    return trio.run(_supervise, processes, work, told)
 
 
-async def _supervise(processes: Sequence[Process], work: Callable[[threading.Event], int] | None) -> int:
+async def _supervise(
+    processes: Sequence[Process], work: Callable[[threading.Event], int] | None, told: Callable[[], int]
+) -> int:
     exit_codes: list[int] = []  # the first one counts, the others follow from it
     stop = threading.Event()
     running = trio.CancelScope()
 
+    def end(number: int) -> None:
+        exit_codes.append(128 + number)
+        stop.set()
+        running.cancel()
+
     async def listen(signals: AsyncIterator[int]) -> None:
-        async for _ in signals:
-            exit_codes.append(0)
-            stop.set()
-            running.cancel()
+        async for number in signals:
+            end(number)
 
     async def until_end(process: Process) -> None:
         result = await trio.run_process(
@@ -68,6 +78,8 @@ async def _supervise(processes: Sequence[Process], work: Callable[[threading.Eve
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as listening:
             listening.start_soon(listen, signals)
+            if before := told():
+                end(before)
             with running:
                 async with trio.open_nursery() as nursery:
                     for process in processes:

@@ -22,4 +22,6 @@ def run(args: argparse.Namespace) -> int:
     from smolvla_ros.bringup.processes import arm_processes
     from smolvla_ros.bringup.supervisor import supervise
 
-    return supervise(arm_processes(options_from(args, ArmOptions)))
+    processes = arm_processes(options_from(args, ArmOptions))
+    args.signals.kept = "the arm was brought down in order"
+    return supervise(processes)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from .live import refuse_beside_another_arm
+
 # (instruction, colour): no wording twice.
 INSTRUCTIONS = (
     ("touch the red cube", "red"),
@@ -46,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
 
     def on_episode(operator: Operator, episode: Episode) -> None:
         episodes.append(episode)
+        args.signals.kept = f"{len(episodes)} of {len(tasks)} instructions were tried, no pictures were written"
         verdict = f"{episode.time_s:.1f} s" if episode.success else f"touched {episode.touched or 'nothing'}"
         frames = list(operator.frames)
         times_s = [frame.header.stamp.sec + 1e-9 * frame.header.stamp.nanosec for frame in frames]
@@ -55,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
 
     tasks = [Task(2_000_000_000 + 100 * args.seed + i, colour, text) for i, (text, colour) in enumerate(INSTRUCTIONS)]
     options = ArmOptions(log_level="error", bag=args.bag)
+    args.namespace = ""
+    refuse_beside_another_arm(args)
     exit_code = run_tasks(options, tasks, on_episode, console, watch=VIEWER_TOPIC, linger_s=LINGER_S)
     if len(episodes) < len(tasks):
         return exit_code or 1

@@ -1,7 +1,8 @@
 """Measure the success rate on the simulated arm, over ROS topics.
 
 Starts the processes of `smolvla-ros demo`, lays out a new world for each episode, publishes an instruction and lets
-the simulation's contacts decide. The same --seed gives the same worlds and instructions.
+the simulation's contacts decide. Refuses beside an arm that is up already. The same --seed gives the same
+worlds and instructions.
 """
 
 from __future__ import annotations
@@ -9,6 +10,13 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .live import refuse_beside_another_arm
+
+if TYPE_CHECKING:
+    from smolvla_ros.evaluation.episodes import Episode
+    from smolvla_ros.evaluation.operator import Operator
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from smolvla_ros.bringup import ArmOptions
-    from smolvla_ros.evaluation.episodes import Episode, draw_tasks, summary
+    from smolvla_ros.evaluation.episodes import draw_tasks, summary
     from smolvla_ros.evaluation.report import table
     from smolvla_ros.evaluation.run import run as run_tasks
 
@@ -34,7 +42,13 @@ def run(args: argparse.Namespace) -> int:
     episodes: list[Episode] = []
     options = ArmOptions(robot=args.robot, checkpoint=args.checkpoint, namespace=args.namespace, log_level="error")
     tasks = draw_tasks(args.episodes, args.seed)
-    exit_code = run_tasks(options, tasks, lambda operator, episode: episodes.append(episode), console)
+
+    def on_episode(operator: Operator, episode: Episode) -> None:
+        episodes.append(episode)
+        args.signals.kept = f"{len(episodes)} of {len(tasks)} episodes were done, no figures were written"
+
+    refuse_beside_another_arm(args)
+    exit_code = run_tasks(options, tasks, on_episode, console)
     if len(episodes) < len(tasks):
         return exit_code or 1
     failures = [episode for episode in episodes if not episode.success]

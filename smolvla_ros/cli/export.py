@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,14 +67,14 @@ def run(args: argparse.Namespace) -> int:
         max_gap_s=args.max_gap, min_length_s=args.min_length, clock_offset=args.clock_offset,
     )  # fmt: skip
     console = Console(highlight=False, soft_wrap=True)
+    args.signals.kept = "nothing was written"
     try:
-        with _progress() as progress:
+        with args.signals.deferred() as check, _progress(check) as progress:
             exported = export(args.bags, args.out, _robot(args), settings, progress)
+            if any(survey.episodes for survey in exported.surveys):
+                args.signals.kept = f"{args.out} is complete"
     except OSError as error:
         raise BringUpError(f"--out {args.out} cannot be written, nothing of it is left: {error}") from error
-    except KeyboardInterrupt:
-        console.print("stopped; nothing was written")
-        return 130
     show(console, exported, args.out, args.fps)
     if not any(survey.episodes for survey in exported.surveys):
         return 1
@@ -103,8 +103,8 @@ def _robot(args: argparse.Namespace) -> Robot:
 
 
 @contextlib.contextmanager
-def _progress() -> Iterator[Progress]:
-    """A progress bar on a terminal."""
+def _progress(check: Callable[[], None]) -> Iterator[Progress]:
+    """A progress bar on a terminal; each step is a place to stop at."""
     from rich.console import Console
     from rich.markup import escape
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -115,6 +115,7 @@ def _progress() -> Iterator[Progress]:
         tasks: dict[str, TaskID] = {}
 
         def tell(what: str, bag: Path, share: float) -> None:
+            check()
             label = f"{what} {bag.name}"
             if label not in tasks:
                 tasks[label] = bar.add_task(escape(label), total=1.0)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
-import signal
 import sys
 from collections.abc import Sequence
 
@@ -14,6 +14,8 @@ from smolvla_ros.extras import missing_extra
 from smolvla_ros.installation import find_ros_in_virtual_environment, transport_variables
 
 from . import arm, check, demo, evaluate, export, play, record, replay, say, train_demo, view
+from .live import CommandFailed
+from .signals import CommandSignals, CommandStopped
 
 COMMANDS = {
     "arm": arm,
@@ -28,30 +30,72 @@ COMMANDS = {
     "check": check,
     "train-demo": train_demo,
 }
+_FAILED, _USER_ERROR = 1, 2
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; returns the process's exit code."""
-    parser = argparse.ArgumentParser(prog="smolvla-ros", description="SmolVLA on ROS 2.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    for name, module in COMMANDS.items():
-        summary = (module.__doc__ or "").partition("\n")[0]
-        module.add_arguments(commands.add_parser(name, help=summary, description=module.__doc__,
-                                                 formatter_class=argparse.RawDescriptionHelpFormatter))
-    parsed = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C; commands that run nodes do more
+def main(arguments: Sequence[str] | None = None, signals: CommandSignals | None = None) -> int:
+    """Runs one command; returns the process's exit code.
+
+    Args:
+        arguments: of the command line; default: those of the process.
+        signals: those listened to already; default: from here on, until the command ends.
+    """
+    if signals is None:
+        signals = CommandSignals()
+        try:
+            return main(arguments, signals)
+        finally:
+            signals.close()
+    parsed = _parse(arguments)
+    signals.command = parsed.command
     find_ros_in_virtual_environment()
     os.environ.update(transport_variables())
+    parsed.signals = signals
     try:
-        return COMMANDS[parsed.command].run(parsed)
+        code: int = COMMANDS[parsed.command].run(parsed)
     except (BagError, BringUpError) as error:
         print(f"smolvla-ros {parsed.command}: {error}", file=sys.stderr)
-        return 2
+        code = _USER_ERROR
+    except CommandFailed as error:
+        print(f"smolvla-ros {parsed.command}: {error}", file=sys.stderr)
+        code = _FAILED
     except ModuleNotFoundError as error:
         sentence = missing_extra(error, f"smolvla-ros {parsed.command}")
         if not sentence:
             raise
         print(sentence, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 0
+        code = _USER_ERROR
+    except CommandStopped:
+        code = 128 + signals.number
+    return signals.exit_code(code)
+
+
+def command_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """The parser of the command line, and that of each command."""
+    parser = argparse.ArgumentParser(prog="smolvla-ros", description="SmolVLA on ROS 2.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    parsers = {}
+    for name, module in COMMANDS.items():
+        summary = (module.__doc__ or "").partition("\n")[0]
+        parsers[name] = commands.add_parser(name, help=summary, description=module.__doc__,
+                                            formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+        module.add_arguments(parsers[name])
+    return parser, parsers
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments; exits with code 2, and the name that was meant, where one is not known."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parser, parsers = command_parser()
+    if given and not given[0].startswith("-") and given[0] not in COMMANDS:
+        parser.error(f"'{given[0]}' is no command{_meant(given[0], COMMANDS)}; there are {', '.join(COMMANDS)}")
+    parsed, unknown = parser.parse_known_args(given)
+    if unknown:
+        command = parsers[parsed.command]
+        command.error(f"'{unknown[0]}' is not known{_meant(unknown[0], command._option_string_actions)}")
+    return parsed
+
+
+def _meant(text: str, known: Sequence[str] | dict[str, object]) -> str:
+    close = difflib.get_close_matches(text.partition("=")[0], list(known), n=1)
+    return f", did you mean '{close[0]}'?" if close else ""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from smolvla_ros.bringup.options import ReplayOptions
 
 from .bringup_options import add_options, options_from
+from .live import refuse_beside_another_arm
 
 if TYPE_CHECKING:
     import threading
@@ -36,18 +37,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Plays the bag; 0 at its end or after a signal, 1 if a node failed, 3 if the bag is damaged."""
+    """Plays the bag; 0 at its end, 1 if a node failed, 3 if the bag is damaged."""
     from smolvla_ros.bringup.processes import arm_processes
     from smolvla_ros.bringup.replay import plan_replay
     from smolvla_ros.bringup.supervisor import supervise
 
     args.topics, args.remap = " ".join(args.topics), " ".join(args.remap)
     options = options_from(args, ReplayOptions)
-    with tempfile.TemporaryDirectory(prefix="smolvla_ros_") as folder:
+    if not options.topics_only:
+        refuse_beside_another_arm(args)
+    with args.signals.deferred(), tempfile.TemporaryDirectory(prefix="smolvla_ros_") as folder:
         plan = plan_replay(options, Path(folder))
         processes = () if plan.arm is None else arm_processes(plan.arm)
         names = tuple(process.name for process in processes)
-        return supervise(processes, lambda stop: _play(options, plan.topics, names, stop))
+        args.signals.kept = "nothing was sent to an arm, the bag is as it was"
+        return supervise(processes, lambda stop: _play(options, plan.topics, names, stop), lambda: args.signals.number)
 
 
 def _play(options: ReplayOptions, topics: tuple[str, ...], wait_for: tuple[str, ...], stop: threading.Event) -> int:

@@ -1,7 +1,8 @@
 """Record what a robot does: its cameras, joints and commands, and all that policy and controller say.
 
 The bag holds all that `smolvla-ros replay` needs to explain the run. Ends with Ctrl-C; the bag is then closed and a
-table tells what was recorded and what was lost. Exit code 1 if the recording had to end by itself.
+table tells what was recorded and what was lost. Exit code 130 after Ctrl-C, as of every
+command; 1 if the recording had to end by itself.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Records until a signal; 0 after one, 1 if the disk or the size limit ended the recording."""
+    """Records until a signal; 1 if the disk or the size limit ended the recording, 2 if it cannot begin."""
+    from smolvla_ros.bags.errors import BagError
     from smolvla_ros.bags.recording.plan import wanted_topics
     from smolvla_ros.bags.recording.recording import Limits, Recording
     from smolvla_ros.bringup.supervisor import supervise
@@ -50,18 +52,26 @@ def run(args: argparse.Namespace) -> int:
     parameters = read_node_parameters(args.robot, "/controller_node", ControllerParameters)
     wanted = wanted_topics(read_robot(args.robot), parameters, args.topics)
     folder = (args.out or Path(time.strftime("bag_%Y-%m-%d_%H-%M-%S"))).absolute()
-    recording = Recording(folder, Limits(most=round(args.max_gb * 1e9), reserve=round(args.min_free_gb * 1e9)))
+    limits = Limits(most=round(args.max_gb * 1e9), reserve=round(args.min_free_gb * 1e9))
+    args.signals.kept = "nothing was recorded"
 
     def work(stop: threading.Event) -> int:
         from smolvla_ros.nodes.recorder_node import record
 
+        try:
+            recording = Recording(folder, limits)
+        except BagError as error:
+            print(f"smolvla-ros record: {error}", file=sys.stderr)
+            return 2
+        print(f"recording to {folder}; Ctrl-C ends it", flush=True)
+        args.signals.kept = f"{folder} ends here and may lack its index"
         losses = record(recording, wanted, stop, args.namespace, args.use_sim_time, args.log_level)
+        args.signals.kept = f"the bag {folder} is whole"
         _report(folder, losses, recording.size_bytes)
         if recording.ended:
             print(f"recording ended: {recording.ended}", file=sys.stderr)
         return 1 if recording.ended else 0
 
-    print(f"recording to {folder}; Ctrl-C ends it", flush=True)
     return supervise((), work)
 
 

@@ -2,7 +2,8 @@
 
 Needs no ROS and no robot, and takes no longer than the inferences. The folder --out gets report.html, replay.json and
 the rows. Exit code 0; 1 if a --fail-if holds or nothing could be inferred; 2 if an argument or the bag cannot be used;
-3 if the bag is damaged or the replay was stopped, and so the results are partial (0 with --allow-partial).
+3 if the bag is damaged, and so the results are partial (0 with --allow-partial). Ctrl-C
+writes what was found until then and ends with 130.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import argparse
 import dataclasses
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,16 +97,20 @@ def run(args: argparse.Namespace) -> int:
     from smolvla_ros.bags.streams import find_streams
 
     _make_folder(args.out)
+    args.signals.kept = "nothing was written"
     options = ReplayOptions(args.request, args.latency, args.instruction, args.reference, args.start, args.duration,
                       args.clock_offset)  # fmt: skip
     remaps = name_pairs("--remap", args.remap)
-    with open_bag(args.bag) as bag:
+    with args.signals.deferred(), open_bag(args.bag) as bag:
         policy_parameters, controller_parameters = node_parameters(bag, args.robot, args.namespace, _overrides(args))
         robot = robot_of(policy_parameters, args.robot)
         conditions = [parse_condition(text, robot.joint_names) for text in args.fail_if]
         streams = find_streams(bag, robot, controller_parameters, args.namespace, remaps)
-        found = _replay(bag, streams, _setup(policy_parameters, robot, args), options)
-    return _finish(found, args, conditions)
+        setup = args.signals.wait_for(lambda: _setup(policy_parameters, robot, args))
+        found = _replay(bag, streams, setup, options, args.signals.check)
+        code = _finish(found, args, conditions)
+        args.signals.kept = f"what was replayed until then is in {args.out}"
+    return code
 
 
 def _overrides(args: argparse.Namespace) -> dict[str, Value]:
@@ -136,8 +141,10 @@ def _setup(policy_parameters: PolicyParameters, robot: RobotConfig, args: argpar
     )
 
 
-def _replay(bag: Bag, streams: Streams, setup: Setup, options: ReplayOptions) -> Replay:
-    """Replays and diagnoses, with a progress bar on a terminal."""
+def _replay(
+    bag: Bag, streams: Streams, setup: Setup, options: ReplayOptions, check: Callable[[], None]
+) -> Replay:
+    """Replays and diagnoses, with a progress bar on a terminal; `check` raises where a signal ends the replay."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -151,7 +158,12 @@ def _replay(bag: Bag, streams: Streams, setup: Setup, options: ReplayOptions) ->
                TimeRemainingColumn())  # fmt: skip
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("replay", total=(end_ns - start_ns) / 1e9)
-        found = replay(bag, streams, setup, options, lambda done_s: bar.update(task, completed=done_s))
+
+        def tell(done_s: float) -> None:
+            check()
+            bar.update(task, completed=done_s)
+
+        found = replay(bag, streams, setup, options, tell)
     return dataclasses.replace(found, findings=(*found.findings, *diagnose(found, freshness(setup.parameters))))
 
 

@@ -1,41 +1,32 @@
 """The operator: a ROS node that says instructions, resets the simulation and reads what the arm reports.
 
-Threads: an executor thread runs the callbacks, which only store what arrives; all other methods belong to one caller's
-thread and wait. Every wait ends with `Interrupted` as soon as the event given to the constructor is set.
+Threads are those of `ArmClient`. Every wait ends with `Interrupted` as soon as the event given to the constructor is
+set.
 """
 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
-from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Self
 
 import numpy as np
-import rclpy
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from numpy.typing import NDArray
 from rcl_interfaces.srv import SetParameters
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
-from rclpy.signals import SignalHandlerOptions
+from rclpy.qos import qos_profile_sensor_data
 from rclpy.time import Time
 from sensor_msgs.msg import Image
 from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 
+from smolvla_ros.client import LATCHED, ArmClient, ClientError
 from smolvla_ros.msg import ActionChunk, ExecutionStatus
 
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-_POLL_S = 0.01
 _SERVICE_TIMEOUT_S = 10.0
 # Success has a topic of its own and can come a little later than the touch; a wrong cube has no success to wait for.
 _VERDICT_S = 0.3
-
-T = TypeVar("T")
 
 
 class OperatorError(RuntimeError):
@@ -46,12 +37,15 @@ class Interrupted(Exception):
     """The work was told to stop."""
 
 
-class Operator:
+class Operator(ArmClient):
     """Talks to the nodes of one namespace. A context manager: entering it starts ROS, leaving it stops ROS."""
 
     def __init__(self, namespace: str, stop: threading.Event):
-        self._namespace = namespace
-        self._stop = stop
+        def check() -> None:
+            if stop.is_set():
+                raise Interrupted
+
+        super().__init__("operator", namespace, check)
         self._since_ns = 0
         self.chunks: list[ActionChunk] = []
         self.frames: list[Image] = []
@@ -60,27 +54,15 @@ class Operator:
         self._succeeded: bool | None = None
         self._touched: str | None = None
 
-    def __enter__(self) -> Operator:
-        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-        self._node = node = rclpy.create_node("operator", namespace=self._namespace)
+    def __enter__(self) -> Self:
+        super().__enter__()
+        node = self.node
         self._instruction = node.create_publisher(String, "instruction", LATCHED)
         node.create_subscription(ActionChunk, "action_chunk", lambda m: self._collect(self.chunks, m), 10)
         node.create_subscription(ExecutionStatus, "execution_status", self._on_status, 10)
         node.create_subscription(Bool, "task_success", lambda m: setattr(self, "_succeeded", m.data), LATCHED)
         node.create_subscription(String, "touched", lambda m: setattr(self, "_touched", m.data), LATCHED)
-        self._executor = SingleThreadedExecutor()
-        self._executor.add_node(node)
-        self._thread = threading.Thread(target=self._executor.spin, name="operator executor")
-        self._thread.start()
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._executor.shutdown()
-        self._thread.join()
-        self._node.destroy_node()
-        rclpy.try_shutdown()
 
     # What a person would do.
 
@@ -90,11 +72,11 @@ class Operator:
 
     def watch(self, topic: str) -> None:
         """Collects the images of `topic` in `frames`."""
-        self._node.create_subscription(Image, topic, lambda m: self._collect(self.frames, m), qos_profile_sensor_data)
+        self.node.create_subscription(Image, topic, lambda m: self._collect(self.frames, m), qos_profile_sensor_data)
 
     def start_collecting(self) -> None:
         """Empties `chunks`, `frames` and `statuses`; from now on they hold what was observed after this moment."""
-        self._since_ns = self._node.get_clock().now().nanoseconds
+        self._since_ns = self.node.get_clock().now().nanoseconds
         self.chunks, self.frames, self.statuses = [], [], []
 
     def wait_until_active(self, node_name: str, timeout_s: float) -> None:
@@ -104,54 +86,39 @@ class Operator:
             OperatorError: it did not within `timeout_s`, or it came up without becoming active: configuring failed,
                 and the node has logged why.
         """
-        client = self._node.create_client(GetState, f"{node_name}/get_state")
-        self._wait_for(client.service_is_ready, timeout_s, f"{node_name} did not start within {timeout_s:g} s")
+        problem = f"{node_name} did not start within {timeout_s:g} s"
         # A node answers only once its automatic start is over, so the first answer is final.
-        state = self._call(client, GetState.Request(), timeout_s).current_state
+        state = self._ask(GetState, f"{node_name}/get_state", GetState.Request(), problem, timeout_s).current_state
         if state.id != State.PRIMARY_STATE_ACTIVE:
             raise OperatorError(f"{node_name} is {state.label} instead of active; it says why in its log above")
 
     def set_active(self, node_name: str, active: bool) -> None:
         """Activates or deactivates a node."""
         wanted = Transition.TRANSITION_ACTIVATE if active else Transition.TRANSITION_DEACTIVATE
-        client = self._node.create_client(ChangeState, f"{node_name}/change_state")
-        self._wait_for(client.service_is_ready, _SERVICE_TIMEOUT_S, f"{node_name} has no change_state service")
-        if not self._call(client, ChangeState.Request(transition=Transition(id=wanted))).success:
+        request = ChangeState.Request(transition=Transition(id=wanted))
+        if not self._ask(ChangeState, f"{node_name}/change_state", request).success:
             raise OperatorError(f"{node_name} refused to {'activate' if active else 'deactivate'}")
 
     def reset_simulation(self, seed: int, target: str) -> None:
         """Lays out the world of `seed`, in which touching the cube of colour `target` is the task."""
-        client = self._node.create_client(SetParameters, "sim_node/set_parameters")
-        self._wait_for(client.service_is_ready, _SERVICE_TIMEOUT_S, "sim_node has no set_parameters service")
         values = [Parameter("seed", value=seed), Parameter("target", value=target)]
         request = SetParameters.Request(parameters=[value.to_parameter_msg() for value in values])
-        for result in self._call(client, request).results:
+        for result in self._ask(SetParameters, "sim_node/set_parameters", request).results:
             if not result.successful:
                 raise OperatorError(f"sim_node refused seed {seed} or target '{target}': {result.reason}")
-        client = self._node.create_client(Trigger, "sim_node/reset")
-        self._wait_for(client.service_is_ready, _SERVICE_TIMEOUT_S, "sim_node has no reset service")
-        answer = self._call(client, Trigger.Request())
+        answer = self._ask(Trigger, "sim_node/reset", Trigger.Request())
         if not answer.success:
             raise OperatorError(f"sim_node did not reset: {answer.message}")
         # The answer can overtake the topics; what they said of the episode before must not count for this one.
-        self._wait_for(
-            lambda: self._succeeded is False and self._touched == "", _SERVICE_TIMEOUT_S, "sim_node published no reset"
-        )
+        if not self.wait_for(lambda: self._succeeded is False and self._touched == "", _SERVICE_TIMEOUT_S):
+            raise OperatorError("sim_node published no reset")
 
     def wait_for_touch(self, timeout_s: float) -> str:
         """Waits until a cube was touched and the simulation has judged it; its colour, or '' if none was in time."""
-        deadline = time.monotonic() + timeout_s
-        while not self._touched and time.monotonic() < deadline:
-            self.pause(_POLL_S)
-        judged = time.monotonic() + _VERDICT_S
-        while self._touched and not self._succeeded and time.monotonic() < judged:
-            self.pause(_POLL_S)
+        self.wait_for(lambda: self._touched, timeout_s)
+        if self._touched:
+            self.wait_for(lambda: self._succeeded, _VERDICT_S)
         return self._touched or ""
-
-    def pause(self, duration_s: float) -> None:
-        """Lets time pass."""
-        if self._stop.wait(duration_s):
-            raise Interrupted
 
     @property
     def succeeded(self) -> bool:
@@ -166,20 +133,13 @@ class Operator:
         if Time.from_msg(message.header.stamp).nanoseconds >= self._since_ns:
             messages.append(message)
 
-    # Waiting.
-
-    def _wait_for(self, condition: Callable[[], bool], timeout_s: float, problem: str) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not condition():
-            if time.monotonic() > deadline:
-                raise OperatorError(problem)
-            self.pause(_POLL_S)
-
-    def _call(self, client: Any, request: Any, timeout_s: float = _SERVICE_TIMEOUT_S) -> Any:
-        future = client.call_async(request)
-        self._wait_for(future.done, timeout_s, f"{client.srv_name} did not answer within {timeout_s:g} s")
-        self._node.destroy_client(client)
-        return future.result()
+    def _ask(
+        self, kind: Any, service: str, request: Any, problem: str = "", timeout_s: float = _SERVICE_TIMEOUT_S
+    ) -> Any:
+        try:
+            return self.call(kind, service, request, timeout_s)
+        except ClientError as error:
+            raise OperatorError(problem or str(error)) from error
 
 
 def to_array(image: Image) -> NDArray[np.uint8]:

@@ -9,6 +9,7 @@ signal during the seconds it takes ends the process cleanly.
 from __future__ import annotations
 
 import functools
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
@@ -71,6 +72,7 @@ class PolicyNode(ManagedNode[PolicyParameters]):
         self._unseen = {camera.name for camera in self._robot.cameras}
         self._chunks = self.create_publisher(ActionChunk, "action_chunk", QoSProfile(depth=1))
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._instruction_word = self.create_publisher(String, "~/instruction_status", LATCHED)
         subscribe = self.create_subscription
         subscribe(JointState, "joint_states", self._on_joint_state, qos_profile_sensor_data, raw=True)
         InstructionTopic(self, self._on_instruction)
@@ -171,13 +173,20 @@ class PolicyNode(ManagedNode[PolicyParameters]):
                 self._check_instruction(text)
             except ParameterError as error:
                 self.get_logger().error(f"{error}; the instruction before stays")
+                self._tell_instruction(text, str(error))
                 return
+        self._tell_instruction(text)
         if text == self._instruction_text:
             return
         self._instruction_text = text
         if self._loop is not None:
             self._loop.set_instruction(text)
         self.describe()  # who said it may be gone before a recorder has heard of it
+
+    def _tell_instruction(self, text: str, refusal: str = "") -> None:
+        """The word on what was said last, for whoever said it."""
+        word = {"instruction": text, "accepted": not refusal, "reason": refusal}
+        self._instruction_word.publish(String(data=json.dumps(word)))
 
     def _check_instruction(self, text: str) -> None:
         from smolvla_ros.model import InstructionError

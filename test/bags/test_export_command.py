@@ -2,6 +2,7 @@
 
 import json
 import math
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -146,18 +147,18 @@ def test_a_number_that_cannot_be_is_refused_by_the_option(bag, tmp_path, capsys,
     assert f"argument {option[0]}: is '{option[1]}', expected" in capsys.readouterr().err
 
 
-def test_ctrl_c_while_writing_leaves_nothing_and_says_so(bag, tmp_path, capsys, monkeypatch):
+def test_a_signal_while_writing_leaves_nothing_and_says_so(bag, tmp_path, capsys, monkeypatch):
     decode, calls = exporting.decode_image, []
 
     def interrupted(image):
         calls.append(image)
         if len(calls) > 9:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGTERM)
         return decode(image)
 
     monkeypatch.setattr(exporting, "decode_image", interrupted)
-    assert run(bag, "--out", tmp_path / "ds", "--codec", "h264") == 130
-    assert "stopped; nothing was written" in capsys.readouterr().out
+    assert run(bag, "--out", tmp_path / "ds", "--codec", "h264") == 143
+    assert "stopped by SIGTERM; nothing was written" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

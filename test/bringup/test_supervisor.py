@@ -73,11 +73,11 @@ def wait_for(condition, timeout_s=20):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_everything_with_exit_code_0(start, tmp_path, number):
+def test_a_signal_ends_everything_with_its_exit_code(start, tmp_path, number):
     process = start(ENDS_WELL_ON_SIGTERM, ENDS_WELL_ON_SIGTERM)
     wait_for(lambda: len(pids(tmp_path)) == 2)
     process.send_signal(number)
-    assert process.wait(timeout=3) == 0
+    assert process.wait(timeout=3) == 128 + number
     assert not any(is_alive(pid) for pid in pids(tmp_path))
 
 
@@ -86,7 +86,7 @@ def test_a_process_that_ignores_signals_is_killed_within_3_s(start, tmp_path):
     wait_for(lambda: len(pids(tmp_path)) == 2)
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=3) == 0
+    assert process.wait(timeout=3) == 130
     assert not any(is_alive(pid) for pid in pids(tmp_path))
 
 
@@ -95,7 +95,7 @@ def test_a_stopped_process_is_killed_within_3_s(start, tmp_path):
     wait_for(lambda: pids(tmp_path))
     os.kill(pids(tmp_path)[0], signal.SIGSTOP)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=3) == 0
+    assert process.wait(timeout=3) == 143
 
 
 def test_when_one_process_fails_the_others_end_and_the_failure_is_named(start, tmp_path):

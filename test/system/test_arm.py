@@ -43,6 +43,35 @@ def test_an_instruction_said_before_the_policy_is_up_is_received(start, operator
     assert operator.wait_for_touch(20), arm.output
 
 
+def test_an_instruction_in_words_is_accepted_and_one_that_is_refused_says_why(start, operator):
+    start("arm")
+    operator.wait_until_active("policy_node", 60)
+    said = say("touch", "the", "red", "cube")
+    assert (said.returncode, said.stdout) == (0, "accepted\n"), said.stderr
+    refused = say("touch " * 400)
+    assert refused.returncode == 1 and refused.stdout == ""
+    assert "instruction refused" in refused.stderr and "what was said before stays" in refused.stderr
+    assert say("").returncode == 0
+
+
+def test_an_instruction_to_a_policy_that_is_not_active_is_no_success(start, operator):
+    start("arm")
+    operator.wait_until_active("policy_node", 60)
+    operator.set_active("policy_node", False)
+    said = say("touch the red cube")
+    assert said.returncode == 1 and "accepted, but policy_node is inactive" in said.stderr
+
+
+@pytest.mark.parametrize("command", [["evaluate", "--episodes", "1"], ["demo"]])
+def test_nothing_is_measured_beside_an_arm_that_is_up_already(start, operator, command, tmp_path):
+    start("arm")
+    operator.wait_until_active("controller_node", 60)
+    run = start(*command, *(["--output", tmp_path / "demo"] if command == ["demo"] else []))
+    assert run.process.wait(timeout=30) == 1
+    assert "/controller_node, /policy_node, /sim_node already runs in this ROS domain" in run.output
+    assert "ROS_DOMAIN_ID" in run.output
+
+
 def test_saying_something_to_nobody_fails_and_tells_what_to_do():
     said = say("touch the red cube", "--timeout", "0.5")
     assert said.returncode == 1
@@ -59,14 +88,14 @@ def test_a_dry_run_reports_motion_and_sends_no_command(start, operator):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("moment", ["while starting", "while moving"])
-def test_a_signal_ends_every_process_with_exit_code_0_within_3_s(start, operator, ros_domain, number, moment):
+def test_a_signal_ends_every_process_within_3_s_with_its_exit_code(start, operator, ros_domain, number, moment):
     arm = start("arm", "--instruction", "touch the red cube")
     if moment == "while starting":
         wait_for(lambda: len(node_processes(ros_domain)) == 3, 20)
     else:
         wait_for(lambda: operator.status is not None and operator.status.state == ExecutionStatus.FOLLOWING, 60)
     exit_code, seconds = arm.end(number)
-    assert exit_code == 0, arm.output
+    assert exit_code == 128 + number, arm.output
     assert seconds < 3.0
     assert node_processes(ros_domain) == {}
     assert "Traceback" not in arm.output
