@@ -8,7 +8,7 @@
 
 import dataclasses
 
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, Shutdown
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, LogInfo, OpaqueFunction, Shutdown
 from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
@@ -40,6 +40,8 @@ def started(process: NodeProcess | CommandProcess) -> Action:
         "on_exit": end_the_others,
         "additional_env": dict(process.environment),
     }
+    if not process.vital:
+        ending["on_exit"] = LogInfo(msg=f"{process.name} ended; the others go on without it")
     if isinstance(process, CommandProcess):
         return ExecuteProcess(cmd=process.command, name=process.name, **ending)
     # The type is stated, or an instruction like "1" would arrive as a number.

@@ -14,7 +14,10 @@ from typing import Any, Self
 
 import rclpy
 from lifecycle_msgs.srv import GetState
+from rcl_interfaces.msg import Log
+from rcl_interfaces.srv import GetParameters
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import parameter_value_to_python
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
 
@@ -22,6 +25,7 @@ LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 ARM_NODES = ("policy_node", "controller_node", "sim_node")
 
 _POLL_S = 0.01
+_SERVICE_TIMEOUT_S = 5.0
 # Nodes announce themselves twice a second.
 _DISCOVERY_S = 1.5
 
@@ -41,6 +45,7 @@ class ArmClient:
 
     def __init__(self, name: str, namespace: str = "", check: Callable[[], None] = lambda: None):
         self._name, self._namespace, self.check = name, namespace, check
+        self._errors: list[Log] = []
 
     def __enter__(self) -> Self:
         rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
@@ -65,7 +70,7 @@ class ArmClient:
 
     def wait_for(self, condition: Callable[[], object], timeout_s: float) -> bool:
         """Whether the condition became true in time."""
-        deadline = time.monotonic() + timeout_s
+        deadline = time.monotonic() + timeout_s  # inf: none
         while not condition():
             self.check()
             if time.monotonic() >= deadline:
@@ -107,3 +112,30 @@ class ArmClient:
             ClientError: it does not answer.
         """
         return str(self.call(GetState, f"{node_name}/get_state", GetState.Request(), timeout_s).current_state.label)
+
+    def parameter(self, node_name: str, name: str, timeout_s: float = _SERVICE_TIMEOUT_S) -> Any:
+        """The value of a node's parameter; None if it has none of that name.
+
+        Raises:
+            ClientError: the node does not answer.
+        """
+        request = GetParameters.Request(names=[name])
+        answer = self.call(GetParameters, f"{node_name}/get_parameters", request, timeout_s)
+        return parameter_value_to_python(answer.values[0]) if answer.values else None
+
+    # Errors that nodes log.
+
+    def collect_errors(self) -> None:
+        """From now on `errors` tells what nodes log, those that started before included."""
+
+        def collect(message: Log) -> None:
+            if message.level >= int.from_bytes(Log.ERROR, "little"):
+                self._errors.append(message)
+
+        qos = QoSProfile(depth=1000, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self.node.create_subscription(Log, "/rosout", collect, qos)
+
+    def errors(self, node_name: str) -> list[str]:
+        """The first line of each error that a node has logged."""
+        logger = ".".join(part for part in (*self.node.get_namespace().split("/"), node_name) if part)
+        return [message.msg.partition("\n")[0] for message in self._errors if message.name == logger]

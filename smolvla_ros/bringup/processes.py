@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from smolvla_ros.installation import executable, transport_variables
 
@@ -27,6 +28,7 @@ class NodeProcess:
     log_level: str
     parameters: Mapping[str, str | bool | int | float] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    vital: ClassVar[bool] = True
 
     @property
     def ros_arguments(self) -> list[str]:
@@ -48,11 +50,12 @@ class NodeProcess:
 
 @dataclass(frozen=True)
 class CommandProcess:
-    """A command of `smolvla-ros`, or any other, in a process of its own."""
+    """A command of `smolvla-ros`, or any other, in a process of its own; nothing ends because it does."""
 
     name: str
     command: list[str]
     environment: Mapping[str, str] = field(default_factory=dict)
+    vital: ClassVar[bool] = False
 
 
 def arm_processes(options: ArmOptions) -> tuple[NodeProcess | CommandProcess, ...]:

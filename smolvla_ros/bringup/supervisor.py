@@ -1,4 +1,4 @@
-"""Runs processes together: when one ends, or a signal or the caller ends it, all end.
+"""Runs processes together: when a vital one ends, or a signal or the caller ends it, all end.
 
 Built on a trio nursery. Each process is the leader of its own session, so Ctrl-C in the terminal reaches only us and
 every process is asked to end exactly once, with SIGTERM.
@@ -27,7 +27,7 @@ def supervise(
     work: Callable[[threading.Event], int] | None = None,
     told: Callable[[], int] = lambda: 0,
 ) -> int:
-    """Runs `processes` until SIGINT or SIGTERM, until one of them ends, or until `work` returns.
+    """Runs `processes` until SIGINT or SIGTERM, until a vital one ends, or until `work` returns.
 
     Args:
         processes: what to start.
@@ -35,7 +35,8 @@ def supervise(
         told: the number of a signal that came before this was called.
 
     Returns:
-        The exit code: 128 and its number after a signal, that of `work` if it finished, 1 if a process ended by itself.
+        The exit code: 128 and its number after a signal, that of `work` if it finished, 1 if a vital process ended by
+        itself.
     """
     return trio.run(_supervise, processes, work, told)
 
@@ -65,7 +66,10 @@ async def _supervise(
             deliver_cancel=_terminate,
         )
         if not exit_codes:
-            print(f"{process.name} ended with exit code {result.returncode}; stopping the others", file=sys.stderr)
+            then = "stopping the others" if process.vital else "the others go on without it"
+            print(f"{process.name} ended with exit code {result.returncode}; {then}", file=sys.stderr, flush=True)
+        if not process.vital:
+            return
         exit_codes.append(1)
         stop.set()
         running.cancel()

@@ -1,15 +1,31 @@
 """Bring up an arm: policy, controller and, in simulation, the simulated SO-101.
 
-The same nodes and arguments as `ros2 launch smolvla_ros arm.launch.py`. Ends with Ctrl-C.
+    smolvla-ros arm                                              the simulated arm
+    smolvla-ros arm --no-sim --checkpoint DIR --robot my_arm.yaml --dry-run
+
+The same nodes and arguments as `ros2 launch smolvla_ros arm.launch.py`. Says when all are ready and what to type; ends
+with Ctrl-C, or with exit code 1 if a node cannot start or dies.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from smolvla_ros.bringup.options import ArmOptions
 
 from .bringup_options import add_options, options_from
+from .live import CommandFailed
+
+if TYPE_CHECKING:
+    import threading
+
+    from smolvla_ros.client import ArmClient
+
+# An error is logged a moment before the state is told, but may arrive after it [s].
+_ERROR_TIMEOUT_S = 1.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,9 +35,63 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Starts the processes and stays until they end."""
-    from smolvla_ros.bringup.processes import arm_processes
+    from smolvla_ros.bringup.processes import NodeProcess, arm_processes
     from smolvla_ros.bringup.supervisor import supervise
 
-    processes = arm_processes(options_from(args, ArmOptions))
+    options = options_from(args, ArmOptions)
+    processes = arm_processes(options)
+    nodes = [process.name for process in processes if isinstance(process, NodeProcess)]
+    failures: list[str] = []
+
+    def work(stop: threading.Event) -> int:
+        failures.extend(_start_failures(nodes, options, stop))
+        if failures:
+            return 1
+        stop.wait()
+        return 0
+
     args.signals.kept = "the arm was brought down in order"
-    return supervise(processes)
+    exit_code = supervise(processes, work)
+    if failures and exit_code == 1:
+        raise CommandFailed("; ".join(failures))
+    return exit_code
+
+
+class _Stopped(Exception):
+    """The processes are ending."""
+
+
+def _start_failures(nodes: Sequence[str], options: ArmOptions, stop: threading.Event) -> list[str]:
+    """Waits until every node is up and says so; what is wrong with those that cannot start."""
+    from smolvla_ros.client import ArmClient
+
+    def check() -> None:
+        if stop.is_set():
+            raise _Stopped
+
+    try:
+        with ArmClient("smolvla_ros_arm", options.namespace, check) as client:
+            client.collect_errors()
+            found = [_failure(client, node) for node in nodes]
+    except _Stopped:
+        return []
+    failures = [text for text in found if text]
+    if not failures:
+        where = f" --namespace {options.namespace}" if options.namespace else ""
+        then = f"told '{options.instruction}'" if options.instruction else (
+            f"next, in another terminal: smolvla-ros say{where} touch the red cube"
+        )  # fmt: skip
+        dry = " in a dry run, nothing is sent to the arm" if options.dry_run else ""
+        print(f"ready{dry}: {', '.join(nodes)}; {then}; smolvla-ros status{where} shows what it does", flush=True)
+    return failures
+
+
+def _failure(client: ArmClient, node: str) -> str:
+    """Why a node is not active after its automatic start; empty if it is, or is left to a lifecycle manager."""
+    # It answers when it has loaded, which may take a download.
+    state = client.lifecycle_state(node, math.inf)
+    if state == "active" or client.parameter(node, "autostart") is False:
+        return ""
+    client.wait_for(lambda: client.errors(node), _ERROR_TIMEOUT_S)
+    told = client.errors(node) or ["its log says why"]
+    return f"{node} is {state}: " + "; ".join(told)

@@ -23,7 +23,7 @@ from std_srvs.srv import Trigger
 
 from smolvla_ros.execution.chunk import Chunk, ChunkError, Rejection
 from smolvla_ros.execution.controller import Controller
-from smolvla_ros.execution.status import ControllerState
+from smolvla_ros.execution.status import ControllerState, Reason
 from smolvla_ros.execution.urdf import UrdfError
 from smolvla_ros.msg import ActionChunk, ExecutionStatus
 from smolvla_ros.parameters.controller import ControllerParameters
@@ -41,6 +41,7 @@ from .joint_state_reader import JointStateReader
 from .joint_state_sources import rival_sources
 from .lifecycle import ManagedNode
 from .lifecycle import main as run_node
+from .patience import WaitLog
 from .rivals import Rivals
 
 _SUPERVISION_PERIOD_S = 0.2
@@ -50,6 +51,8 @@ _SILENT_LOOKS = 3
 _HALT_TIMEOUT_S = 1.0
 _REFUSAL_LOG_S = 5.0
 _REMINDER_S = 10.0
+# What every start goes through; the policy node says what keeps a chunk from coming.
+_WAITS = (Reason.WAITING_FOR_JOINT_STATES, Reason.WAITING_FOR_CHUNK)
 _LAST_WORD_TIMEOUT = Duration(seconds=0.2)
 # A callback that computes must not keep the control thread waiting for the interpreter [s]; Python's default is 5 ms.
 _SWITCH_INTERVAL_S = 0.0001
@@ -65,6 +68,7 @@ class ControllerNode(ManagedNode[ControllerParameters]):
         super().__init__("controller_node", **kwargs)
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         self._thread: ControlThread | None = None
+        self._waits = WaitLog(self.get_logger())
 
     # Lifecycle, in the executor's thread.
 
@@ -231,6 +235,7 @@ class ControllerNode(ManagedNode[ControllerParameters]):
     def _publish_status(self) -> None:
         self._send_status(self._thread.missed if self._thread else 0)
         self._log_transitions()
+        self._waits.look()
 
     def _send_status(self, missed_ticks: int) -> None:
         fill_status(self._status_message, self._controller.status(), missed_ticks, self.parameters.dry_run)
@@ -276,9 +281,13 @@ class ControllerNode(ManagedNode[ControllerParameters]):
 
     def _log_transitions(self) -> None:
         for transition in self._controller.take_transitions():
-            if transition.state == ControllerState.HOLDING:
-                self.get_logger().warning(f"holding ({transition.reason.name.lower()}): {transition.detail}")
+            text = f"holding ({transition.reason.name.lower()}): {transition.detail}"
+            if transition.state == ControllerState.HOLDING and transition.reason in _WAITS:
+                self._waits.begin(text, ordinary=transition.reason == Reason.WAITING_FOR_CHUNK)
+            elif transition.state == ControllerState.HOLDING:
+                self.get_logger().warning(text)
             else:
+                self._waits.end()
                 self.get_logger().info(f"{transition.state.name.lower()} {transition.detail}".strip())
 
 

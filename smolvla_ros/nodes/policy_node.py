@@ -39,7 +39,9 @@ from .instructions import InstructionTopic
 from .joint_state_reader import JointStateReader
 from .lifecycle import ManagedNode
 from .lifecycle import main as run_node
+from .patience import WaitLog
 from .policy_diagnostics import diagnostics
+from .qos import LATCHED
 
 _STATUS_TIMEOUT_S = 1.0
 _STOP_TIMEOUT_S = 1.5
@@ -55,6 +57,7 @@ class PolicyNode(ManagedNode[PolicyParameters]):
     def __init__(self) -> None:
         super().__init__("policy_node")
         self._loop: InferenceLoop | None = None
+        self._waits = WaitLog(self.get_logger())
         self._session = 0
 
     # Lifecycle, in the executor's thread.
@@ -259,10 +262,12 @@ class PolicyNode(ManagedNode[PolicyParameters]):
 
     def _log_state(self, state: LoopState, text: str) -> None:
         log = self.get_logger()
+        if state is LoopState.WAITING:
+            self._waits.begin(f"waiting: {text}", ordinary=text.startswith("no instruction"))
+            return
+        self._waits.end()
         if state is LoopState.RUNNING:
             log.info(text)
-        elif state is LoopState.WAITING:
-            log.warning(f"waiting: {text}")
         elif state is LoopState.TOO_SLOW:
             log.warning(text)
         else:
@@ -271,6 +276,7 @@ class PolicyNode(ManagedNode[PolicyParameters]):
     def _publish_diagnostics(self) -> None:
         if self._loop is None:
             return
+        self._waits.look()
         chunk_s = self._rows * self.parameters.step_s
         name, arithmetic = self.get_fully_qualified_name(), self._policy.engine.reason
         message = diagnostics(name, self._loop, self._buffer.refused(), chunk_s, arithmetic)

@@ -17,7 +17,8 @@ import sys
 from types import SimpleNamespace
 from smolvla_ros.bringup.supervisor import supervise
 sys.exit(supervise([
-    SimpleNamespace(name=f"script{i}", command=[sys.executable, "-S", "-c", code], environment={})
+    SimpleNamespace(name=f"script{i}", command=[sys.executable, "-S", "-c", code], environment={},
+                    vital=not code.startswith("# a recorder"))
     for i, code in enumerate(sys.argv[1:])
 ]))
 """
@@ -28,7 +29,7 @@ IGNORES_SIGNALS = "import signal; [signal.signal(s, signal.SIG_IGN) for s in (2,
 
 def script(code):
     """What `supervise` reads of a NodeProcess, with Python code for a node."""
-    return SimpleNamespace(name="script", command=[sys.executable, "-S", "-c", code], environment={})
+    return SimpleNamespace(name="script", command=[sys.executable, "-S", "-c", code], environment={}, vital=True)
 
 
 @pytest.fixture
@@ -103,6 +104,15 @@ def test_when_one_process_fails_the_others_end_and_the_failure_is_named(start, t
     assert process.wait(timeout=20) == 1
     assert "script1 ended with exit code 7" in process.stderr.read()
     assert not any(is_alive(pid) for pid in pids(tmp_path))
+
+
+def test_a_recorder_that_ends_is_named_and_takes_nobody_down(start, tmp_path):
+    process = start(ENDS_WELL_ON_SIGTERM, "# a recorder\nimport sys; sys.exit(1)")
+    wait_for(lambda: pids(tmp_path))
+    assert "script1 ended with exit code 1; the others go on without it" in process.stderr.readline()
+    assert process.poll() is None and is_alive(pids(tmp_path)[0])
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=3) == 143
 
 
 def test_the_result_of_the_work_is_the_exit_code_and_ends_the_processes(tmp_path, monkeypatch):

@@ -101,6 +101,25 @@ def test_a_signal_ends_every_process_within_3_s_with_its_exit_code(start, operat
     assert "Traceback" not in arm.output
 
 
+def test_a_healthy_start_warns_of_nothing_and_says_once_that_it_is_ready_and_what_to_type(start, operator):
+    arm = start("arm", "--namespace", "left")
+    arm.wait_for_output("ready: policy_node, controller_node, sim_node")
+    arm.wait_for_output("waiting: no instruction")
+    (ready,) = [line for line in arm.output.splitlines() if line.startswith("ready")]
+    assert "smolvla-ros say --namespace left touch the red cube" in ready
+    assert "[WARN]" not in arm.output and "[ERROR]" not in arm.output, arm.output
+
+
+def test_a_recorder_that_ends_does_not_take_the_arm_down(start, operator, ros_domain, tmp_path):
+    arm = start("arm", "--bag", tmp_path / "bag", "--instruction", "touch the red cube", **LOOPBACK_UDP)
+    wait_for(lambda: operator.status is not None and operator.status.state == ExecutionStatus.FOLLOWING, 60)
+    (recorder,) = (pid for pid, name in node_processes(ros_domain).items() if name == "smolvla-ros")
+    os.kill(recorder, signal.SIGKILL)
+    arm.wait_for_output("record ended with exit code -9; the others go on without it")
+    executed = operator.status.rows_executed
+    wait_for(lambda: operator.status.rows_executed > executed + 20, 20)
+
+
 def test_a_node_that_dies_ends_the_arm_and_is_named(start, operator, ros_domain):
     arm = start("arm", **LOOPBACK_UDP)
     operator.wait_until_active("controller_node", 60)

@@ -38,15 +38,17 @@ def assert_stays_at_rest(operator):
     (lambda folder: (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:5000]),
      "model.safetensors"),
 ])  # fmt: skip
-def test_a_broken_checkpoint_is_one_error_and_no_motion(start, operator, tmp_path, damage, text):
+def test_a_broken_checkpoint_ends_the_arm_and_the_last_line_says_what_it_is(start, operator, tmp_path, damage, text):
     folder = tmp_path / "checkpoint"
     shutil.copytree(share_folder() / "checkpoints" / "demo", folder)
     damage(folder)
     arm = start("arm", "--checkpoint", folder, "--instruction", "touch the red cube")
-    arm.wait_for_output("cannot configure: parameter 'checkpoint'")
-    assert text in arm.output
+    assert arm.process.wait(timeout=60) == 1, arm.output
+    last = arm.output.strip().splitlines()[-1]
+    assert last.startswith("smolvla-ros arm: policy_node is unconfigured: cannot configure: parameter 'checkpoint'")
+    assert text in last
     assert "Traceback" not in arm.output
-    assert_stays_at_rest(operator)
+    assert operator.status is None or operator.status.rows_executed == 0
 
 
 def test_a_robot_that_does_not_fit_the_checkpoint_is_refused_with_both_sides_named(start, operator, robot_file):
@@ -56,8 +58,9 @@ def test_a_robot_that_does_not_fit_the_checkpoint_is_refused_with_both_sides_nam
             del sections[section]["joint.wrist_roll"]
 
     arm = start("arm", "--robot", robot_file(remove), "--instruction", "touch the red cube")
-    arm.wait_for_output("the checkpoint's state has 6 values, the robot has 5 joints")
-    assert_stays_at_rest(operator)
+    assert arm.process.wait(timeout=60) == 1, arm.output
+    assert "the checkpoint's state has 6 values, the robot has 5 joints" in arm.output.strip().splitlines()[-1]
+    assert operator.status is None or operator.status.rows_executed == 0
 
 
 @pytest.mark.parametrize(("name", "value", "text"), [
@@ -68,7 +71,8 @@ def test_a_robot_that_does_not_fit_the_checkpoint_is_refused_with_both_sides_nam
 def test_a_wrong_parameter_is_refused_by_name_value_and_range(start, robot_file, name, value, text):
     file = robot_file(lambda sections: sections["/**/controller_node"].update({name: value}))
     arm = start("arm", "--robot", file)
-    arm.wait_for_output(text)
+    assert arm.process.wait(timeout=60) == 1, arm.output
+    assert text in arm.output.strip().splitlines()[-1]
     assert "Traceback" not in arm.output
 
 
