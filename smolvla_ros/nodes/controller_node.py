@@ -28,6 +28,7 @@ from smolvla_ros.execution.urdf import UrdfError
 from smolvla_ros.msg import ActionChunk, ExecutionStatus
 from smolvla_ros.parameters.controller import ControllerParameters
 from smolvla_ros.robot import RobotConfig
+from smolvla_ros.robot.joint_limits import limits_from
 from smolvla_ros.robot.joint_states import JointStates
 from smolvla_ros.robot.refusals import RefusedMessage, StampRule
 from smolvla_ros.stamps import stamp_ns
@@ -35,7 +36,7 @@ from smolvla_ros.stamps import stamp_ns
 from .command_output import outputs_from
 from .control_thread import ControlThread, set_fifo, set_ordinary
 from .controller_messages import diagnostics, fill_status
-from .controller_settings import limits_from, robot_description, settings_from
+from .controller_settings import robot_description, settings_from
 from .instructions import hear_all_instructions
 from .joint_state_reader import JointStateReader
 from .joint_state_sources import rival_sources

@@ -117,8 +117,45 @@ def test_limits_of_movable_joints_are_read_from_the_description():
         ("<robot", "well-formed"),
         ("<sdf/>", "<sdf>"),
         ('<robot><joint name="a" type="revolute"><limit lower="-pi"/></joint></robot>', "lower of joint 'a'"),
+        ('<robot><joint name="a" type="revolute"><limit lower="nan"/></joint></robot>', "'nan', expected a number"),
+        ('<robot><joint name="a" type="revolute"><limit upper="${2*pi}"/></joint></robot>', "run xacro"),
+        ('<robot xmlns:xacro="http://www.ros.org/wiki/xacro"><xacro:arm/></robot>', "a macro.*run xacro"),
+        ("<robot><xacro:arm/></robot>", "well-formed.*run xacro"),
+        ('<robot><joint name="a" type="revolute"/><joint name="a" type="prismatic"/></robot>', "'a' twice"),
+        ('<robot><joint name="a" type="revolute"><limit lower="2" upper="1"/></joint></robot>', "from 2 to 1"),
+        ('<!DOCTYPE r [<!ENTITY a "a"><!ENTITY b "&a;&a;">]><robot>&b;</robot>', "document type or entities"),
+        ("<robot>" + "<link/>" * 600_000 + "</robot>", "expected at most"),
     ],
 )
 def test_a_description_that_cannot_be_read_is_refused(text, complaint):
     with pytest.raises(UrdfError, match=complaint):
         read_limits(text)
+
+
+def test_white_space_before_the_xml_declaration_is_no_fault():
+    assert "a" in read_limits('\ufeff\n <?xml version="1.0"?><robot><joint name="a" type="continuous"/></robot>')
+
+
+def test_soft_limits_and_those_of_ros2_control_count_where_they_are_narrower():
+    (limits,) = read_limits("""<robot>
+      <joint name="a" type="revolute">
+        <limit lower="-2" upper="2" velocity="3"/>
+        <safety_controller soft_lower_limit="-1.5" soft_upper_limit="5" k_velocity="1"/>
+      </joint>
+      <ros2_control name="arm" type="system">
+        <joint name="a">
+          <command_interface name="position"><param name="min">-9</param><param name="max">1.2</param>
+          </command_interface>
+          <command_interface name="velocity"><param name="min">-0.5</param><param name="max">0.7</param>
+          </command_interface>
+        </joint>
+        <joint name="unknown"><command_interface name="position"/></joint>
+      </ros2_control>
+    </robot>""").values()
+    assert (limits.lower, limits.upper, limits.velocity) == (-1.5, 1.2, 0.5)
+
+
+def test_infinite_limits_and_empty_soft_limits_say_nothing():
+    (limits,) = read_limits("""<robot><joint name="a" type="revolute">
+      <limit lower="-inf" upper="2" velocity="inf"/><safety_controller k_velocity="1"/></joint></robot>""").values()
+    assert math.isnan(limits.lower) and math.isnan(limits.velocity) and limits.upper == 2.0

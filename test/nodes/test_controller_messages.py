@@ -14,9 +14,10 @@ from smolvla_ros.execution.settings import ControllerSettings
 from smolvla_ros.msg import ExecutionStatus
 from smolvla_ros.nodes.control_thread import Periodicity
 from smolvla_ros.nodes.controller_messages import diagnostics, fill_status
-from smolvla_ros.nodes.controller_settings import limits_from, settings_from
+from smolvla_ros.nodes.controller_settings import settings_from
 from smolvla_ros.parameters import ParameterError
 from smolvla_ros.parameters.controller import ControllerParameters
+from smolvla_ros.robot.joint_limits import limits_from
 
 LIMITS = JointLimits(("a", "b"), *(np.full(2, value) for value in (-1.0, 1.0, 3.0, 20.0, 0.5, 0.5, 0.5)))
 REGULAR = Periodicity(100.0, 0.5, 1000, 3)
@@ -140,3 +141,16 @@ def test_every_live_parameter_reaches_the_settings():
     assert math.isclose(settings.period_s, 0.01)
     live = {parameter.name for parameter in ControllerParameters.declared() if parameter.live}
     assert all(hasattr(settings, name) for name in live)
+
+
+@pytest.mark.parametrize("speed", ["0", "-1", "0.0"])
+def test_a_placeholder_of_the_description_gives_way_to_a_parameter_and_is_named_without_one(speed):
+    urdf = f'<robot><joint name="a" type="revolute"><limit lower="0" upper="0" velocity="{speed}"/></joint></robot>'
+    given = {"joint.a.min_position": -1.0, "joint.a.max_position": 2.0, "joint.a.max_velocity": 3.0}
+    limits = limits_from(parameters(**given), urdf)
+    assert (limits.lower[0], limits.upper[0], limits.velocity[0]) == (-1.0, 2.0, 3.0)
+    with pytest.raises(ParameterError) as refusal:
+        limits_from(parameters(), urdf)
+    positions, velocity = refusal.value.problems
+    assert "the URDF (robot_description) says lower=\"0\" upper=\"0\"" in positions
+    assert f'says velocity="{speed}"' in velocity and "set 'joint.a.max_velocity'" in velocity
