@@ -17,6 +17,7 @@ from lifecycle_msgs.srv import GetState
 from rcl_interfaces.msg import Log
 from rcl_interfaces.srv import GetParameters
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.logging import LoggingSeverity
 from rclpy.parameter import parameter_value_to_python
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
@@ -73,6 +74,8 @@ class ArmClient:
         deadline = time.monotonic() + timeout_s  # inf: none
         while not condition():
             self.check()
+            if not self._thread.is_alive():
+                raise RuntimeError("the executor's thread died of a bug in a callback; its traceback is above")
             if time.monotonic() >= deadline:
                 return False
             time.sleep(_POLL_S)
@@ -129,7 +132,7 @@ class ArmClient:
         """From now on `errors` tells what nodes log, those that started before included."""
 
         def collect(message: Log) -> None:
-            if message.level >= int.from_bytes(Log.ERROR, "little"):
+            if message.level >= LoggingSeverity.ERROR:
                 self._errors.append(message)
 
         qos = QoSProfile(depth=1000, durability=DurabilityPolicy.TRANSIENT_LOCAL)

@@ -1,21 +1,28 @@
 """Look at a checkpoint before it moves anything: what it is, what it needs, whether it would be refused.
 
-Loads it as the policy node does, weights included. Exit code 0 if it can be used (and fits the robot), else 1.
+    smolvla-ros check DIR --robot my_arm.yaml
+
+Loads it as the policy node does, weights included, with --robot by the node's own parameters. Exit code 0 if it can be
+used and, with --robot, cameras, joints, names and units fit; else 1.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .robot_option import read_robot
+from .bag_options import robot_of
+from .check_robot import position_limits, show_fit
+from .robot_option import node_name, read_node_parameters
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from smolvla_ros.model import SmolVLAPolicy
     from smolvla_ros.model.checkpoint.loading import LoadingPlan
+    from smolvla_ros.parameters.policy import PolicyParameters
     from smolvla_ros.robot import RobotConfig
 
 
@@ -24,6 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", help="folder of a LeRobot SmolVLA checkpoint, or a hub id 'org/name'")
     parser.add_argument("--revision", default="", help="commit, tag or branch of a hub id")
     parser.add_argument("--robot", default="", help="robot config to hold it against: a shipped one or a YAML file")
+    parser.add_argument("--urdf", type=Path, metavar="FILE", help="with --robot: the robot description with the limits")
+    parser.add_argument("--namespace", default="", help="with --robot: that of the nodes, for the config's sections")
     parser.add_argument("--state-statistics", default="", metavar="CHOICE",
                         help="for a checkpoint without them: a set in it, a file, or 'none'")
     parser.add_argument("--action-statistics", default="", metavar="CHOICE", help="the same for the action")
@@ -35,25 +44,58 @@ def run(args: argparse.Namespace) -> int:
 
     from rich.console import Console
 
-    from smolvla_ros.model import CheckpointError, SmolVLAPolicy
+    from smolvla_ros.model import CheckpointError
     from smolvla_ros.model.checkpoint.loading import read_plan
+    from smolvla_ros.parameters import ParameterError
+    from smolvla_ros.policy.setup import chosen_statistics
 
     logging.basicConfig(format="note: %(message)s")
     console = Console(highlight=False, soft_wrap=True)
-    chosen = {"observation.state": args.state_statistics, "action": args.action_statistics}
-    statistics = {feature: choice for feature, choice in chosen.items() if choice}
-    robot = read_robot(args.robot) if args.robot else None
+    parameters = _parameters(args)
+    robot = robot_of(parameters, args.robot) if args.robot else None
     try:
-        plan = read_plan(args.checkpoint, args.revision, choices=statistics)
+        plan = read_plan(parameters.checkpoint, parameters.revision, choices=chosen_statistics(parameters))
         _show_plan(console, plan)
-        policy = SmolVLAPolicy.from_checkpoint(
-            args.checkpoint, dtype="auto", revision=args.revision, statistics=statistics
-        )
+        policy = _loaded(parameters, robot, console)
     except CheckpointError as error:
         console.print(f"\n[bold red]refused[/]: {_plain(error)}")
         return 1
+    except ParameterError as error:
+        for problem in error.problems:
+            console.print(f"\n[bold red]refused by the node[/]: {_plain(problem)}")
+        return 1
     _show_proofs(console, policy)
-    return _show_fit(console, policy, plan, robot) if robot else 0
+    return show_fit(console, policy, plan, robot, position_limits(args, robot)) if robot else 0
+
+
+def _parameters(args: argparse.Namespace) -> PolicyParameters:
+    """What the policy node would run with; what the command line says counts more than the robot config."""
+    from smolvla_ros.parameters.policy import PolicyParameters
+
+    said = {
+        "checkpoint": args.checkpoint,
+        "revision": args.revision,
+        "state_statistics": args.state_statistics,
+        "action_statistics": args.action_statistics,
+    }
+    overrides = {"device_fallback": "cpu"} | {name: value for name, value in said.items() if value}
+    if not args.robot:  # nothing looks at the joint then
+        return PolicyParameters.from_values({"joints": ["any"], **overrides})
+    return read_node_parameters(args.robot, node_name(args.namespace, "policy_node"), PolicyParameters, overrides)
+
+
+def _loaded(parameters: PolicyParameters, robot: RobotConfig | None, console: Console) -> SmolVLAPolicy:
+    """The policy, loaded as the node does, and held against the robot if there is one."""
+    from smolvla_ros.model import SmolVLAPolicy
+    from smolvla_ros.policy.setup import chosen_statistics, load_policy
+
+    if robot is None:
+        return SmolVLAPolicy.from_checkpoint(
+            parameters.checkpoint, dtype="auto", revision=parameters.revision,
+            statistics=chosen_statistics(parameters),
+        )  # fmt: skip
+    loaded: SmolVLAPolicy = load_policy(parameters, robot, lambda text: console.print(f"note: {_plain(text)}"))
+    return loaded
 
 
 def _show_plan(console: Console, plan: LoadingPlan) -> None:
@@ -108,28 +150,6 @@ def _show_proofs(console: Console, policy: SmolVLAPolicy) -> None:
         changes = fewer_steps(policy, policy.folder)
         told = ", ".join(f"{steps}: {change:.3f}" for steps, change in changes.items())
         console.print(f"{'num_steps':12} largest change of a normalised action with fewer steps: {told}")
-
-
-def _show_fit(console: Console, policy: SmolVLAPolicy, plan: LoadingPlan, robot: RobotConfig) -> int:
-    from smolvla_ros.robot.fit import fit_problems
-
-    problems = fit_problems(
-        robot,
-        cameras=policy.cameras,
-        state_dim=policy.state_dim,
-        action_dim=policy.action_dim,
-        state_names=policy.state_names,
-        action_names=policy.action_names,
-    )
-    console.print(f"\n[bold]robot[/]: {', '.join(robot.joint_names)}")
-    for problem in problems:
-        console.print(f"[bold red]does not fit[/]: {_plain(problem)}")
-    if not problems:
-        console.print("fits: cameras, joints and names; in the robot's units the mean action is")
-        mean = plan.action.unnormalise(0 * plan.action.low).double().numpy()
-        for name, position in zip(robot.joint_names, robot.to_ros_units(mean), strict=True):
-            console.print(f"  {_plain(name):20} {position:9.3f} rad or m")
-    return 1 if problems else 0
 
 
 def _sources(plan: LoadingPlan) -> tuple[str, ...]:

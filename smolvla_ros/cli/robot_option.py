@@ -30,6 +30,11 @@ def read_robot(robot: str) -> RobotConfig:
         raise BringUpError(f"robot config '{robot}': {error}") from error
 
 
+def node_name(namespace: str, name: str) -> str:
+    """The full name of a node in a namespace."""
+    return "/".join(("", *(part for part in namespace.split("/") if part), name))
+
+
 def read_node_parameters(
     robot: str, node: str, kind: type[_Set], overrides: Mapping[str, Value] | None = None
 ) -> _Set:

@@ -6,7 +6,6 @@ Prints its address. It is reached from this machine only, unless --host says oth
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import threading
 
@@ -21,6 +20,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serves the view until Ctrl-C; 1 if the port cannot be used."""
+    with args.signals.deferred():
+        return _serve(args)
+
+
+def _serve(args: argparse.Namespace) -> int:
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions
@@ -30,17 +34,15 @@ def run(args: argparse.Namespace) -> int:
     from smolvla_ros.view.page import Page
     from smolvla_ros.view.watched import Watched
 
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    ended = threading.Event()
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     watched = Watched()
     node = ViewNode(args.namespace, watched)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
 
     def spin() -> None:
-        while not stop.is_set():
+        while not ended.is_set():
             executor.spin_once(timeout_sec=0.1)
 
     spinning = threading.Thread(target=spin, name="view executor")
@@ -54,13 +56,13 @@ def run(args: argparse.Namespace) -> int:
         spinning.start()
         print("view: " + (f"http://{args.host}:{gate.port}/?token={gate.token}" if gate else
                           f"http://localhost:{page.port}"), flush=True)  # fmt: skip
-        watch(node, watched, page, stop)
-        return 0
+        args.signals.kept = "the arm goes on without being watched"
+        watch(node, watched, page, args.signals.check)
     except OSError as error:
         print(f"smolvla-ros view: cannot listen on {args.host}:{args.port}: {error}; another --port?", file=sys.stderr)
         return 1
     finally:
-        stop.set()
+        ended.set()
         if spinning.ident is not None:
             spinning.join()
         if gate is not None:

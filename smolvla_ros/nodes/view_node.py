@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import functools
 import json
-import threading
 import time
+from collections.abc import Callable
 from enum import IntEnum
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
@@ -191,7 +191,9 @@ def _name(kind: type[IntEnum], number: int) -> str:
     return kind(number).name.lower() if number in iter(kind) else f"{kind.__name__} {number}"
 
 
-def watch(node: ViewNode, watched: Watched, page: Page, stop: threading.Event) -> None:
-    """Keeps the page up to date until `stop` is set."""
-    while not stop.wait(_PERIOD_S):
+def watch(node: ViewNode, watched: Watched, page: Page, check: Callable[[], None]) -> NoReturn:
+    """Keeps the page up to date until `check` raises."""
+    while True:
+        check()
+        time.sleep(_PERIOD_S)
         page.update(watched.snapshot(), time.monotonic())

@@ -41,7 +41,7 @@ def load_policy(parameters: PolicyParameters, robot: RobotConfig, warn: Callable
             num_steps=parameters.num_steps,
             engine=parameters.engine,
             overlong_instruction=parameters.overlong_instruction,
-            statistics=_statistics(parameters),
+            statistics=chosen_statistics(parameters),
         )
     except CheckpointError as error:
         raise ParameterError([f"parameter 'checkpoint' is {parameters.checkpoint!r}: {error}"]) from error
@@ -161,6 +161,6 @@ def _device(parameters: PolicyParameters, cuda_there: bool, warn: Callable[[str]
     return device
 
 
-def _statistics(parameters: PolicyParameters) -> dict[str, str]:
+def chosen_statistics(parameters: PolicyParameters) -> dict[str, str]:
     chosen = {"observation.state": parameters.state_statistics, "action": parameters.action_statistics}
     return {feature: choice for feature, choice in chosen.items() if choice}

@@ -18,7 +18,8 @@ from .config import Joint, RobotConfig
 _TOLERATED, _WRONG = 0.1, 0.5
 # No joint moves by more than this part of its way: the values are too small.
 _TOO_SMALL = 0.05
-_STD_COVERED = 2.0
+# The half width of an even spread is 1.7 of its std, that of two rests 1.
+_STD_COVERED = 1.5
 _PAIRS = (("q01", "q99"), ("min", "max"))
 
 
@@ -39,7 +40,7 @@ class TrainingRange:
                 return cls(known[low], known[high], f"{low} to {high}")
         if "mean" in known and "std" in known:
             spread = _STD_COVERED * known["std"]
-            return cls(known["mean"] - spread, known["mean"] + spread, "mean and two std")
+            return cls(known["mean"] - spread, known["mean"] + spread, "mean and 1.5 std")
         return None
 
 

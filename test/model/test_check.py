@@ -103,6 +103,7 @@ def test_a_robot_file_that_cannot_be_used_is_named(
         (-1.9, 1.7, "radians"),
         (-90.0, 95.0, "degrees"),
         (-100.0, 99.8, "-100 to 100"),
+        (-98.3, 99.2, "-100 to 100"),
         (-180.0, 170.0, "degrees"),
         (0.0, 4095.0, "unknown"),
     ],
@@ -122,3 +123,45 @@ def test_units_are_guessed_from_the_spread_where_the_range_is_not_stored() -> No
 @pytest.mark.parametrize("statistics", [{}, {"mean": torch.tensor([torch.inf]), "std": torch.ones(1)}])
 def test_without_statistics_the_units_are_unknown(statistics: dict) -> None:
     assert guess_units(statistics).units == "unknown"
+
+
+LIMITS = "".join(f"\n    joint.{joint}: {{min_position: -1.66, max_position: 1.66}}" for joint in "abcdef")
+
+
+def test_degrees_that_are_taken_for_radians_do_not_fit_and_the_scale_is_told(
+    default: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = ROBOT.replace("scale: 57.3, offset: 1.0", "scale: 1.0").replace("{command_type: joint_state}", LIMITS)
+    code, told = page(capsys, default, "--robot", robot_file(tmp_path, text))
+    assert code == 1
+    assert "units do not fit: action (" in told and "limits +-1.66: degrees? scale 57.3" in told
+    text = text.replace("1.66", "2.5") + "".join(f"\n    joint.{joint}.scale: 57.3" for joint in "abcdef")
+    assert page(capsys, default, "--robot", robot_file(tmp_path, text))[0] == 0
+
+
+def test_limits_of_a_urdf_are_held_against_the_units_too(
+    default: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    joints = "".join(
+        f'<joint name="{joint}" type="revolute"><limit lower="-1.66" upper="1.66"/></joint>' for joint in "abcdef"
+    )
+    (tmp_path / "arm.urdf").write_text(f"<robot>{joints}</robot>")
+    file = robot_file(tmp_path, ROBOT.replace("57.3", "1.0"))
+    assert page(capsys, default, "--robot", file)[0] == 0
+    code, told = page(capsys, default, "--robot", file, "--urdf", str(tmp_path / "arm.urdf"))
+    assert code == 1 and "degrees? scale 57.3" in told
+    with pytest.raises(BringUpError, match=r"--urdf .*nowhere\.urdf"):
+        page(capsys, default, "--robot", file, "--urdf", str(tmp_path / "nowhere.urdf"))
+
+
+def test_what_the_robot_config_says_to_the_node_counts_here_too(
+    default: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one_camera = ROBOT.replace("[front, wrist]", "[front]")
+    code, told = page(capsys, default, "--robot", robot_file(tmp_path, one_camera))
+    assert code == 1 and "expects observation.images.wrist" in told
+    allowed = one_camera + "/**/policy_node:\n  ros__parameters: {allow_missing_cameras: true}\n"
+    assert page(capsys, default, "--robot", robot_file(tmp_path, allowed))[0] == 0
+    chosen = ROBOT + "/**/policy_node:\n  ros__parameters: {action_statistics: nowhere.json}\n"
+    code, told = page(capsys, default, "--robot", robot_file(tmp_path, chosen))
+    assert code == 1 and "nowhere.json" in told

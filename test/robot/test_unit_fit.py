@@ -52,7 +52,7 @@ def test_joints_without_limits_are_not_judged():
 
 def test_the_range_is_taken_from_quantiles_then_extremes_then_the_spread():
     statistics = {"mean": [0.0], "std": [1.0]}
-    assert TrainingRange.of(statistics).high == 2.0
+    assert TrainingRange.of(statistics).high == 1.5
     assert TrainingRange.of({**statistics, "min": [-9.0], "max": [9.0]}).high == 9.0
     assert TrainingRange.of({**statistics, "min": [-9.0], "max": [9.0], "q01": [-3.0], "q99": [3.0]}).high == 3.0
     assert TrainingRange.of({"mean": [0.0]}) is None

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# LeRobot's arms report joints from -100 to 100 and grippers from 0 to 100 where they are calibrated that way.
-_FULL_SCALE = 100.0
+FULL_SCALE = "LeRobot's -100 to 100 (grippers 0 to 100)"
+
+# LeRobot's arms report joints that way where they are calibrated so. Training data come close to the ends, not beyond.
+_ENDS = (97.0, 100.5)
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ def guess_units(statistics: Mapping[str, Tensor]) -> Guess:
         seen += f", std up to {float(statistics['std'].max()):.2g}"
     if largest <= 2 * math.pi:
         return Guess("radians (or metres)", f"{seen}: nothing beyond a full turn in radians")
-    if "max" in statistics and 0.995 * _FULL_SCALE <= largest <= 1.005 * _FULL_SCALE:
-        return Guess("LeRobot's -100 to 100 (or degrees)", f"{seen}: it ends at 100")
+    if "max" in statistics and _ENDS[0] <= largest <= _ENDS[1]:
+        return Guess(FULL_SCALE, f"{seen}: it ends at 100, where degrees have no end")
     if largest <= 400.0:
         return Guess("degrees (grippers often 0 to 100)", f"{seen}: too large for radians")
     return Guess("unknown", f"{seen}: too large for degrees; encoder ticks or millimetres?")
