@@ -135,7 +135,8 @@ def test_degrees_that_are_taken_for_radians_do_not_fit_and_the_scale_is_told(
     code, told = page(capsys, default, "--robot", robot_file(tmp_path, text))
     assert code == 1
     assert "units do not fit: action (" in told and "limits +-1.66: degrees? scale 57.3" in told
-    text = text.replace("1.66", "2.5") + "".join(f"\n    joint.{joint}.scale: 57.3" for joint in "abcdef")
+    degrees = "".join(f"    joint.{joint}: {{scale: 57.3}}\n" for joint in "abcdef")
+    text = text.replace("    joint.a: {scale: 1.0}\n", degrees)
     assert page(capsys, default, "--robot", robot_file(tmp_path, text))[0] == 0
 
 

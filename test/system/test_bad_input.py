@@ -117,7 +117,8 @@ def test_an_evaluation_of_a_broken_checkpoint_ends_with_the_error_of_the_node(st
     (["arm", "--no-sim"], "a real arm needs the checkpoint that was trained for it"),
     (["arm", "--log-level", "loud"], "invalid choice: 'loud'"),
     (["evaluate", "--episodes", "0"], "is '0', expected a whole number of at least 1"),
-    (["nonsense"], "invalid choice: 'nonsense'"),
+    (["evalute"], "'evalute' is no command, did you mean 'evaluate'?"),
+    (["arm", "--chekpoint", "x"], "'--chekpoint' is not known, did you mean '--checkpoint'?"),
 ])  # fmt: skip
 def test_a_wrong_argument_is_refused_before_anything_starts(start, arguments, text):
     run = start(*arguments)
