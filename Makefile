@@ -19,10 +19,11 @@ SOURCES := CMakeLists.txt package.xml pyproject.toml setup.py packaging/backend.
 venv: $(VENV)/.requirements
 build: $(VENV)/.package
 
-$(VENV)/.requirements: constraints.txt $(REQUIREMENTS) packaging/system-packages
+$(VENV)/.requirements: constraints.txt $(REQUIREMENTS) packaging/system-packages packaging/cpu-torch
 	packaging/system-packages $(PYTHON)
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet -c constraints.txt pip
+	packaging/cpu-torch $(BIN)/python
 	$(PIP) install -c constraints.txt $(REQUIREMENTS:%=-r %)
 	touch $@
 

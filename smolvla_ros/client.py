@@ -81,9 +81,9 @@ class ArmClient:
             time.sleep(_POLL_S)
         return True
 
-    def nodes_there(self, names: Sequence[str] = ARM_NODES) -> list[str]:
-        """Full names of those nodes that run in this namespace, after the time that discovery takes."""
-        self.pause(_DISCOVERY_S)
+    def nodes_there(self, names: Sequence[str] = ARM_NODES, wait_s: float = _DISCOVERY_S) -> list[str]:
+        """Full names of those nodes that run in this namespace, after `wait_s`, by default what discovery takes."""
+        self.pause(wait_s)
         here = self.node.get_namespace()
         found = self.node.get_node_names_and_namespaces()
         return sorted({f"{space.rstrip('/')}/{name}" for name, space in found if name in names and space == here})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 from ament_index_python.packages import get_package_prefix
 
@@ -26,6 +27,12 @@ def find_ros_in_virtual_environment() -> None:
 def share_folder() -> Path:
     """The folder with launch/, config/ and checkpoints/."""
     return Path(get_package_prefix(PACKAGE), "share", PACKAGE)
+
+
+def version() -> str:
+    """The version of the installed package."""
+    root = ElementTree.parse(share_folder() / "package.xml").getroot()
+    return str(root.findtext("version"))
 
 
 def executable(name: str) -> Path:

@@ -50,11 +50,18 @@ def why_missing(topics: Mapping[str, Topic], what: str, name: str, types: Collec
     wanted = f"{what}: no messages on {full}" + (f" ('{name}' in the robot config)" if full != name else "")
     related = [topic for other, topic in topics.items() if other == full or other.startswith(f"{full}/")]
     usable = [topic for topic in topics.values() if topic.type in types and topic.messages]
-    facts = [_described(topic, types) for topic in related if topic not in usable]
+    alike = [] if usable else [topic for topic in topics.values() if topic not in related and _is_alike(topic, types)]
+    facts = [_described(topic, types) for topic in (*related, *alike) if topic not in usable]
     kinds = " or ".join(kind.rpartition("/")[2] for kind in types)
     listed = ", ".join(f"{topic.name} ({_count(topic.messages)})" for topic in usable)
     facts.append(f"{kinds} messages are on {listed}" if usable else f"the bag has no {kinds} messages")
     return "; ".join([wanted, *facts, *_remedy(name, usable, names)])
+
+
+def _is_alike(topic: Topic, types: Collection[str]) -> bool:
+    """Whether somebody may have meant a topic although its type cannot be used: pictures in another form."""
+    words = ("image", "video")
+    return any("image" in kind.lower() for kind in types) and any(word in topic.type.lower() for word in words)
 
 
 def _described(topic: Topic, types: Collection[str]) -> str:

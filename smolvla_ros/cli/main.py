@@ -8,19 +8,43 @@ import os
 import sys
 from collections.abc import Sequence
 
+import shtab
+
 from smolvla_ros.bags.errors import BagError
 from smolvla_ros.bringup.options import BringUpError
 from smolvla_ros.extras import missing_extra
-from smolvla_ros.installation import find_ros_in_virtual_environment, transport_variables
+from smolvla_ros.installation import find_ros_in_virtual_environment, transport_variables, version
 
-from . import arm, check, demo, evaluate, export, play, record, replay, say, train_demo, view
+from . import (
+    arm,
+    check,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    play,
+    record,
+    replay,
+    reset,
+    resume,
+    say,
+    status,
+    stop,
+    train_demo,
+    view,
+)
 from .live import CommandFailed
 from .signals import CommandSignals, CommandStopped
 
 COMMANDS = {
     "arm": arm,
     "say": say,
+    "stop": stop,
+    "resume": resume,
+    "status": status,
+    "doctor": doctor,
     "view": view,
+    "reset": reset,
     "demo": demo,
     "evaluate": evaluate,
     "record": record,
@@ -30,6 +54,16 @@ COMMANDS = {
     "check": check,
     "train-demo": train_demo,
 }
+_EXAMPLES = """examples:
+  smolvla-ros demo                             pictures of the simulated arm doing what it is told
+  smolvla-ros arm                              the simulated arm; in another terminal:
+  smolvla-ros say touch the red cube
+  smolvla-ros status --watch
+  smolvla-ros check DIR --robot my_arm.yaml    does a checkpoint fit this robot, units included?
+  smolvla-ros doctor                           before a real arm moves
+
+exit codes: 0 done; 1 it failed, the text says why; 2 an argument or file cannot be used; 130 and 143 after Ctrl-C and
+SIGTERM. Completion: smolvla-ros --print-completion bash > ~/.local/share/bash-completion/completions/smolvla-ros"""
 _FAILED, _USER_ERROR = 1, 2
 
 
@@ -72,7 +106,12 @@ def main(arguments: Sequence[str] | None = None, signals: CommandSignals | None 
 
 def command_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
     """The parser of the command line, and that of each command."""
-    parser = argparse.ArgumentParser(prog="smolvla-ros", description="SmolVLA on ROS 2.")
+    parser = argparse.ArgumentParser(
+        prog="smolvla-ros", description="SmolVLA on ROS 2.", epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    shtab.add_argument_to(parser, "--print-completion", help="print the completion for a shell and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     parsers = {}
     for name, module in COMMANDS.items():
@@ -94,6 +133,15 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         command = parsers[parsed.command]
         command.error(f"'{unknown[0]}' is not known{_meant(unknown[0], command._option_string_actions)}")
     return parsed
+
+
+class _Version(argparse.Action):
+    """Reads the version only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        find_ros_in_virtual_environment()
+        print(f"smolvla-ros {version()}")
+        parser.exit()
 
 
 def _meant(text: str, known: Sequence[str] | dict[str, object]) -> str:

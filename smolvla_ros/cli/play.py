@@ -23,7 +23,10 @@ from .live import refuse_beside_another_arm
 if TYPE_CHECKING:
     import threading
 
-    from smolvla_ros.nodes.player_node import Played
+    from smolvla_ros.nodes.player_node import Played, PlayerNode
+
+# How often the position is shown [s].
+_SHOWN_S = 0.25
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +67,8 @@ def _play(options: ReplayOptions, topics: tuple[str, ...], wait_for: tuple[str, 
     )  # fmt: skip
     with open_bag(options.bag) as bag, Player(bag, settings, options.namespace) as player:
         try:
-            with keys({" ": lambda: player.resume() if player.paused else player.pause()}):
+            toggle = {" ": lambda: player.resume() if player.paused else player.pause()}
+            with keys(toggle), _position(player, (bag.end_ns - bag.start_ns) * 1e-9):
                 player.play(stop)
         except PlayError as error:
             print(f"smolvla-ros play: {error}", file=sys.stderr)
@@ -78,6 +82,36 @@ def _play(options: ReplayOptions, topics: tuple[str, ...], wait_for: tuple[str, 
 def _report(played: Played) -> None:
     laps = f" in {played.laps} laps" if played.laps > 1 else ""
     print(f"played {played.messages} messages{laps}; none was more than {1e3 * played.latest_s:.0f} ms late")
+
+
+@contextmanager
+def _position(player: PlayerNode, length_s: float) -> Iterator[None]:
+    """Shows on a terminal where in the bag it is, and whether it is paused; elsewhere only a pause, once."""
+    import threading
+
+    terminal, ended = sys.stderr.isatty(), threading.Event()
+
+    def text() -> str:
+        state = "paused, space goes on" if player.paused else "space pauses"
+        return f"{max(0.0, player.position_s):.1f} of {length_s:.1f} s ({state})"
+
+    def show() -> None:
+        while not ended.wait(_SHOWN_S):
+            print(f"\r\x1b[K{text()}", end="", file=sys.stderr, flush=True)
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+    if not terminal:
+        if player.paused:
+            print("paused: the service player_node/resume goes on", flush=True)
+        yield
+        return
+    thread = threading.Thread(target=show, name="position", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 @contextmanager

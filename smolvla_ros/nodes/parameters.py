@@ -63,6 +63,9 @@ class NodeParameters(Generic[_Set]):
             ParameterError: naming every unknown, wrong or missing one.
         """
         self._declare()  # `joints` may have changed since
+        ranges = {parameter.over for parameter in self._table}
+        if causes := [problem for name, problem in self._bad_overrides.items() if name in ranges]:
+            raise ParameterError(causes)  # whatever is wrong with joint.<joint>... follows from it
         try:
             settings = self._kind.from_values(self._current())
         except ParameterError as error:

@@ -113,6 +113,12 @@ class PlayerNode(GuardedNode):
         with self._lock:
             return self._wanted_pause
 
+    @property
+    def position_s(self) -> float:
+        """Where in the bag it is, from its start [s]."""
+        with self._lock:
+            return (self._time.now_ns(time.monotonic_ns()) - self._bag.start_ns) * 1e-9
+
     # The caller's thread.
 
     def play(self, stop: threading.Event) -> None:

@@ -156,6 +156,9 @@ def check_values(table: Iterable[Parameter], values: Mapping[str, Value]) -> dic
     table = list(table)
     ranges = {parameter.over for parameter in table}
     arrays = {p.name: values.get(p.name, p.default) for p in table if p.name in ranges}
+    wrong = [problem for p in table if p.name in ranges & values.keys() and (problem := p.problem(arrays[p.name]))]
+    if wrong:  # whatever is wrong with joint.<joint>... follows from it
+        raise ParameterError(wrong)
     known = {parameter.name: parameter for parameter in expand(table, arrays)}
     problems = [_unknown(name, known) for name in values if name not in known]
     checked: dict[str, Value] = {}

@@ -69,7 +69,30 @@ def locate(checkpoint: str | Path, revision: str = "", download: bool = True) ->
             f"the checkpoint {name!r} is not a folder; expected one that LeRobot wrote, with config.json, or a hub id "
             "such as 'org/name'"
         )
-    return Location(folder, from_hub=False)
+    return Location(_with_config(folder), from_hub=False)
+
+
+def _with_config(folder: Path) -> Path:
+    """The folder of the policy where a folder of the training run was named: that run, its checkpoints, or one of them.
+
+    Raises:
+        CheckpointError: there are several and none of them is the last one, or the folder is a data set.
+    """
+    if (folder / "config.json").exists() or (folder / "adapter_config.json").exists():
+        return folder
+    for inner in ("pretrained_model", "last/pretrained_model", "checkpoints/last/pretrained_model"):
+        if (folder / inner / "config.json").is_file():
+            return folder / inner
+    steps = sorted(path.parent for pattern in ("*/pretrained_model", "checkpoints/*/pretrained_model")
+                   for path in folder.glob(f"{pattern}/config.json"))  # fmt: skip
+    if steps:
+        raise CheckpointError(
+            f"{folder} is a training run of {len(steps)} checkpoints, none of which is called 'last'; the newest is "
+            f"{steps[-1]}: give that folder"
+        )
+    if (folder / "meta" / "info.json").is_file():
+        raise CheckpointError(f"{folder} is a data set, not a checkpoint; as statistics give {folder}/meta/stats.json")
+    return folder
 
 
 def _fetched(name: str, revision: str, download: bool) -> Path:

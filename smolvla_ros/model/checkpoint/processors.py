@@ -25,6 +25,13 @@ _CLASSES = {
     "NormalizerProcessorStep": "normalizer_processor",
     "UnnormalizerProcessorStep": "unnormalizer_processor",
 }
+# Steps that other policies of LeRobot switch on; SmolVLA's pipelines may carry them switched off.
+_SWITCHED_OFF = {
+    "relative_actions_processor",
+    "absolute_actions_processor",
+    "RelativeActionsProcessorStep",
+    "AbsoluteActionsProcessorStep",
+}
 _OLD_GROUPS = {"observation.state": "normalize_inputs", "action": "unnormalize_outputs"}
 
 
@@ -82,10 +89,17 @@ def _steps(path: Path) -> dict[str, JsonObject]:
     for step in found:
         class_name = str(step.get("class", "")).rpartition(".")[2]
         name = str(step.get("registry_name") or _CLASSES.get(class_name, class_name))
+        if name in _SWITCHED_OFF and _is_off(step):
+            continue
         if name in steps:
             raise CheckpointError(f"{path}: the step {name!r} stands twice; expected each step once")
         steps[name] = step
     return steps
+
+
+def _is_off(step: JsonObject) -> bool:
+    config = step.get("config")
+    return isinstance(config, dict) and config.get("enabled") is False
 
 
 def _refuse_unknown(path: Path, steps: Mapping[str, Any], normaliser: str) -> None:

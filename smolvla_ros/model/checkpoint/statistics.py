@@ -70,8 +70,11 @@ class Source:
     def _chosen(self, feature: str, choice: str) -> dict[str, Tensor] | None:
         if not choice:
             return self.sets.get(feature)
-        if choice.endswith((".json", ".safetensors")):
-            return read_statistics(Path(choice).expanduser()).get(feature)
+        folder = Path(choice).expanduser()
+        if choice not in self.sets and folder.is_dir():
+            return read_statistics(_of_dataset(folder)).get(feature)
+        if choice.endswith((".json", ".safetensors", ".jsonl")):
+            return read_statistics(folder).get(feature)
         return self.sets.get(choice)
 
     def _missing(self, feature: str, mode: str, choice: str) -> str:
@@ -112,8 +115,24 @@ class Source:
             )
 
 
+def _of_dataset(folder: Path) -> Path:
+    """The file with the statistics in a data set's folder."""
+    for name in ("meta/stats.json", "stats.json"):
+        if (folder / name).is_file():
+            return folder / name
+    for name in ("meta/episodes_stats.jsonl", "episodes_stats.jsonl"):
+        if (folder / name).is_file():
+            return folder / name
+    raise CheckpointError(f"{folder} holds no statistics; expected a data set's folder with meta/stats.json")
+
+
 def read_statistics(path: Path) -> Statistics:
     """Statistics by feature from a processor's state file or from a dataset's `meta/stats.json`."""
+    if path.suffix == ".jsonl":
+        raise CheckpointError(
+            f"{path} holds the statistics of single episodes (data sets of LeRobot v2.1), which are not those of the "
+            "whole; convert the data set to v3.0 with LeRobot and give its meta/stats.json"
+        )
     if path.suffix == ".json":
         try:
             return {

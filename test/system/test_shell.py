@@ -1,0 +1,42 @@
+"""The shell on a running arm: status, doctor, stop, resume, reset, and what they say when nobody is there."""
+
+import subprocess
+
+import pytest
+from arms import SMOLVLA_ROS, user_environment
+
+COMMANDS = ("status", "doctor", "stop", "resume", "reset")
+
+
+def shell(*arguments):
+    command = [SMOLVLA_ROS, *arguments]
+    environment = user_environment() | {"COLUMNS": "160"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=90, env=environment)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_without_an_arm_each_fails_and_tells_what_to_start(command):
+    run = shell(command)
+    assert run.returncode == 1, run.stderr
+    assert "smolvla-ros arm" in run.stdout + run.stderr and "Traceback" not in run.stderr
+
+
+def test_an_arm_is_looked_at_stopped_and_let_go_again(start, operator):
+    arm = start("arm", "--instruction", "touch the red cube")
+    arm.wait_for_output("ready: ")
+    doctor = shell("doctor")
+    assert doctor.returncode == 0, doctor.stdout
+    for line in ("ok   controller_node: active", "ok   camera front: ", "ok   joints: all there", "ok   units: "):
+        assert line in doctor.stdout
+    assert shell("stop").returncode == 0
+    stopped = shell("status")
+    assert stopped.returncode == 0
+    assert "stop_requested" in stopped.stdout and "what to do    `smolvla-ros resume`" in stopped.stdout
+    assert "touch the red cube" in stopped.stdout and "/front/image_raw" in stopped.stdout
+    assert shell("resume").returncode == 0
+    assert shell("reset").returncode == 0
+
+
+def test_the_version_and_completions_are_printed_without_ros():
+    assert shell("--version").stdout.startswith("smolvla-ros 0.")
+    assert "doctor" in shell("--print-completion", "bash").stdout
