@@ -51,7 +51,7 @@ class Controller:
         self._reseed = True
         self._start = np.zeros(len(settings.limits.joints))
         self._lock = threading.Lock()
-        self._settings = settings
+        self._settings, self._room = settings, settings.room
         self._timeline = Timeline()
         self._admission = Admission(settings)
         self._supervision = Supervision(settings)
@@ -65,7 +65,7 @@ class Controller:
     def update(self, settings: ControllerSettings) -> None:
         """Changes the settings between two steps. Joints and period must stay the same."""
         with self._lock:
-            self._settings = settings
+            self._settings, self._room = settings, settings.room
             for part in (self._admission, self._supervision, self._commander):
                 part.apply(settings)
 
@@ -230,7 +230,7 @@ class Controller:
                 sequence=chunk.sequence if chunk else 0,
                 row=timeline.row,
                 remaining_rows=timeline.queued,
-                remaining_s=max(0, plan.end_ns - self._now_ns) * _S if plan else 0.0,
+                remaining_s=plan.remaining_s(self._now_ns) if plan else 0.0,
                 action_age_s=self._action_age_s,
                 seam_jump=self._seam_jump,
                 idle_fraction=counters.idle_ticks / max(1, counters.ticks),
@@ -342,12 +342,11 @@ class Controller:
         if last is None or reseed:
             assert measured is not None, "a missing joint state is a fault"
             last = Motion.at_rest(measured)
-        if plan.end_ns <= now_ns:
+        if plan.expiry_ns <= now_ns:
             raise ChunkError(Rejection.EXPIRED, f"all {chunk.rows} rows lie in the past")
         seam_ns = min(max(self._now_ns, start_ns), now_ns)
-        offset = plan.offset_of(last, seam_ns)
-        self._admission.check_seam(offset[0])
-        plan.ease_in(offset, seam_ns, settings.ease_in_rows * chunk.step_ns)
+        distance = plan.join(last, seam_ns, self._room, settings.ease_in_rows * chunk.step_ns * _S)
+        self._admission.check_seam(distance)
         self._start, self._reseed = last.position, reseed
         timeline.replace(chunk, plan, now_ns)
         self._admission.merged(chunk)

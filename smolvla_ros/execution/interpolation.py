@@ -60,37 +60,3 @@ def evaluate_cubic(coefficients: NDArray[np.float64], u: float) -> NDArray[np.fl
     """Position, velocity and acceleration, [3, joints], of a cubic [4, joints] at time `u`."""
     powers = np.array(((1.0, u, u * u, u * u * u), (0.0, 1.0, 2.0 * u, 3.0 * u * u), (0.0, 0.0, 2.0, 6.0 * u)))
     return powers @ coefficients
-
-
-# Rows: coefficients of x^3, x^4, x^5 that bring position, velocity and acceleration at x = 0, given in the columns, to
-# zero at x = 1.
-_QUINTIC_TO_ZERO = np.array(((-10.0, -6.0, -1.5), (15.0, 8.0, 1.5), (-6.0, -3.0, -0.5)))
-
-
-def decay_to_zero(start: NDArray[np.float64], duration_s: float) -> NDArray[np.float64]:
-    """The quintic [6, joints] in x = time / duration that starts at `start` and is at rest at zero at x = 1.
-
-    Args:
-        start: [3, joints] position, velocity and acceleration at x = 0.
-        duration_s: its length.
-    """
-    scaled = start * np.array(((1.0,), (duration_s,), (duration_s**2,)))
-    coefficients = np.empty((6, start.shape[1]))
-    coefficients[:3] = scaled
-    coefficients[2] *= 0.5
-    np.matmul(_QUINTIC_TO_ZERO, scaled, out=coefficients[3:])
-    return coefficients
-
-
-def evaluate_quintic(coefficients: NDArray[np.float64], x: float, duration_s: float) -> NDArray[np.float64]:
-    """Position, velocity and acceleration, [3, joints], of `decay_to_zero` at x in [0, 1]."""
-    x2, x3, x4 = x**2, x**3, x**4
-    v, a = 1.0 / duration_s, 1.0 / duration_s**2
-    powers = np.array(
-        (
-            (1.0, x, x2, x3, x4, x4 * x),
-            (0.0, v, 2.0 * v * x, 3.0 * v * x2, 4.0 * v * x3, 5.0 * v * x4),
-            (0.0, 0.0, 2.0 * a, 6.0 * a * x, 12.0 * a * x2, 20.0 * a * x3),
-        )
-    )
-    return powers @ coefficients

@@ -1,10 +1,9 @@
-"""A plan: the rows of one merged chunk as a continuous motion, joined to the motion before it.
+"""A plan: the rows of one merged chunk as a continuous motion inside the limits, joined to the motion before it.
 
-Without help, a new chunk begins where the policy believed the arm to be, not where the last command left it. The plan
-adds the difference in position, velocity and acceleration at the seam as an offset that a quintic takes to zero within
-the ease-in time. So commands are continuous to the second derivative across every seam (with cubic interpolation), and
-reach the new chunk exactly. Averaging the overlap does not do that; it was measured not to help
-(docs/explanation/execution.md).
+Without help, a new chunk begins where the policy believed the arm to be, not where the last command left it, and ends
+at full speed. A plan is the path through its rows, played by a time law that comes to rest on the last row, plus an
+offset at the seam that decays to zero. All of it is made before the plan is used, from the limits, so that the limiter
+behind it finds nothing to change. Averaging the overlap does none of this (docs/explanation/execution.md).
 """
 
 from __future__ import annotations
@@ -14,25 +13,50 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .interpolation import decay_to_zero, evaluate_cubic, evaluate_quintic, segments
+from .ease import Bounds, Ease, averaging, shortest
+from .interpolation import evaluate_cubic, segments
+from .time_law import HEADROOM, Demand, TimeLaw, demand_of, time_law
+
+Vector = NDArray[np.float64]
 
 _S = 1e-9
+# Parts of the limits that are left to the path while the offset decays, tried in this order.
+_SHARES = (1.0, 0.7, 0.4, 0.15)
+# An offset may take so many times as long as with all of the limits for itself, before the path gives way.
+_PATIENCE = 1.5
+# Of the limits, for path and offset together; the path is looked at twice in each step, but not more often than this.
+_USED, _MOST_LOOKS = 0.99, 200
+# Of the ease-in time, for averaging.
+_WINDOW = 1.0 / 3.0
+# An instant that misses a row by rounding is that of the row.
+_SAME_ROW = 1e-6
 
 
 class Motion(NamedTuple):
     """Position, velocity and acceleration of all joints at one instant, each [joints]."""
 
-    position: NDArray[np.float64]
-    velocity: NDArray[np.float64]
-    acceleration: NDArray[np.float64]
+    position: Vector
+    velocity: Vector
+    acceleration: Vector
 
     @classmethod
-    def at_rest(cls, position: NDArray[np.float64]) -> Motion:
+    def at_rest(cls, position: Vector) -> Motion:
         return cls(position, np.zeros_like(position), np.zeros_like(position))
 
 
+class Room(NamedTuple):
+    """Limits of a plan, [joints]; speed and acceleration infinite for a joint that is not smoothed."""
+
+    velocity: Vector
+    acceleration: Vector
+    lower: Vector
+    upper: Vector
+
+
 class Plan:
-    """Rows at `start_ns + i * step_ns`, a polynomial between each two, and the ease-in. Not changed once it is in use.
+    """Rows at `start_ns + i * step_ns`, a polynomial between each two. Not changed once it is in use.
+
+    Until `join` is called the rows are played at their own pace up to the last one, which holds for one step.
 
     Args:
         rows: [n, joints] in rad or m.
@@ -42,58 +66,135 @@ class Plan:
         interpolation: 'linear' or 'cubic'.
     """
 
-    def __init__(
-        self, rows: NDArray[np.float64], averaged: NDArray[np.int64], start_ns: int, step_ns: int, interpolation: str
-    ):
+    def __init__(self, rows: Vector, averaged: NDArray[np.int64], start_ns: int, step_ns: int, interpolation: str):
         self.rows = rows
         self.averaged = averaged
         self.start_ns = start_ns
         self.step_ns = step_ns
-        self._segments = segments(rows, step_ns * _S, interpolation)
-        self._ease_start_ns = start_ns
-        self._ease_ns = 0
-        self._ease: NDArray[np.float64] | None = None
+        # Rows all lie in the past from this instant on, if they are played at their own pace.
+        self.expiry_ns = self.end_ns = start_ns + len(rows) * step_ns
+        self._step_s = step_ns * _S
+        self._last_s = (len(rows) - 1) * self._step_s
+        self._segments = segments(rows, self._step_s, interpolation)
+        self._law: TimeLaw | None = None
+        self._ease: Ease | None = None
+        self._joined_ns = start_ns
 
-    def offset_of(self, motion: Motion, at_ns: int) -> NDArray[np.float64]:
-        """How far `motion` is from this plan at `at_ns`: [3, joints], position, velocity and acceleration."""
-        return np.array(motion) - self._sample(at_ns)
+    def join(self, last: Motion, at_ns: int, room: Room, ease_s: float) -> Vector:
+        """Fits the plan into the limits from `last` on, which was commanded for the instant `at_ns`; once, before use.
 
-    def ease_in(self, offset: NDArray[np.float64], at_ns: int, duration_ns: int) -> None:
-        """Begins `offset` away at the instant `at_ns`, and is itself again `duration_ns` later; once, before use."""
-        if duration_ns > 0:
-            self._ease_start_ns, self._ease_ns = at_ns, duration_ns
-            self._ease = decay_to_zero(offset, duration_ns * _S)
+        Args:
+            ease_s: shortest time in which the offset decays; 0 leaves the seam to the limiter.
 
-    @property
-    def end_ns(self) -> int:
-        """The last row holds for one step; from this instant on there is nothing to execute."""
-        return self.start_ns + len(self.rows) * self.step_ns
+        Returns:
+            [joints] the distance between `last` and the rows at that instant.
+        """
+        self._joined_ns = at_ns
+        joined_s = max((at_ns - self.start_ns) * _S, 0.0)
+        demand = None
+        if joined_s < self._last_s:
+            demand = demand_of(self._segments, self._step_s, room.velocity, room.acceleration).from_point(joined_s)
+        self._law = time_law(demand) if demand is not None else TimeLaw([self._last_s], [0.0])
+        distance: Vector = last.position - self._path(at_ns)[0]
+        if ease_s > 0.0:
+            self._ease_in(last, joined_s, demand, room, ease_s)
+        ends_s = max(self._law.end_s, joined_s + (self._ease.end_s if self._ease else 0.0))
+        # The last row is held long enough to be commanded once at rest.
+        self.end_ns = max(self.expiry_ns, self.start_ns + round(ends_s / _S) + self.step_ns // 2)
+        return distance
+
+    def _ease_in(self, last: Motion, joined_s: float, demand: Demand | None, room: Room, ease_s: float) -> None:
+        """Lets the offset decay; the path gives way, by a lower pace, where to catch up with it would take too long."""
+        smoothed = np.isfinite(room.velocity)
+        limits = Bounds(*(np.where(smoothed, limit, 1.0) for limit in (room.velocity, *room[:2])))
+        to_limit = np.where(last.velocity > 0.0, room.upper - last.position, last.position - room.lower)
+        for share in _SHARES:
+            offset = (np.array(last) - self._path(self._joined_ns)) * smoothed
+            fastest_s = float(shortest(offset, limits).max())
+            within_s = _PATIENCE * fastest_s + ease_s
+            if demand is not None and share < 1.0:
+                # Twice, because the first law tells which part of the path is passed meanwhile.
+                for until_s in (joined_s + within_s, None):
+                    until_s = until_s or self._law.at(joined_s + within_s)[0]
+                    self._law = time_law(demand.scaled(until_s, share))
+                offset = (np.array(last) - self._path(self._joined_ns)) * smoothed
+            bounds = self._left_by_path(within_s, room, smoothed)
+            window_s = averaging(offset, bounds, np.abs(last.velocity), to_limit, ease_s * _WINDOW)
+            self._ease = Ease(offset, bounds, window_s, ease_s)
+            if demand is None or self._ease.end_s <= within_s:
+                return
+
+    def _left_by_path(self, within_s: float, room: Room, smoothed: NDArray[np.bool_]) -> Bounds:
+        """What the path leaves of the limits until `within_s` after the seam."""
+        looks = min(2 + int(2.0 * within_s / self._step_s), _MOST_LOOKS)
+        times = np.linspace(0.0, within_s, looks)[:, None] + np.zeros(len(smoothed))
+        rates, bends = self._rates(times)
+        velocity, acceleration = (np.where(smoothed, _USED * limit, np.inf) for limit in room[:2])
+        floor = 1.0 - HEADROOM / _USED
+        return Bounds(
+            np.where(smoothed, np.maximum(velocity - rates.max(axis=0), floor * velocity), 1.0),
+            np.where(smoothed, np.maximum(velocity + rates.min(axis=0), floor * velocity), 1.0),
+            np.where(smoothed, np.maximum(acceleration - np.abs(bends).max(axis=0), floor * acceleration), 1.0),
+        )
+
+    def _rates(self, since_s: Vector) -> tuple[Vector, Vector]:
+        """Velocity and acceleration of the path alone, [..., joints] each, at times [..., joints] since the seam."""
+        assert self._law is not None
+        s, pace, change = self._law.at_many((self._joined_ns - self.start_ns) * _S + since_s)
+        index = np.minimum((s * (1.0 / self._step_s)).astype(np.int64), len(self.rows) - 1)
+        _, linear, square, cubic = np.moveaxis(self._segments[index, :, np.arange(s.shape[-1])], -1, 0)
+        u = s - index * self._step_s
+        rate = linear + u * (2.0 * square + 3.0 * u * cubic)
+        return rate * pace, (2.0 * square + 6.0 * u * cubic) * pace**2 + rate * change
 
     def index_at(self, now_ns: int) -> int:
         """The row that is executed at `now_ns`; negative before the first, len(rows) or more after the end."""
-        return (now_ns - self.start_ns) // self.step_ns
+        if self._law is None:
+            return (now_ns - self.start_ns) // self.step_ns
+        if now_ns >= self.end_ns:
+            return len(self.rows)
+        s = self._law.at((now_ns - self.start_ns) * _S)[0]
+        return min(int(s / self._step_s + _SAME_ROW), len(self.rows) - 1)
+
+    def remaining_s(self, now_ns: int) -> float:
+        """What is left of the chunk, in its own time [s]."""
+        if self._law is None:
+            return max(0, self.end_ns - now_ns) * _S
+        ahead_s = self._last_s - self._law.at((now_ns - self.start_ns) * _S)[0]
+        return ahead_s + min(max(0, self.end_ns - now_ns), self.step_ns) * _S
 
     def sample(self, now_ns: int) -> Motion:
         """The motion at `now_ns`; before the first row and after the last one, those rows at rest."""
         return Motion(*self._sample(now_ns))
 
-    def _sample(self, now_ns: int) -> NDArray[np.float64]:
-        index = min(max(self.index_at(now_ns), 0), len(self.rows) - 1)
-        u = min(max(now_ns - self.start_ns - index * self.step_ns, 0), self.step_ns) * _S
-        motion = evaluate_cubic(self._segments[index], u)
-        since_ease_ns = now_ns - self._ease_start_ns
-        if self._ease is not None and since_ease_ns < self._ease_ns:
-            x = max(since_ease_ns, 0) / self._ease_ns
-            motion += evaluate_quintic(self._ease, x, self._ease_ns * _S)
+    def _sample(self, now_ns: int) -> Vector:
+        motion = self._path(now_ns)
+        if self._ease is not None:
+            since_s = (now_ns - self._joined_ns) * _S
+            if since_s < self._ease.end_s:
+                motion += self._ease.at(max(since_s, 0.0))
         return motion
 
-    def positions_at(self, times_ns: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def _path(self, now_ns: int) -> Vector:
+        """[3, joints] without the offset."""
+        t = max(now_ns - self.start_ns, 0) * _S
+        s, pace, change = self._law.at(t) if self._law is not None else (min(t, self._last_s), 1.0, 0.0)
+        index = min(int(s / self._step_s), len(self.rows) - 1)
+        motion = evaluate_cubic(self._segments[index], s - index * self._step_s)
+        if pace != 1.0:
+            motion[2] = motion[2] * pace**2 + motion[1] * change
+            motion[1] *= pace
+        return motion
+
+    def positions_at(self, times_ns: NDArray[np.int64]) -> tuple[Vector, NDArray[np.int64]]:
         """Rows interpolated linearly at `times_ns`, without the ease-in, and how many chunks each is a mean of.
 
         The times must lie between the first row and `end_ns`.
         """
         place = (times_ns - self.start_ns) / self.step_ns
-        lower = place.astype(np.int64)
+        if self._law is not None:
+            place = self._law.at_many(place * self._step_s)[0] / self._step_s
+        lower = np.minimum(place.astype(np.int64), len(self.rows) - 1)
         upper = np.minimum(lower + 1, len(self.rows) - 1)
         before, fraction = self.rows[lower], (place - lower)[:, None]
         rows = before + fraction * (self.rows[upper] - before)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from .interpolation import INTERPOLATIONS
 from .limits import JointLimits
 from .merge import MERGE_RULES
+from .plan import Room
 
 ALIGNMENTS = ("executed", "stamp")
 
@@ -20,7 +23,8 @@ class ControllerSettings:
         period_s: time between two control steps.
         merge_rule: one of `merge.MERGE_RULES`.
         ensemble_decay: m of temporal ensembling.
-        ease_in_rows: steps of the policy over which a seam is eased out; 0 leaves the seam to the limits.
+        ease_in_rows: steps of the policy over which a seam is eased out at least; 0 leaves the seam to the limits.
+        ease_in_exclude_joints: joints that follow their rows at once, slowed down by the limits only: grippers.
         interpolation: 'linear' or 'cubic'.
         alignment: 'executed' does not count time spent holding since the observation, 'stamp' does.
         max_action_age_s: no action is executed whose observation is older.
@@ -37,6 +41,7 @@ class ControllerSettings:
     merge_rule: str = "latest_only"
     ensemble_decay: float = 0.01
     ease_in_rows: int = 5
+    ease_in_exclude_joints: tuple[str, ...] = ()
     interpolation: str = "cubic"
     alignment: str = "executed"
     max_action_age_s: float = 5.0
@@ -58,3 +63,17 @@ class ControllerSettings:
                 raise ValueError(f"{name} is {value!r}, expected one of {', '.join(choices)}")
         if not self.period_s > 0.0:
             raise ValueError(f"period is {self.period_s} s, expected more than 0")
+        unknown = sorted(set(self.ease_in_exclude_joints) - set(self.limits.joints))
+        if unknown:
+            raise ValueError(
+                f"ease_in_exclude_joints names {', '.join(unknown)}; the robot has {', '.join(self.limits.joints)}"
+            )
+
+    @property
+    def room(self) -> Room:
+        """What plans may use of the limits."""
+        excluded = np.isin(self.limits.joints, self.ease_in_exclude_joints)
+        speed, acceleration = (
+            np.where(excluded, np.inf, limit) for limit in (self.limits.velocity, self.limits.acceleration)
+        )
+        return Room(speed, acceleration, self.limits.lower, self.limits.upper)

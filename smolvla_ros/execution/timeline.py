@@ -105,10 +105,10 @@ class Timeline:
         """Executes the row of this instant; None, and no plan any more, when all rows lie in the past."""
         if self.plan is None:
             return None
-        index = max(self.plan.index_at(now_ns), 0)
-        if index >= len(self.plan.rows):
+        if now_ns >= self.plan.end_ns:
             self.flush(now_ns)
             return None
+        index = max(self.plan.index_at(now_ns), 0)
         if index >= self._next_row:
             self.discarded += index - self._next_row
             self.executed += 1
