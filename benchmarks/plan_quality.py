@@ -165,7 +165,8 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there")
     arguments = parser.parse_args()
     print(
-        "| config | pairs | off the plan | overshoot p99 | max | from the last row | settled p50 | p95 | arrived p50 | p95 | clamped |\n"
+        "| config | pairs | off the plan | overshoot p99 | max | from the last row "
+        "| settled p50 | p95 | arrived p50 | p95 | clamped |\n"
         "|---|" + "---:|" * 10
     )
     rows = []

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,43 +12,69 @@ from .chunk import Chunk, ChunkError, Rejection, check_steps
 from .settings import ControllerSettings
 
 _S = 1e-9
+# Two sessions that are heard in turns within this time are two policies, and the arm is held for as long after.
+_RIVALS_NS = 5_000_000_000
+_SESSIONS_KEPT = 16
+
+
+@dataclass
+class _Heard:
+    """The last chunk of a session: its largest number, the largest one merged, and when it came (steady clock)."""
+
+    sequence: int = 0
+    merged: int = 0
+    steady_ns: int = 0
 
 
 class Admission:
-    """Remembers what was merged last: within a session numbers only grow, and a session that was replaced stays so.
+    """Remembers which chunks came, by session: within one numbers only grow, and between sessions there is no order.
+
+    A session that was not heard before takes over at once, whatever its number and its clock. Two that are heard in
+    turns are two policies: neither is followed until only one of them is left.
 
     Not locked: the controller owns it.
     """
 
     def __init__(self, settings: ControllerSettings):
         self.apply(settings)
-        self._session = self._sequence = 0
-        self._replaced: set[int] = set()
+        self.forget()
         # Observations made before this instant (ROS clock) are not wanted.
         self.not_before_ns = 0
 
     def apply(self, settings: ControllerSettings) -> None:
         self._settings = settings
 
-    def merged(self, chunk: Chunk) -> None:
-        """From now on only newer chunks are admitted."""
-        if chunk.session != self._session:
-            self._replaced.add(self._session)
-        self._session, self._sequence = chunk.session, chunk.sequence
+    def forget(self) -> None:
+        """No session was ever heard."""
+        self._latest = 0
+        self._heard: OrderedDict[int, _Heard] = OrderedDict()
+        # What the two sessions are, and until when (steady clock) that is a reason to hold.
+        self.rivals, self.rivals_until_ns = "", 0
 
-    def check_order(self, chunk: Chunk) -> None:
-        """Refuses a chunk that is not newer than the last one merged.
+    def merged(self, chunk: Chunk) -> None:
+        """From now on only newer chunks of this session are admitted."""
+        self._heard[chunk.session].merged = chunk.sequence
+
+    def hear(self, chunk: Chunk, steady_ns: int) -> None:
+        """Notes that a chunk came, and refuses one that is not newer than the last one merged of its session.
 
         Raises:
-            ChunkError: typed.
+            ChunkError: OLD_SEQUENCE, or OLD_SESSION if two sessions are heard in turns.
         """
-        if chunk.session in self._replaced:
-            raise ChunkError(
-                Rejection.OLD_SESSION,
-                f"session {chunk.session} was replaced by {self._session}: two policies publish",
-            )
-        if chunk.session == self._session and chunk.sequence <= self._sequence:
-            raise ChunkError(Rejection.OLD_SEQUENCE, f"chunk {chunk.sequence} is not newer than {self._sequence}")
+        heard = self._heard.setdefault(chunk.session, _Heard())
+        if chunk.sequence <= heard.merged:
+            raise ChunkError(Rejection.OLD_SEQUENCE, f"chunk {chunk.sequence} is not newer than {heard.merged}")
+        other, again = self._latest, heard.sequence and chunk.sequence > heard.sequence
+        if other not in (0, chunk.session) and again and steady_ns - heard.steady_ns < _RIVALS_NS:
+            self.rivals = f"two policies publish, sessions {chunk.session} and {other}"
+            self.rivals_until_ns = steady_ns + _RIVALS_NS
+        heard.sequence, heard.steady_ns = max(heard.sequence, chunk.sequence), steady_ns
+        self._latest = chunk.session
+        self._heard.move_to_end(chunk.session)
+        while len(self._heard) > _SESSIONS_KEPT:
+            self._heard.popitem(last=False)
+        if steady_ns < self.rivals_until_ns:
+            raise ChunkError(Rejection.OLD_SESSION, self.rivals)
 
     def check(self, chunk: Chunk, now_ns: int) -> None:
         """Refuses a chunk that is too old, from the future, or jumps between its rows.

@@ -75,11 +75,12 @@ class Commander:
             self._smooth = Motion(position, velocity, np.zeros_like(velocity))
         return limited
 
-    def brake(self) -> None:
-        """Commands the next motion on the way to standing still; nothing before the first motion."""
+    def hold(self, at: Vector | None) -> None:
+        """Commands the next motion on the way to standing still, `at` a position if given; nothing before the first."""
         if self._last is not None:
-            self._last = self._smooth = self._limiter.brake(self._last)
-            self._on_plan = True
+            limiter, last = self._limiter, self._last
+            self._last = limiter.brake(last) if at is None else limiter.step(last, Motion.at_rest(at)).motion
+            self._smooth, self._on_plan = self._last, True
 
     def command(self) -> Command | None:
         """What to send now."""
@@ -93,12 +94,18 @@ class Commander:
         if present is None or self._last is None:
             return []
         limiter, motion = Limiter(self._limits, spacing_s), self._last
-        commands = [present]
+        on_plan, commands = self._on_plan, [present]
         for point in range(1, points):
             at_ns = now_ns + round(point * spacing_s / _S)
-            if plan is not None and at_ns < plan.end_ns:
-                motion = limiter.step(motion, plan.sample(at_ns)).motion
-            else:
+            if plan is None or at_ns >= plan.end_ns:
                 motion = limiter.brake(motion)
-            commands.append(Command(motion.position, motion.velocity))
+                commands.append(Command(motion.position, motion.velocity))
+                continue
+            desired = plan.sample(at_ns)
+            limited = limiter.step(motion, desired)
+            # A plan is inside the limits by itself; what a limit would change at this spacing is the lag behind it.
+            motion = limited.motion
+            on_plan = on_plan and (limited.hits is None or not limited.hits.position.any())
+            commands.append(Command(*(desired if on_plan else motion)[:2]))
+            motion = Motion(commands[-1].positions, motion.velocity, motion.acceleration)
         return commands

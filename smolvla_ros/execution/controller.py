@@ -47,9 +47,9 @@ class Controller:
     """Turns chunks of actions into commands inside the limits. See the module for states, threads and time."""
 
     def __init__(self, settings: ControllerSettings):
-        # The next motion starts at the measured position, which is `_start`, instead of the one commanded last.
-        self._reseed = True
+        # Where the first motion after silence starts: the measured position when its chunk came.
         self._start = np.zeros(len(settings.limits.joints))
+        self._goal: NDArray[np.float64] | None = None
         self._lock = threading.Lock()
         self._settings, self._room = settings, settings.room
         self._timeline = Timeline()
@@ -103,10 +103,15 @@ class Controller:
                 self._hold(Reason.STOP_REQUESTED, STOPPED)
 
     def resume(self) -> None:
-        """Leaves the stop; motion needs a fresh chunk and starts at the measured position."""
+        """Leaves the stop and goes, under the limits, to where the arm is found: it may have sagged or been moved.
+
+        Motion needs a fresh chunk.
+        """
         with self._lock:
-            self._reseed = self._reseed or self._supervision.stopped
-            self._supervision.stopped = False
+            if self._supervision.stopped:
+                self._supervision.stopped = False
+                self._supervision.joint_states.doubt()
+                self._goal, self._resuming = None, True
 
     def conflict(self, detail: str) -> None:
         """Somebody else commands the arm: brake, then keep silent, while `detail` is not empty."""
@@ -136,7 +141,8 @@ class Controller:
                 joints in different messages.
         """
         with self._lock:
-            self._supervision.joint_states.receive(positions, now_ns, steady_ns, ages_ns)
+            if not self._supervision.joint_states.receive(positions, now_ns, steady_ns, ages_ns):
+                self._counters.joint_states_rejected += 1
 
     def lack_joint_states(self, problem: str) -> None:
         """What is missing of the joint states, for the hold that follows from it."""
@@ -168,7 +174,7 @@ class Controller:
             except ChunkError as error:
                 self._counters.reject(error.reason, chunk.session, chunk.sequence)
                 if error.reason == Rejection.OLD_SESSION:
-                    self._supervision.two_sessions(str(error), steady_ns)
+                    self._supervision.two_sessions(str(error), self._admission.rivals_until_ns)
                 if error.reason in (Rejection.JUMP_TOO_LARGE, Rejection.STEP_TOO_LARGE):
                     self._refused_jump(str(error))
                 raise
@@ -190,10 +196,11 @@ class Controller:
             if self._supervision.conflict and self._commander.at_rest:
                 # Two that hold different positions would shake the arm. And nobody knows where the other leaves it, so,
                 # as after activation, nothing is commanded before the next motion, which starts where the arm is.
-                self._commander.reset()
-                self._reseed = True
+                if self._commander.last is not None:
+                    self._commander.reset()
+                    self._supervision.joint_states.doubt()
                 return None
-            self._commander.brake()
+            self._commander.hold(self._goal_of_hold())
             return self._commander.command()
 
     # What it tells.
@@ -249,8 +256,10 @@ class Controller:
         self._supervision.reset()
         self._commander.reset()
         self._counters = Counters(len(self._settings.limits.joints))
+        self._admission.forget()
         self._reason, self._detail = Reason.NONE, ""
-        self._reseed = True
+        # After a resume: the measured position is not known yet, or is being gone to.
+        self._resuming, self._goal = False, None
         self._seam_ahead = False
         self._jump_detail = ""
         self._action_age_s = self._seam_jump = -1.0
@@ -262,7 +271,6 @@ class Controller:
 
     def _hold(self, reason: Reason, detail: str) -> None:
         self._timeline.flush(self._now_ns)
-        self._reseed = self._reseed or self._settings.dry_run  # the arm stayed where it was
         self._enter(
             ControllerState.STOPPED if reason == Reason.STOP_REQUESTED else ControllerState.HOLDING, reason, detail
         )
@@ -306,9 +314,9 @@ class Controller:
             self._admission.not_before_ns = self._now_ns
             self._hold(Reason.PERSISTENT_CLAMPING, clamp)
             return False
-        if self._reseed:
+        if self._commander.last is None:
             self._commander.seed(self._start)
-            self._reseed = False
+        self._goal = None
         before = self._commander.last
         limited = self._commander.follow(desired)
         if limited is None or before is None:
@@ -328,7 +336,8 @@ class Controller:
     def _merge(self, chunk: Chunk, now_ns: int, steady_ns: int) -> None:
         if self._state == ControllerState.INACTIVE:
             raise ChunkError(Rejection.NOT_ACCEPTING, "the controller is not active")
-        self._admission.check_order(chunk)
+        # Check: nothing is changed before the last one has passed, but for what was heard.
+        self._admission.hear(chunk, steady_ns)
         fault = self._supervision.fault(now_ns, steady_ns)
         if fault is not None:
             raise ChunkError(Rejection.NOT_ACCEPTING, f"the controller holds: {fault[1]}")
@@ -336,22 +345,36 @@ class Controller:
         settings, timeline = self._settings, self._timeline
         start_ns = timeline.start_of(chunk, now_ns, settings.alignment == "executed")
         plan = timeline.merged(chunk, start_ns, settings)
-        last, measured = self._commander.last, self._supervision.joint_states.positions
-        # In a dry run nobody went where the last command was: the arm stands still, or does what another tells it.
-        reseed = self._reseed or settings.dry_run
-        if last is None or reseed:
-            assert measured is not None, "a missing joint state is a fault"
-            last = Motion.at_rest(measured)
         if plan.expiry_ns <= now_ns:
             raise ChunkError(Rejection.EXPIRED, f"all {chunk.rows} rows lie in the past")
+        measured = self._supervision.joint_states.positions
+        assert measured is not None, "a missing joint state is a fault"
+        last = self._commander.last
+        if last is None:
+            start = self._supervision.joint_states.start(steady_ns)
+            if start is None:
+                raise ChunkError(Rejection.NOT_ACCEPTING, "the controller holds: joint states do not agree")
+            last = Motion.at_rest(start)
         seam_ns = min(max(self._now_ns, start_ns), now_ns)
         distance = plan.join(last, seam_ns, self._room, settings.ease_in_rows * chunk.step_ns * _S)
-        self._admission.check_seam(distance)
-        self._start, self._reseed = last.position, reseed
+        # In a dry run, and after a resume, the arm is not where the last command was.
+        elsewhere = settings.dry_run or self._resuming or self._goal is not None
+        self._admission.check_seam(distance + (measured - last.position) if elsewhere else distance)
+        # Commit.
+        self._start, self._resuming = last.position, False
         timeline.replace(chunk, plan, now_ns)
         self._admission.merged(chunk)
         self._counters.merge(chunk.session, chunk.sequence)
         self._seam_ahead, self._jump_detail = True, ""
+
+    def _goal_of_hold(self) -> NDArray[np.float64] | None:
+        """Where a hold goes to: nowhere, or after a resume to the measured position, once it is beyond doubt."""
+        supervision = self._supervision
+        if supervision.stopped or supervision.conflict or supervision.halting:
+            self._goal = None
+        elif self._resuming and not supervision.joint_states.doubted:
+            self._resuming, self._goal = False, supervision.joint_states.agreed
+        return self._goal
 
     def _refused_jump(self, detail: str) -> None:
         """A running plan goes on; when it ends, or if there is none, the refusal is why the arm holds."""

@@ -160,4 +160,5 @@ def averaging(offset: Vector, bounds: Bounds, speed: Vector, to_limit: Vector, l
     closing = np.where(offset[0] * offset[1] < 0.0, np.abs(offset[1]), 0.0)
     spare = [way - v**2 / (2.0 * bounds.acceleration) for way, v in ((np.abs(offset[0]), closing), (to_limit, speed))]
     longest = np.minimum(*(way / np.maximum(v, _TINY) for way, v in zip(spare, (closing, speed), strict=True)))
-    return np.clip(longest, _SHORTEST_WINDOW_S, longest_s)
+    window_s: Vector = np.clip(longest, _SHORTEST_WINDOW_S, longest_s)
+    return window_s

@@ -113,10 +113,9 @@ class Plan:
             fastest_s = float(shortest(offset, limits).max())
             within_s = _PATIENCE * fastest_s + ease_s
             if demand is not None and share < 1.0:
-                # Twice, because the first law tells which part of the path is passed meanwhile.
-                for until_s in (joined_s + within_s, None):
-                    until_s = until_s or self._law.at(joined_s + within_s)[0]
-                    self._law = time_law(demand.scaled(until_s, share))
+                slowed = time_law(demand.scaled(joined_s + within_s, share))
+                passed_s = slowed.at(joined_s + within_s)[0]  # only this part of the path is passed meanwhile
+                self._law = time_law(demand.scaled(passed_s, share))
                 offset = (np.array(last) - self._path(self._joined_ns)) * smoothed
             bounds = self._left_by_path(within_s, room, smoothed)
             window_s = averaging(offset, bounds, np.abs(last.velocity), to_limit, ease_s * _WINDOW)

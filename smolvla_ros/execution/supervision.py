@@ -17,8 +17,6 @@ Vector = NDArray[np.float64]
 Fault = tuple[Reason, str]
 
 STOPPED = "stopped by service; call ~/resume to go on"
-# Two policies are taken to be running for so long after a chunk of the older one.
-_SESSIONS_NS = 5_000_000_000
 
 
 class Supervision:
@@ -32,16 +30,19 @@ class Supervision:
     """
 
     def __init__(self, settings: ControllerSettings):
-        self.joint_states = JointStateWatch()
+        self.joint_states = JointStateWatch(settings.limits.velocity, settings.period_s)
         self.clock = ClockWatch(round(settings.clock_jump_s * 1e9))
+        self._tracking = Persistence(settings.tracking_timeout_s)
+        self._clamping = Persistence(settings.clamping_timeout_s)
         self.apply(settings)
         self.reset()
 
     def apply(self, settings: ControllerSettings) -> None:
+        """Changes limits; what has been observed, and for how long, stays."""
         self._settings = settings
         self.clock.forward_ns = round(settings.clock_jump_s * 1e9)
-        self._tracking = Persistence(settings.tracking_timeout_s)
-        self._clamping = Persistence(settings.clamping_timeout_s)
+        self._tracking.limit_s = settings.tracking_timeout_s
+        self._clamping.limit_s = settings.clamping_timeout_s
 
     def reset(self) -> None:
         self.stopped = self.halting = False
@@ -52,9 +53,9 @@ class Supervision:
         self._tracking.reset()
         self._clamping.reset()
 
-    def two_sessions(self, detail: str, steady_ns: int) -> None:
-        """A chunk of an older session than the one executed came."""
-        self._sessions, self._sessions_until_ns = detail, steady_ns + _SESSIONS_NS
+    def two_sessions(self, detail: str, until_ns: int) -> None:
+        """Two policies publish in turns; a reason to hold until an instant of the steady clock."""
+        self._sessions, self._sessions_until_ns = detail, until_ns
 
     def clock_jumped(self, now_ns: int) -> None:
         """Durations start anew; the joint state known is as old as the steady clock says."""
@@ -82,6 +83,14 @@ class Supervision:
             text = f"the last joint state of '{joint}' is {age_s:.2f} s old, allowed {limit_s:.2f} s"
             problem = self.joint_states.problem
             return Reason.JOINT_STATES_STALE, text + (f" ({problem})" if problem else "")
+        if self.joint_states.contradicted(steady_ns):
+            return (
+                Reason.WAITING_FOR_JOINT_STATES,
+                "joint states contradict each other: are there two publishers? So far "
+                f"{self.joint_states.refused} lay further from the one before than the joints can move",
+            )
+        if self.joint_states.doubted:
+            return Reason.WAITING_FOR_JOINT_STATES, "too few joint states in a row agree so far"
         if self._tracking_detail:
             return Reason.TRACKING_ERROR, self._tracking_detail
         return None

@@ -81,13 +81,13 @@ class Demand(NamedTuple):
     def from_point(self, from_s: float) -> Demand:
         """The rest of the path from a chunk time before its end."""
         first = int(np.searchsorted(self.s, from_s, side="right"))
-        joined = [np.concatenate((array[first - 1 : first], array[first:])) for array in self]
-        joined[0][0] = from_s
-        return Demand(*joined)
+        s, speed, push, bend = (array[first - 1 :].copy() for array in self)
+        s[0] = from_s
+        return Demand(s, speed, push, bend)
 
     def scaled(self, until_s: float, share: float) -> Demand:
         """As if the limits were only the part `share` of what they are, up to a chunk time."""
-        factor = np.where(self.s < until_s, 1.0 / share, 1.0)
+        factor: Vector = np.where(self.s < until_s, 1.0 / share, 1.0)
         return Demand(self.s, self.speed * factor, self.push * factor, self.bend * factor)
 
 
@@ -109,9 +109,10 @@ def demand_of(segments: Vector, step_s: float, velocity: Vector, acceleration: V
     curve[-1] = 2.0 * square[-1] + 6.0 * step_s * cubic[-1]
     np.abs(rate, out=rate)
     np.abs(curve, out=curve)
-    push = (rate * (1.0 / (HEADROOM * acceleration))).max(axis=1)
-    speed = (rate * (1.0 / (HEADROOM * velocity))).max(axis=1)
-    return Demand(h * np.arange(len(rate)), speed, push, (curve * (1.0 / (HEADROOM * acceleration))).max(axis=1))
+    push: Vector = (rate * (1.0 / (HEADROOM * acceleration))).max(axis=1)
+    speed: Vector = (rate * (1.0 / (HEADROOM * velocity))).max(axis=1)
+    bend: Vector = (curve * (1.0 / (HEADROOM * acceleration))).max(axis=1)
+    return Demand(h * np.arange(len(rate)), speed, push, bend)
 
 
 def time_law(demand: Demand) -> TimeLaw:

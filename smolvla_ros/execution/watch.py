@@ -10,6 +10,8 @@ Not locked: the controller owns them.
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +20,14 @@ Vector = NDArray[np.float64]
 _S = 1e-9
 # A real clock that is being disciplined may step back by this much without anybody having set it.
 _BACKWARD_TOLERANCE_NS = 10_000_000
+# So many states in a row must agree before motion starts from them.
+_AGREEING = 3
+# What a joint may do beyond its limit: measurements have noise, and messages do not come evenly.
+_MARGIN, _JITTER_S = 1.5, 0.05
+# A state says nothing of where a joint may be after a longer time.
+_LONGEST_S = 0.25
+# So many impossible states within so long are no accident.
+_CONTRADICTIONS, _CONTRADICTION_NS = 5, 1_000_000_000
 
 
 class ClockWatch:
@@ -47,29 +57,73 @@ class ClockWatch:
 
 
 class JointStateWatch:
-    """The last joint positions and how fresh they are.
+    """The joint positions believed, and how fresh they are.
+
+    No joint moves faster than its limit, so a state that lies further from the one believed than the time between them
+    allows is refused and counted: one wrong state, or those of a second publisher, move nothing. Motion that starts
+    from measured positions needs more: `doubted` until several states in a row agree.
 
     `problem`: what is known of joint states that are missing or were refused since the last good one; for people.
     """
 
-    def __init__(self) -> None:
-        self.positions: Vector | None = None
-        self.problem = ""
-        self.oldest = 0  # the joint whose measurement is the oldest
-        self._age_ns = 0  # of that measurement when it was received
-        self._now_ns = 0
-        self._steady_ns = 0
+    def __init__(self, velocity: Vector, period_s: float) -> None:
+        self.velocity, self.period_s = velocity, period_s
+        self.reset()
 
     def reset(self) -> None:
-        self.positions = None
+        """Nothing is known."""
+        self.positions: Vector | None = None
         self.problem = ""
+        self.refused = 0
+        self.oldest = 0  # the joint whose measurement is the oldest
+        self._age_ns = 0  # of that measurement when it was received
+        self._now_ns = self._steady_ns = 0
+        self._latest: tuple[Vector, int] | None = None  # believed or not, and when (steady clock)
+        self._recently_refused: deque[int] = deque(maxlen=_CONTRADICTIONS)
+        self.doubt()
 
-    def receive(self, positions: Vector, now_ns: int, steady_ns: int, ages_ns: NDArray[np.int64] | None = None) -> None:
-        """Positions of all joints, and how old the measurement of each was at this instant; None: all are new."""
+    def doubt(self) -> None:
+        """From now on several states must agree before motion may start from them."""
+        self.doubted, self._agreeing = True, 0
+        self.agreed: Vector | None = None
+        self._agreed_ns = 0
+
+    def receive(
+        self, positions: Vector, now_ns: int, steady_ns: int, ages_ns: NDArray[np.int64] | None = None
+    ) -> bool:
+        """Positions of all joints, and how old the measurement of each was at this instant; None: all are new.
+
+        Returns:
+            Whether they are possible after those before.
+        """
+        agrees = self._latest is not None and self._reachable(*self._latest, positions, steady_ns, 1.0, self.period_s)
+        self._agreeing = self._agreeing + 1 if agrees else 1
+        self._latest = (positions, steady_ns)
+        believed = self.positions if steady_ns - self._steady_ns <= _LONGEST_S / _S else None
+        if believed is not None and not self._reachable(
+            believed, self._steady_ns, positions, steady_ns, _MARGIN, _JITTER_S
+        ):
+            self.refused += 1
+            self._recently_refused.append(steady_ns)
+            return False
+        if self._agreeing >= _AGREEING:
+            self.doubted, self.agreed, self._agreed_ns = False, positions, steady_ns
+        elif believed is None:
+            return True  # not believed yet
         self.positions, self._now_ns, self._steady_ns = positions, now_ns, steady_ns
         self.oldest = 0 if ages_ns is None else int(ages_ns.argmax())
         self._age_ns = 0 if ages_ns is None else int(ages_ns[self.oldest])
         self.problem = ""
+        return True
+
+    def start(self, steady_ns: int) -> Vector | None:
+        """Where motion may start from: the last position that several states in a row agreed on, if that is recent."""
+        return self.agreed if self.agreed is not None and steady_ns - self._agreed_ns <= _LONGEST_S / _S else None
+
+    def contradicted(self, steady_ns: int) -> bool:
+        """Whether impossible states keep coming: two publishers, or a sensor that cannot be believed."""
+        refused = self._recently_refused
+        return len(refused) == _CONTRADICTIONS and steady_ns - refused[0] < _CONTRADICTION_NS
 
     def restamp(self, now_ns: int) -> None:
         """The ROS clock jumped to `now_ns`; the age on the steady clock stays."""
@@ -81,12 +135,18 @@ class JointStateWatch:
             return float("inf")
         return (self._age_ns + min(now_ns - self._now_ns, steady_ns - self._steady_ns)) * _S
 
+    def _reachable(
+        self, start: Vector, start_ns: int, end: Vector, end_ns: int, margin: float, least_s: float
+    ) -> bool:
+        span_s = min(max((end_ns - start_ns) * _S, least_s), _LONGEST_S)
+        return bool((np.abs(end - start) <= margin * span_s * self.velocity).all())
+
 
 class Persistence:
-    """Tells when a condition has lasted for longer than `limit_s` on both clocks."""
+    """Tells when a condition has lasted for longer than `limit_s` on both clocks; the limit may change meanwhile."""
 
     def __init__(self, limit_s: float):
-        self._limit_ns = round(limit_s / _S)
+        self.limit_s = limit_s
         self._since: tuple[int, int] | None = None
 
     def reset(self) -> None:
@@ -99,5 +159,5 @@ class Persistence:
             return False
         if self._since is None:
             self._since = (now_ns, steady_ns)
-        return min(now_ns - self._since[0], steady_ns - self._since[1]) > self._limit_ns
+        return min(now_ns - self._since[0], steady_ns - self._since[1]) > round(self.limit_s / _S)
 

@@ -35,13 +35,24 @@ def robot_description(node: Node, parameters: ControllerParameters) -> str | Non
 
 
 def settings_from(parameters: ControllerParameters, limits: JointLimits) -> ControllerSettings:
-    """The settings that these parameters describe."""
+    """The settings that these parameters describe.
+
+    Raises:
+        ParameterError: a joint is named that the robot does not have.
+    """
+    unknown = sorted(set(parameters.ease_in_exclude_joints) - set(limits.joints))
+    if unknown:
+        raise ParameterError(
+            [f"parameter 'ease_in_exclude_joints' names {', '.join(unknown)}, expected joints out of "
+             f"{', '.join(limits.joints)}"]
+        )  # fmt: skip
     return ControllerSettings(
         limits=limits,
         period_s=1.0 / parameters.control_rate_hz,
         merge_rule=parameters.merge_rule,
         ensemble_decay=parameters.ensemble_decay,
         ease_in_rows=parameters.ease_in_rows,
+        ease_in_exclude_joints=tuple(parameters.ease_in_exclude_joints),
         interpolation=parameters.interpolation,
         alignment=parameters.alignment,
         max_action_age_s=parameters.max_action_age_s,

@@ -51,7 +51,10 @@ class ControllerParameters(RobotParameters, NodeParameterSet):
     ensemble_decay: float = parameter(0.01, "Rule 'temporal_ensemble': the weight falls by exp(-decay) from each "
         "chunk to the next newer one.", minimum=0.0, maximum=10.0, live=True)
     ease_in_rows: int = parameter(5, "Policy steps over which the motion goes over from the last command to a new "
-        "chunk; 0: at once, slowed down by the limits only.", minimum=0, maximum=100, live=True)
+        "chunk at least; the limits may take longer. 0: at once, slowed down by the limits only.",
+        minimum=0, maximum=100, live=True)
+    ease_in_exclude_joints: tuple[str, ...] = parameter((), "Joints that follow the rows of a new chunk at once, "
+        "slowed down by the limits only: grippers that must snap. They do not slow the other joints down either.")
     interpolation: str = parameter("cubic", "Between the rows of a chunk: straight lines, or the C2 cubic spline.",
         choices=INTERPOLATIONS, live=True)
     alignment: str = parameter("executed", "Where a chunk starts after a pause: 'executed' does not count the time in "

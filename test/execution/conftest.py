@@ -36,7 +36,8 @@ def joint_limits(joints=JOINTS, lower=-2.0, upper=2.0, velocity=3.0, acceleratio
 class Rig:
     """Everything around one controller. Times in ns, control period 10 ms, policy step 40 ms.
 
-    The arm reaches each command within one period unless `blocked`; it reports its positions unless `silent`.
+    The arm goes to each command, but for its `sag`, as fast as its limits allow, unless `blocked`; it reports its
+    positions unless `silent`, followed by those in `wrong`.
     """
 
     step_ns = 40 * MS
@@ -49,6 +50,8 @@ class Rig:
         self.period_ns = round(self.settings.period_s * 1e9)
         self.measured = np.zeros(len(self.limits.joints))
         self.silent = self.blocked = False
+        self.sag = 0.0
+        self.wrong = []  # joint states of another publisher
         self.session, self.sequence = 100, 0
         self.commands = []  # (now_ns, positions) of the whole life
         self.executed = []  # (session, sequence, row)
@@ -63,14 +66,12 @@ class Rig:
 
     def activate(self):
         self.controller.activate(self.now_ns, self.steady_ns)
-        self.previous = self.before = None
-        self.reseeded = True
+        self.previous, self.speed = None, np.zeros(len(self.limits.joints))
         self.last_transition = None
         self.fresh_ns = self.now_ns
 
     def resume(self):
         self.controller.resume()
-        self.reseeded = True
 
     # The policy.
 
@@ -125,13 +126,16 @@ class Rig:
     def step(self):
         """One control step at the present instants, with all checks."""
         if not self.silent:
-            self.controller.receive_joint_positions(self.measured.copy(), self.now_ns, self.steady_ns)
+            # The arm tells its state more often than it is commanded; what somebody else says comes last.
+            for told in (self.measured, self.measured, self.measured, *self.wrong):
+                self.controller.receive_joint_positions(told.copy(), self.now_ns, self.steady_ns)
         command = self.controller.step(self.now_ns, self.steady_ns)
         status = self.controller.status()
         self._check_status(status)
         self._check_command(command, status)
-        if command is not None and not self.blocked:
-            self.measured = command.positions.copy()
+        if command is not None and not self.blocked and not self.settings.dry_run:
+            reach = self.limits.velocity * self.settings.period_s
+            self.measured = self.measured + np.clip(command.positions - self.sag - self.measured, -reach, reach)
         return command
 
     @property
@@ -171,32 +175,25 @@ class Rig:
             self.executed.append(executed)
 
     def _check_command(self, command, status):
-        if command is None:  # I8 after silence, too: others may have moved the arm
+        if command is None:
             conflict = self.controller._supervision.conflict
-            assert self.previous is None or status.state == ControllerState.INACTIVE or conflict, "silence in motion"
-            self.reseeded, self.previous, self.before = True, None, None
+            assert not self.speed.any() or status.state == ControllerState.INACTIVE or conflict, "silence in motion"
+            # Others may have moved the arm, so what is commanded next must begin where it truly is.
+            self.previous, self.speed = None, np.zeros(len(self.measured))
             return
         # I2
         assert status.state != ControllerState.INACTIVE
-        position = command.positions
-        # I1, where only a start outside the limits may be outside
+        position, period_s = command.positions, self.settings.period_s
+        # I1, without exception: from the command before, or from the true posture at rest if nothing was commanded.
         assert np.isfinite(position).all() and np.isfinite(command.velocities).all()
-        start = position if self.previous is None else self.previous
+        start = self.measured if self.previous is None else self.previous
+        speed = (position - start) / period_s
         assert (position >= np.minimum(self.limits.lower, np.minimum(start, self.measured)) - 1e-9).all()
         assert (position <= np.maximum(self.limits.upper, np.maximum(start, self.measured)) + 1e-9).all()
-        limit = self.limits.velocity * self.settings.period_s + 1e-9
-        if self.reseeded and status.state == ControllerState.FOLLOWING:
-            # I8: motion begins where the arm is.
-            assert (np.abs(position - self.measured) <= limit).all()
-            self.reseeded, self.before = False, None
-        else:
-            assert self.previous is not None, "a command before the first motion"
-            assert (np.abs(position - self.previous) <= limit).all()
-            if self.before is not None:
-                change = np.abs(position - 2.0 * self.previous + self.before)
-                assert (change <= self.limits.acceleration * self.settings.period_s**2 + 1e-9).all()
-            self.before = self.previous
-        self.previous = position.copy()
+        assert (np.abs(speed) <= self.limits.velocity + 1e-7).all(), "faster than the limit"
+        change = np.abs(speed - self.speed)
+        assert (change <= self.limits.acceleration * period_s + 1e-7).all(), "more acceleration than the limit"
+        self.previous, self.speed = position.copy(), speed
         self.commands.append((self.now_ns, self.previous))
 
 

@@ -63,9 +63,9 @@ class Life(RuleBasedStateMachine):
     def a_chunk_is_lost(self):
         self.under_way.pop()
 
-    @rule()
-    def the_policy_is_restarted(self):
-        self.rig.session += 1
+    @rule(session=st.integers(1, 2**64 - 1))
+    def the_policy_is_restarted(self, session):
+        self.rig.session = session
         self.rig.sequence = 0
 
     @rule(periods=st.integers(1, 60))
@@ -95,11 +95,51 @@ class Life(RuleBasedStateMachine):
         self.rig.now_ns += gap_ms * MS
         self.rig.steady_ns += gap_ms * MS
 
-    @rule(periods=st.integers(0, 50))
-    def it_is_stopped_and_resumed(self, periods):
+    @rule(running=st.integers(1, 60), stopped=st.integers(0, 50), after=st.integers(0, 5))
+    def it_is_stopped_in_motion_and_resumed(self, running, stopped, after):
+        self.a_chunk_comes_in_time(50, 0.0, 3, running)
         self.rig.controller.stop()
-        self.rig.tick(periods)
+        self.rig.tick(stopped)
         self.rig.resume()
+        self.rig.tick(after)
+        self.a_chunk_comes_in_time(50, 0.05, 0, 10)
+
+    @rule(sag=st.floats(-0.25, 0.25))
+    def the_arm_sags(self, sag):
+        self.rig.sag = sag
+        self.rig.tick()
+
+    @rule(wrong=st.sampled_from([0.0, 0.8, -1.5]), periods=st.integers(1, 60))
+    def somebody_else_tells_joint_states(self, wrong, periods):
+        self.rig.wrong = [np.full(2, wrong)]
+        self.a_chunk_comes_in_time(50, 0.0, 2, periods)
+        self.rig.wrong = []
+
+    @rule(wrong=st.sampled_from([0.0, 0.8, -1.5]), what=st.sampled_from(["activated", "resumed", "in conflict"]))
+    def one_wrong_joint_state_comes_at_the_worst_moment(self, wrong, what):
+        rig = self.rig
+        if what == "activated":
+            rig.controller.deactivate()
+            rig.activate()
+        elif what == "resumed":
+            rig.controller.stop()
+            rig.resume()
+        else:
+            rig.controller.conflict("/other also publishes")
+            rig.tick(60)
+            rig.controller.conflict("")
+        rig.wrong = [np.full(2, wrong)]
+        rig.tick()
+        rig.wrong = []
+        rig.deliver(rig.chunk(to=0.2))
+        rig.tick(5)
+
+    @rule(dry_run=st.booleans())
+    def it_goes_on_as_a_dry_run_or_for_real(self, dry_run):
+        self.rig.controller.deactivate()
+        self.rig.settings = replace(self.rig.settings, dry_run=dry_run)
+        self.rig.controller.update(self.rig.settings)
+        self.rig.activate()
 
     @rule(periods=st.integers(1, 50))
     def another_commander_comes_and_goes(self, periods):
@@ -132,7 +172,7 @@ class Life(RuleBasedStateMachine):
     def everything_works_again(self):
         """Whatever happened, one fresh state and one fresh chunk get it going."""
         rig = self.rig
-        rig.tick(510)  # until two sessions are forgotten
+        rig.tick(510)  # until two sessions are forgotten, and a second publisher of joint states
         assert rig.deliver(rig.chunk()) is None, rig.status
         rig.tick()
         assert (rig.state, rig.reason) == (ControllerState.FOLLOWING, Reason.NONE)

@@ -10,7 +10,7 @@ from scipy.interpolate import CubicSpline
 from smolvla_ros.execution.chunk import Chunk
 from smolvla_ros.execution.interpolation import segments
 from smolvla_ros.execution.merge import MERGE_RULES, weight_of_new
-from smolvla_ros.execution.plan import Motion, Plan
+from smolvla_ros.execution.plan import Motion, Plan, Room
 from smolvla_ros.execution.settings import ControllerSettings
 from smolvla_ros.execution.timeline import Timeline
 
@@ -79,28 +79,59 @@ def test_one_row_is_a_constant():
     assert segments(np.array([[0.3]]), 0.04, "cubic").shape == (1, 4, 1)
 
 
+ROOM = Room(*np.full((4, 2), [[3.0], [20.0], [-9.0], [9.0]]))
+
+
+def random_plan(random, kind="cubic"):
+    """Rows inside the limits of ROOM."""
+    t = np.arange(40)[:, None] * STEP_NS * 1e-9
+    phase = random.uniform(1.0, 6.0, 2) * t + random.uniform(0.0, 6.0, 2)
+    return plan_of(random.uniform(-0.3, 0.3, 2) * np.sin(phase), kind)
+
+
 @settings(deadline=None)
-@given(
-    seed=st.integers(0, 1000),
-    kind=st.sampled_from(["linear", "cubic"]),
-    rows=st.integers(1, 10),
-    at=st.integers(0, 10 * STEP_NS),
-)
-def test_a_seam_continues_position_velocity_and_acceleration_and_ends_on_the_chunk(seed, kind, rows, at):
+@given(seed=st.integers(0, 10_000), rows=st.integers(1, 10), at=st.integers(0, 45 * STEP_NS))
+def test_a_seam_continues_the_last_command_inside_the_limits_and_ends_at_rest_on_the_last_row(seed, rows, at):
     random = np.random.default_rng(seed)
-    positions = random.normal(size=(40, 2))
-    plan, eased = plan_of(positions, kind), plan_of(positions, kind)
-    before = Motion(*random.normal(size=(3, 2)))
-    eased.ease_in(plan.offset_of(before, at), at, rows * STEP_NS)
-    np.testing.assert_allclose(np.array(eased.sample(at)), np.array(before), atol=1e-6)
-    after = at + rows * STEP_NS
-    for time_ns in (after, after + 123, after + STEP_NS):
-        np.testing.assert_allclose(np.array(eased.sample(time_ns)), np.array(plan.sample(time_ns)))
+    plan = random_plan(random)
+    before = Motion(random.uniform(-0.4, 0.4, 2), random.uniform(-2.0, 2.0, 2), random.uniform(-5.0, 5.0, 2))
+    plan.join(before, at, ROOM, rows * STEP_NS * 1e-9)
+    start = plan.sample(at)
+    np.testing.assert_allclose(start.position, before.position, atol=1e-9)
+    np.testing.assert_allclose(start.velocity, before.velocity, atol=1e-7)
+    motions = [plan.sample(time_ns) for time_ns in range(at, plan.end_ns, 2 * MS)]
+    assert all((np.abs(motion.velocity) <= ROOM.velocity).all() for motion in motions)
+    assert all((np.abs(motion.acceleration) <= 1.01 * ROOM.acceleration).all() for motion in motions)
+    end = plan.sample(plan.end_ns)
+    np.testing.assert_allclose(end.position, plan.rows[-1], atol=1e-9)
+    np.testing.assert_allclose(end.velocity, 0.0, atol=1e-9)
+
+
+def test_a_small_seam_keeps_the_pace_of_the_rows():
+    plan = random_plan(np.random.default_rng(1))
+    plan.join(Motion.at_rest(plan.rows[0]), 0, ROOM, 0.2)
+    for row in range(10, 35):
+        np.testing.assert_allclose(plan.sample(row * STEP_NS).position, plan.rows[row], atol=1e-9)
+
+
+def test_a_row_faster_than_the_limits_slows_the_plan_instead_of_leaving_its_path():
+    plan = plan_of(np.arange(10)[:, None] * np.array([0.4, 0.1]))  # 10 rad/s
+    plan.join(Motion.at_rest(np.zeros(2)), 0, ROOM, 0.2)
+    motions = [plan.sample(time_ns) for time_ns in range(500 * MS, plan.end_ns, 5 * MS)]
+    assert max(motion.velocity.max() for motion in motions) <= 3.0
+    np.testing.assert_allclose([m.position[1] for m in motions], [0.25 * m.position[0] for m in motions], atol=1e-9)
+
+
+def test_a_joint_that_is_not_smoothed_follows_its_rows_at_once():
+    plan = plan_of(np.full((20, 2), 0.3))
+    plan.join(Motion.at_rest(np.zeros(2)), 0, ROOM._replace(velocity=np.array([3.0, np.inf])), 0.2)
+    assert plan.sample(MS).position[0] < 0.01
+    assert plan.sample(MS).position[1] == 0.3
 
 
 def test_without_ease_in_the_chunk_is_taken_as_it_is():
-    plan = plan_of(np.zeros((5, 1)))
-    plan.ease_in(plan.offset_of(Motion.at_rest(np.ones(1)), 0), 0, 0)
+    plan = plan_of(np.zeros((5, 2)))
+    plan.join(Motion.at_rest(np.ones(2)), 0, ROOM, 0.0)
     assert plan.sample(0).position[0] == 0.0
 
 
