@@ -39,7 +39,7 @@ def measure(rule: str, ticks: int) -> dict[str, object]:
     for tick in range(ticks):
         now_ns += PERIOD_NS
         controller.receive_joint_positions(motion(now_ns), now_ns, now_ns)
-        if tick % TICKS_PER_CHUNK == 1:
+        if tick % TICKS_PER_CHUNK == 5:
             rows = np.array([motion(now_ns + row * STEP_NS) for row in range(ROWS)])
             chunk = Chunk(1, tick, now_ns, STEP_NS, rows)
             start_s = time.perf_counter()

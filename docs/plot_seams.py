@@ -60,7 +60,8 @@ def commands(**changes) -> tuple[np.ndarray, np.ndarray]:
     for tick in range(round(1.3 / PERIOD_S)):
         at_s = tick * PERIOD_S
         now_ns = round((START_S + at_s) * 1e9)
-        controller.receive_joint_positions(position, now_ns, now_ns)
+        for _ in range(3):  # motion starts from states that agree
+            controller.receive_joint_positions(position, now_ns, now_ns)
         if waiting and at_s >= arrival_s[-len(waiting)]:
             controller.receive_chunk(waiting.pop(0), now_ns, now_ns)
         command = controller.step(now_ns, now_ns)

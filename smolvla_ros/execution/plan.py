@@ -28,8 +28,8 @@ _PATIENCE = 1.5
 _USED, _MOST_LOOKS = 0.99, 200
 # Of the ease-in time, for averaging.
 _WINDOW = 1.0 / 3.0
-# An instant that misses a row by rounding is that of the row.
-_SAME_ROW = 1e-6
+# An instant that misses a row by rounding, or by the last braking, is that of the row.
+_SAME_ROW = 1e-3
 
 
 class Motion(NamedTuple):
@@ -100,7 +100,7 @@ class Plan:
             self._ease_in(last, joined_s, demand, room, ease_s)
         ends_s = max(self._law.end_s, joined_s + (self._ease.end_s if self._ease else 0.0))
         # The last row is held long enough to be commanded once at rest.
-        self.end_ns = max(self.expiry_ns, self.start_ns + round(ends_s / _S) + self.step_ns // 2)
+        self.end_ns = max(self.expiry_ns, self.start_ns + round(ends_s / _S) + self.step_ns // 4)
         return distance
 
     def _ease_in(self, last: Motion, joined_s: float, demand: Demand | None, room: Room, ease_s: float) -> None:

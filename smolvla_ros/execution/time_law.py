@@ -21,6 +21,7 @@ Vector = NDArray[np.float64]
 HEADROOM = 0.98
 # Against a division by zero where nothing moves.
 _TINY = 1e-12
+_SHORTEST_BRAKE_S = 1e-6
 
 
 class TimeLaw:
@@ -81,9 +82,9 @@ class Demand(NamedTuple):
     def from_point(self, from_s: float) -> Demand:
         """The rest of the path from a chunk time before its end."""
         first = int(np.searchsorted(self.s, from_s, side="right"))
-        s, speed, push, bend = (array[first - 1 :].copy() for array in self)
-        s[0] = from_s
-        return Demand(s, speed, push, bend)
+        rest = Demand(*(array[first - 1 :].copy() for array in self))
+        rest.s[0] = from_s
+        return rest
 
     def scaled(self, until_s: float, share: float) -> Demand:
         """As if the limits were only the part `share` of what they are, up to a chunk time."""
@@ -112,7 +113,7 @@ def demand_of(segments: Vector, step_s: float, velocity: Vector, acceleration: V
     push: Vector = (rate * (1.0 / (HEADROOM * acceleration))).max(axis=1)
     speed: Vector = (rate * (1.0 / (HEADROOM * velocity))).max(axis=1)
     bend: Vector = (curve * (1.0 / (HEADROOM * acceleration))).max(axis=1)
-    return Demand(h * np.arange(len(rate)), speed, push, bend)
+    return Demand(h * np.arange(float(len(rate))), speed, push, bend)
 
 
 def time_law(demand: Demand) -> TimeLaw:
@@ -133,4 +134,7 @@ def time_law(demand: Demand) -> TimeLaw:
             y[i + 1] = min(y[i + 1], (push[i] * y[i] + twice[i]) / (push[i] + twice[i] * bend[i] + _TINY))
     slowed = next(i for i, value in enumerate(y) if value < 1.0)
     first = max(slowed - 1, 0)
+    if free and slowed > 0:  # not from the point of the grid before, but from where it has to be
+        way = push[first] * (1.0 - y[slowed]) / (2.0 * (1.0 - bend[first]) + _TINY)
+        s[first] = max(s[first], s[slowed] - max(way, _SHORTEST_BRAKE_S))
     return TimeLaw(s[first:], [value**0.5 for value in y[first:]])

@@ -105,10 +105,13 @@ class Timeline:
         """Executes the row of this instant; None, and no plan any more, when all rows lie in the past."""
         if self.plan is None:
             return None
-        if now_ns >= self.plan.end_ns:
+        last = len(self.plan.rows) - 1
+        # The last row is executed, at rest, even if no control period fell between its instant and the end.
+        late_ns = self.plan.step_ns if self._next_row == last else 0
+        if now_ns >= self.plan.end_ns + late_ns:
             self.flush(now_ns)
             return None
-        index = max(self.plan.index_at(now_ns), 0)
+        index = min(max(self.plan.index_at(now_ns), 0), last)
         if index >= self._next_row:
             self.discarded += index - self._next_row
             self.executed += 1

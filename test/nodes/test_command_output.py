@@ -49,7 +49,8 @@ def run(ticks=150, **changes):
     rows = 0.5 * np.sin(np.arange(40)[:, None] * 0.04 * np.array([1.0, 2.0, 3.0]))
     for tick in range(ticks):
         now_ns += PERIOD_NS
-        controller.receive_joint_positions(commands[-1].positions if commands else np.zeros(3), now_ns, now_ns)
+        for _ in range(3):
+            controller.receive_joint_positions(commands[-1].positions if commands else np.zeros(3), now_ns, now_ns)
         command = controller.step(now_ns, now_ns)
         if tick == 0:
             controller.receive_chunk(Chunk(1, 1, now_ns, 40_000_000, rows), now_ns, now_ns)

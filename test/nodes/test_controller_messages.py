@@ -27,7 +27,8 @@ REGULAR = Periodicity(100.0, 0.5, 1000, 3)
 def following():
     node = Controller(ControllerSettings(LIMITS, 0.01))
     node.activate(10**12, 0)
-    node.receive_joint_positions(np.zeros(2), 10**12, 0)
+    for _ in range(3):
+        node.receive_joint_positions(np.zeros(2), 10**12, 0)
     node.receive_chunk(Chunk(7, 3, 10**12, 40_000_000, np.zeros((10, 2))), 10**12, 0)
     node.step(10**12 + 10_000_000, 10_000_000)
     return node
