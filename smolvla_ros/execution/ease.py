@@ -9,10 +9,13 @@ position, velocity and acceleration are those of the motion commanded last.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .interpolation import evaluate_cubic
 
 Vector = NDArray[np.float64]
 
@@ -104,7 +107,8 @@ class Ease:
             phases[i + 1, :3] = _after(phases[i], duration)[:3]
         phases[4, 1:] = 0.0
         starts = np.concatenate((ends[:1], ends))
-        knots = np.sort(np.concatenate((ends, ends + window_s)), axis=0)
+        # The same knots for all joints, so that a control step looks for one place and evaluates one product.
+        knots = np.sort(np.concatenate((ends, ends + window_s)), axis=None)
         joint = np.arange(len(position))
 
         def unaveraged(times: Vector) -> Vector:
@@ -112,22 +116,19 @@ class Ease:
             state = np.moveaxis(phases[phase, :, joint], -1, 0)
             return _after(state, times - starts[phase, joint])
 
-        both = unaveraged(np.concatenate((knots, knots - window_s)))
+        both = unaveraged(np.concatenate((knots[:, None] + zero, knots[:, None] - window_s)))
         averaged = (both[:, : len(knots)] - both[:, len(knots) :]) * (1.0 / window_s)
-        span = knots[1:] - knots[:-1]
-        jerk = (averaged[2, 1:] - averaged[2, :-1]) / np.maximum(span, _TINY)
-        self._starts, self._joint = knots, joint
-        self._cubics = np.zeros((len(knots), len(position), 4))
-        self._cubics[:-1, :, 0], self._cubics[:-1, :, 1] = averaged[0, :-1], averaged[1, :-1]
-        self._cubics[:-1, :, 2], self._cubics[:-1, :, 3] = 0.5 * averaged[2, :-1], jerk / 6.0
+        span = np.maximum(knots[1:] - knots[:-1], _TINY)[:, None]
+        jerk = (averaged[2, 1:] - averaged[2, :-1]) / span
+        self._starts = knots.tolist()
+        self._cubics = np.zeros((len(knots), 4, len(position)))
+        self._cubics[:-1, 0], self._cubics[:-1, 1] = averaged[0, :-1], averaged[1, :-1]
+        self._cubics[:-1, 2], self._cubics[:-1, 3] = 0.5 * averaged[2, :-1], jerk / 6.0
 
     def at(self, t: float) -> Vector:
         """[3, joints] position, velocity and acceleration at time `t` >= 0."""
-        piece = (self._starts <= t).sum(axis=0) - 1
-        u = t - self._starts[piece, self._joint]
-        c0, c1, c2, c3 = self._cubics[piece, self._joint].T
-        c3u = c3 * u
-        return np.array((c0 + u * (c1 + u * (c2 + c3u)), c1 + u * (2.0 * c2 + 3.0 * c3u), 2.0 * c2 + 6.0 * c3u))
+        piece = bisect_right(self._starts, t) - 1
+        return evaluate_cubic(self._cubics[piece], t - self._starts[piece])
 
 
 def _after(state: Vector, duration: Vector) -> Vector:
