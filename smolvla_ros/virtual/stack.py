@@ -64,7 +64,8 @@ class VirtualStack:
 
     def measure(self, positions: NDArray[np.float64]) -> None:
         """Joint positions [joints] in rad or m for the controller; the policy has its own buffer."""
-        self.controller.receive_joint_positions(positions, self.clock.ros_ns, self.clock.steady_ns)
+        for _ in range(3):  # motion starts from states that agree, and arms tell theirs more often than actions come
+            self.controller.receive_joint_positions(positions, self.clock.ros_ns, self.clock.steady_ns)
 
     def deliver(self) -> list[SentChunk]:
         """Hands over the chunks that are there by now; those that the controller took."""
