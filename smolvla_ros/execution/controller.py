@@ -200,7 +200,7 @@ class Controller:
                     self._commander.reset()
                     self._supervision.joint_states.doubt()
                 return None
-            self._commander.hold(self._goal_of_hold())
+            self._commander.hold(self._goal_of_hold(steady_ns))
             return self._commander.command()
 
     # What it tells.
@@ -367,13 +367,14 @@ class Controller:
         self._counters.merge(chunk.session, chunk.sequence)
         self._seam_ahead, self._jump_detail = True, ""
 
-    def _goal_of_hold(self) -> NDArray[np.float64] | None:
+    def _goal_of_hold(self, steady_ns: int) -> NDArray[np.float64] | None:
         """Where a hold goes to: nowhere, or after a resume to the measured position, once it is beyond doubt."""
         supervision = self._supervision
         if supervision.stopped or supervision.conflict or supervision.halting:
             self._goal = None
         elif self._resuming and not supervision.joint_states.doubted:
-            self._resuming, self._goal = False, supervision.joint_states.agreed
+            self._goal = supervision.joint_states.start(steady_ns)
+            self._resuming = self._goal is None
         return self._goal
 
     def _refused_jump(self, detail: str) -> None:

@@ -79,13 +79,14 @@ class JointStateWatch:
         self._age_ns = 0  # of that measurement when it was received
         self._now_ns = self._steady_ns = 0
         self._latest: tuple[Vector, int] | None = None  # believed or not, and when (steady clock)
+        self._recent: deque[Vector] = deque(maxlen=_AGREEING)
         self._recently_refused: deque[int] = deque(maxlen=_CONTRADICTIONS)
         self.doubt()
 
     def doubt(self) -> None:
         """From now on several states must agree before motion may start from them."""
         self.doubted, self._agreeing = True, 0
-        self.agreed: Vector | None = None
+        self._agreed: tuple[Vector, ...] = ()
         self._agreed_ns = 0
 
     def receive(
@@ -99,6 +100,7 @@ class JointStateWatch:
         agrees = self._latest is not None and self._reachable(*self._latest, positions, steady_ns, 1.0, self.period_s)
         self._agreeing = self._agreeing + 1 if agrees else 1
         self._latest = (positions, steady_ns)
+        self._recent.append(positions)
         believed = self.positions if steady_ns - self._steady_ns <= _LONGEST_S / _S else None
         if believed is not None and not self._reachable(
             believed, self._steady_ns, positions, steady_ns, _MARGIN, _JITTER_S
@@ -107,7 +109,7 @@ class JointStateWatch:
             self._recently_refused.append(steady_ns)
             return False
         if self._agreeing >= _AGREEING:
-            self.doubted, self.agreed, self._agreed_ns = False, positions, steady_ns
+            self.doubted, self._agreed, self._agreed_ns = False, tuple(self._recent), steady_ns
         elif believed is None:
             return True  # not believed yet
         self.positions, self._now_ns, self._steady_ns = positions, now_ns, steady_ns
@@ -117,8 +119,10 @@ class JointStateWatch:
         return True
 
     def start(self, steady_ns: int) -> Vector | None:
-        """Where motion may start from: the last position that several states in a row agreed on, if that is recent."""
-        return self.agreed if self.agreed is not None and steady_ns - self._agreed_ns <= _LONGEST_S / _S else None
+        """Where motion may start from: the median of the states in a row that agreed last, if that is recent."""
+        if not self._agreed or steady_ns - self._agreed_ns > _LONGEST_S / _S:
+            return None
+        return np.asarray(np.median(self._agreed, axis=0))
 
     def contradicted(self, steady_ns: int) -> bool:
         """Whether impossible states keep coming: two publishers, or a sensor that cannot be believed."""

@@ -27,6 +27,7 @@ class Life(RuleBasedStateMachine):
         super().__init__()
         self.rig = self.new_rig()
         self.under_way = []
+        self.sessions = {self.rig.session}
 
     @rule(periods=st.integers(1, 80))
     def time_passes(self, periods):
@@ -65,8 +66,9 @@ class Life(RuleBasedStateMachine):
 
     @rule(session=st.integers(1, 2**64 - 1))
     def the_policy_is_restarted(self, session):
-        self.rig.session = session
-        self.rig.sequence = 0
+        if session not in self.sessions:
+            self.sessions.add(session)
+            self.rig.session, self.rig.sequence = session, 0
 
     @rule(periods=st.integers(1, 60))
     def joint_states_stop_for_a_while(self, periods):
