@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from simulated_bag import START_NS, Event, header, make_bag, message, plant, wri
 
 from smolvla_ros.bags.errors import BagError
 from smolvla_ros.bags.messages import Recorded
+from smolvla_ros.bags.names import StreamNames, why_missing
 from smolvla_ros.bags.reader import open_bag
 from smolvla_ros.bags.streams import CommandStream, Gripper, command_positions, find_streams, recorded_parameters
 from smolvla_ros.cli.bag_options import node_parameters
@@ -309,3 +311,12 @@ def test_faults_leave_the_events_of_a_scene_as_they_are(events):
     assert [id(event) for event in events] == before
     state = next(event.message for event in events if event.topic == "/joint_states")
     assert state.name == list(JOINTS) and state.header.stamp.sec and abs(state.position).max() < 3.2
+
+
+def test_cameras_that_are_there_as_video_only_are_named_with_their_type():
+    video = SimpleNamespace(name="/cam/video", type="foxglove_msgs/msg/CompressedVideo", messages=90)
+    other = SimpleNamespace(name="/imu", type="sensor_msgs/msg/Imu", messages=90)
+    topics = {topic.name: topic for topic in (video, other)}
+    problem = why_missing(topics, "camera 'front'", "front/image_raw", ("sensor_msgs/msg/Image",), StreamNames(""))
+    assert "/cam/video has 90 messages of type foxglove_msgs/msg/CompressedVideo, which cannot be used" in problem
+    assert "/imu" not in problem

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -166,3 +167,55 @@ def test_what_the_robot_config_says_to_the_node_counts_here_too(
     chosen = ROBOT + "/**/policy_node:\n  ros__parameters: {action_statistics: nowhere.json}\n"
     code, told = page(capsys, default, "--robot", robot_file(tmp_path, chosen))
     assert code == 1 and "nowhere.json" in told
+
+
+@pytest.mark.parametrize("named", ["", "checkpoints", "checkpoints/last", "checkpoints/000100"])
+def test_the_policy_is_found_in_the_folder_of_a_training_run(
+    good: Path, tmp_path: Path, named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    step = tmp_path / "run" / "checkpoints" / "000100"
+    step.mkdir(parents=True)
+    good.rename(step / "pretrained_model")
+    (step.parent / "last").symlink_to(step, target_is_directory=True)
+    assert page(capsys, str(tmp_path / "run" / named))[0] == 0
+
+
+def test_a_run_without_a_last_checkpoint_names_the_newest_and_a_data_set_is_no_checkpoint(
+    good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    step = tmp_path / "run" / "checkpoints" / "000100"
+    step.mkdir(parents=True)
+    good.rename(step / "pretrained_model")
+    code, text = page(capsys, str(tmp_path / "run"))
+    assert code == 1 and f"the newest is {step / 'pretrained_model'}" in text
+    (tmp_path / "data" / "meta").mkdir(parents=True)
+    (tmp_path / "data" / "meta" / "info.json").write_text("{}")
+    code, text = page(capsys, str(tmp_path / "data"))
+    assert code == 1 and "is a data set, not a checkpoint" in text
+
+
+def test_a_data_set_may_be_named_for_its_statistics_and_those_of_single_episodes_are_refused(
+    default: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    meta = tmp_path / "data" / "meta"
+    meta.mkdir(parents=True)
+    (meta / "episodes_stats.jsonl").write_text("{}\n")
+    for choice in (tmp_path / "data", meta / "episodes_stats.jsonl"):
+        code, text = page(capsys, default, "--action-statistics", str(choice))
+        assert code == 1 and "statistics of single episodes" in text
+    (meta / "stats.json").write_text('{"action": {"mean": [1, 2, 3, 4, 5, 6], "std": [1, 1, 1, 1, 1, 1]}}')
+    code, text = page(capsys, default, "--action-statistics", str(tmp_path / "data"))
+    assert code == 0, text
+
+
+@pytest.mark.parametrize(("enabled", "expected"), [(False, 0), (True, 1)])
+def test_a_step_of_relative_actions_is_harmless_only_when_it_is_switched_off(
+    good: Path, enabled: bool, expected: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = good / "policy_preprocessor.json"
+    pipeline = json.loads(file.read_text())
+    pipeline["steps"].insert(
+        4, {"registry_name": "relative_actions_processor", "config": {"enabled": enabled, "exclude_joints": []}}
+    )
+    file.write_text(json.dumps(pipeline))
+    assert page(capsys, str(good))[0] == expected

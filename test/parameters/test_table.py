@@ -80,3 +80,9 @@ def test_a_bounded_double_is_accepted_exactly_inside_its_range(value):
 def test_templates_of_absent_joints_expand_to_nothing():
     names = [parameter.name for parameter in expand(TABLE, {})]
     assert not any("joint." in name for name in names)
+
+
+def test_names_that_are_no_texts_are_the_only_thing_told_as_all_else_follows_from_them():
+    with pytest.raises(ParameterError) as refusal:
+        check_values(TABLE, {"joints": [1, 2], "joint.1.scale": 2.0, "joint.2.scale": 2.0})
+    assert list(refusal.value.problems) == ["parameter 'joints' is [1, 2], expected a string array"]
