@@ -44,6 +44,7 @@ class ArmOptions(BringupOptions):
     sim: bool = _argument(True, "start the simulated SO-101; false: a real arm and its cameras run already")
     robot: str = _argument("", "robot config: the name of a shipped one or a YAML file; default: so101_sim or so101")
     checkpoint: str = _argument("", "folder or hub id of the policy; default in simulation: the one that ships")
+    revision: str = _argument("", "commit, tag or branch of a hub id")
     namespace: str = _argument("", "namespace of all nodes and topics, for several arms")
     instruction: str = _argument("", "instruction to start with; default: wait for `smolvla-ros say`")
     dry_run: bool = _argument(False, "compute and publish everything but the command to the arm")

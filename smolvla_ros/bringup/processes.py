@@ -65,8 +65,7 @@ def arm_processes(options: ArmOptions) -> tuple[NodeProcess | CommandProcess, ..
         BringUpError: an option names a file that does not exist.
     """
     policy = {"checkpoint": options.checkpoint_source}
-    if options.instruction:
-        policy["instruction"] = options.instruction
+    policy |= {name: value for name in ("instruction", "revision") if (value := getattr(options, name))}
     parameters: dict[str, dict[str, str | bool]] = {
         "policy_node": policy,
         "controller_node": {"dry_run": options.dry_run},
