@@ -66,7 +66,8 @@ def test_a_robot_file_and_a_checkpoint_folder_are_passed_as_absolute_paths(tmp_p
 
 def test_a_revision_reaches_the_policy_and_nobody_else():
     processes = by_name(ArmOptions(checkpoint="org/name", revision="v2"))
-    assert [name for name, process in processes.items() if process.parameters.get("revision") == "v2"] == ["policy_node"]
+    told = [name for name, process in processes.items() if process.parameters.get("revision") == "v2"]
+    assert told == ["policy_node"]
 
 
 AWKWARD_TEXTS = ("touch the red cube", "1", "yes", "$(touch /tmp/x); `id` | 'a' \"b\" \\", "töuch ☃", "a: b")
