@@ -146,6 +146,25 @@ class Limiter:
         return Motion(position, velocity, (velocity - last.velocity) / self._period_s)
 
 
+def stopping(limits: JointLimits, position: Vector, velocity: Vector, steps: int) -> tuple[float, list[Motion]]:
+    """The way to standing still, each joint with all of its own acceleration, none beyond its position limits.
+
+    Returns:
+        The time between two of the motions [s], and `steps` of them; the last one is at rest.
+    """
+    speed, direction = np.abs(velocity), np.sign(velocity)
+    own_s = speed / limits.acceleration
+    spacing_s = float(own_s.max()) / steps
+    lower, upper = np.minimum(limits.lower, position), np.maximum(limits.upper, position)
+    motions = []
+    for step in range(1, steps + 1):
+        t = np.minimum(step * spacing_s, own_s) if step < steps else own_s
+        way = direction * t * (speed - 0.5 * limits.acceleration * t)
+        left = direction * (speed - limits.acceleration * t) if step < steps else np.zeros_like(speed)
+        motions.append(Motion(np.clip(position + way, lower, upper), left, np.zeros_like(speed)))
+    return spacing_s, motions
+
+
 class _Braking:
     """Distances and speeds of a joint that slows down by a T in each period of length T.
 

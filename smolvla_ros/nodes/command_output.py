@@ -21,10 +21,13 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from smolvla_ros.execution.commander import Command
 from smolvla_ros.execution.controller import Controller
+from smolvla_ros.execution.limits import JointLimits, stopping
 from smolvla_ros.parameters import ParameterError
 from smolvla_ros.parameters.controller import ControllerParameters
 
 _QOS = QoSProfile(depth=1)
+# Points of a trajectory that brake, and the least time between two of them [s].
+_STOPPING, _SHORTEST_S = 4, 0.001
 
 
 class CommandOutput(Protocol):
@@ -70,8 +73,8 @@ class TrajectoryOutput:
 
     As joint_trajectory_controller (Jazzy) wants it: stamp 0 means from now on; the first point lies one period ahead,
     because one at time 0 would be a jump; points have velocities, so they are joined by cubics; the last velocity is
-    zero, because anything else is refused by default. The last point brakes from the one before it with the
-    acceleration that the limits allow, so an arm whose commands stop coming glides to a standstill.
+    zero, because anything else is refused by default. The last points brake, each joint with the acceleration that its
+    limits allow and inside its position limits, so an arm whose commands stop coming glides to a standstill.
     """
 
     def __init__(
@@ -85,14 +88,14 @@ class TrajectoryOutput:
         period_s: float,
         spacing_s: float,
         points: int,
-        acceleration: NDArray[np.float64],
+        limits: JointLimits,
     ):
         self._columns = np.array(columns)
         self._controller = controller
         self._period_s, self._spacing_s, self._points = period_s, spacing_s, points
-        self._acceleration = acceleration
+        self._limits = limits
         self._message = JointTrajectory(
-            joint_names=list(joints), points=[JointTrajectoryPoint() for _ in range(points + 1)]
+            joint_names=list(joints), points=[JointTrajectoryPoint() for _ in range(points + _STOPPING)]
         )
         for index, point in enumerate(self._message.points):
             point.time_from_start = Duration(seconds=period_s + index * spacing_s).to_msg()
@@ -103,14 +106,13 @@ class TrajectoryOutput:
         for point, future in zip(self._message.points, ahead, strict=False):
             point.positions = _doubles(future.positions[self._columns])
             point.velocities = _doubles(future.velocities[self._columns])
-        last = ahead[-1]
-        # All joints brake evenly over the time that the one furthest from standing still needs.
-        braking_s = max(float(np.max(np.abs(last.velocities) / self._acceleration)), self._period_s)
-        end = self._message.points[-1]
-        end.positions = _doubles((last.positions + 0.5 * braking_s * last.velocities)[self._columns])
-        end.velocities = _doubles(np.zeros(len(self._columns)))
-        start_s = self._period_s + (len(ahead) - 1) * self._spacing_s
-        end.time_from_start = Duration(seconds=start_s + braking_s).to_msg()
+        spacing_s, motions = stopping(self._limits, *ahead[-1], _STOPPING)
+        at_s = self._period_s + (len(ahead) - 1) * self._spacing_s
+        for point, motion in zip(self._message.points[-_STOPPING:], motions, strict=True):
+            at_s += max(spacing_s, _SHORTEST_S)
+            point.positions = _doubles(motion.position[self._columns])
+            point.velocities = _doubles(motion.velocity[self._columns])
+            point.time_from_start = Duration(seconds=at_s).to_msg()
         self.publishers[0].publish(self._message)
 
 
@@ -118,7 +120,7 @@ def outputs_from(
     node: Node,
     parameters: ControllerParameters,
     controller: Controller,
-    acceleration: NDArray[np.float64],
+    limits: JointLimits,
 ) -> list[CommandOutput]:
     """The outputs that the parameters ask for.
 
@@ -146,7 +148,7 @@ def outputs_from(
                 period_s=1.0 / parameters.control_rate_hz,
                 spacing_s=parameters.trajectory_spacing_s,
                 points=parameters.trajectory_points,
-                acceleration=acceleration,
+                limits=limits,
             )
         )  # fmt: skip
     if gripper:

@@ -79,7 +79,7 @@ class ControllerNode(ManagedNode[ControllerParameters]):
         self._joint_states = JointStates(self._joints, self._stamp_rule(), JointStateReader().read)
         self._limits = limits_from(parameters, robot_description(self, parameters))
         self._controller = Controller(settings_from(parameters, self._limits))
-        self._outputs = outputs_from(self, parameters, self._controller, self._limits.acceleration)
+        self._outputs = outputs_from(self, parameters, self._controller, self._limits)
         self._status = self.create_publisher(ExecutionStatus, "execution_status", QoSProfile(depth=1))
         self._status_message = ExecutionStatus()
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)

@@ -1,5 +1,7 @@
 """What each command type puts into its messages, and that joint_trajectory_controller can follow them smoothly."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import rclpy
@@ -7,7 +9,7 @@ from rclpy.time import Time
 
 from smolvla_ros.execution.chunk import Chunk
 from smolvla_ros.execution.controller import Controller
-from smolvla_ros.execution.limits import JointLimits
+from smolvla_ros.execution.limits import JointLimits, stopping
 from smolvla_ros.execution.settings import ControllerSettings
 from smolvla_ros.nodes.command_output import outputs_from
 from smolvla_ros.parameters import ParameterError
@@ -43,7 +45,7 @@ def run(ticks=150, **changes):
     """The recorders of all outputs after following a sine, and the commands themselves."""
     parameters = ControllerParameters.from_values({"joints": list(JOINTS), **changes})
     controller = Controller(ControllerSettings(limits(), PERIOD_NS * 1e-9))
-    outputs = outputs_from(FakeNode(), parameters, controller, limits().acceleration)
+    outputs = outputs_from(FakeNode(), parameters, controller, limits())
     now_ns, commands = 10**12, []
     controller.activate(now_ns, now_ns)
     rows = 0.5 * np.sin(np.arange(40)[:, None] * 0.04 * np.array([1.0, 2.0, 3.0]))
@@ -125,6 +127,20 @@ def test_every_trajectory_keeps_the_rules_of_joint_trajectory_controller():
         assert (np.abs(np.diff(positions, axis=0)) <= 3.0 * np.diff(times)[:, None] + 1e-9).all()
 
 
+def test_the_way_to_a_standstill_stays_inside_the_position_limits_of_every_joint():
+    """All joints once braked over the time of the slowest, and left their limits by up to 0.04 rad."""
+    tight = replace(limits(), acceleration=np.array([20.0, 5.0, 20.0]))
+    near = np.array([2.0 - 1.0 / 40.0, -1.0, 0.0])  # just room for 1 rad/s
+    spacing_s, motions = stopping(tight, near, np.array([1.0, -2.0, 0.0]), 4)
+    assert spacing_s == pytest.approx(0.1)
+    positions = np.array([near, *(motion.position for motion in motions)])
+    assert (np.abs(positions) <= 2.0).all()
+    np.testing.assert_allclose(positions[-1], [2.0, -1.4, 0.0])
+    assert not motions[-1].velocity.any()
+    change = np.diff([[1.0, -2.0, 0.0], *(motion.velocity for motion in motions)], axis=0)
+    assert (np.abs(change) <= tight.acceleration * spacing_s + 1e-9).all()
+
+
 class TrajectoryFollower:
     """joint_trajectory_controller with interpolate_from_desired_state, as its documentation describes it.
 
@@ -189,7 +205,7 @@ def test_the_real_publishers_take_the_messages(ros_domain):
     controller = Controller(ControllerSettings(limits(), 0.01))
     for kind in COMMAND_TOPICS:
         parameters = ControllerParameters.from_values({"joints": list(JOINTS), "command_type": kind})
-        (output,) = outputs_from(node, parameters, controller, limits().acceleration)
+        (output,) = outputs_from(node, parameters, controller, limits())
         from smolvla_ros.execution.commander import Command
 
         output.send(Command(np.zeros(3), np.zeros(3)), 1)
