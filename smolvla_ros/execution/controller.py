@@ -355,8 +355,8 @@ class Controller:
             if start is None:
                 raise ChunkError(Rejection.NOT_ACCEPTING, "the controller holds: joint states do not agree")
             last = Motion.at_rest(start)
-        seam_ns = min(max(self._now_ns, start_ns), now_ns)
-        distance = plan.join(last, seam_ns, self._room, settings.ease_in_rows * chunk.step_ns * _S)
+        # The last command was for the last step, which may have been just before row 0.
+        distance = plan.join(last, self._now_ns, self._room, settings.ease_in_rows * chunk.step_ns * _S)
         # In a dry run, and after a resume, the arm is not where the last command was.
         elsewhere = settings.dry_run or self._resuming or self._goal is not None
         self._admission.check_seam(distance + (measured - last.position) if elsewhere else distance)

@@ -140,7 +140,7 @@ class Plan:
         """Velocity and acceleration of the path alone, [..., joints] each, at times [..., joints] since the seam."""
         assert self._law is not None
         s, pace, change = self._law.at_many((self._joined_ns - self.start_ns) * _S + since_s)
-        index = np.minimum((s * (1.0 / self._step_s)).astype(np.int64), len(self.rows) - 1)
+        index = np.clip((s * (1.0 / self._step_s)).astype(np.int64), 0, len(self.rows) - 1)
         _, linear, square, cubic = np.moveaxis(self._segments[index, :, np.arange(s.shape[-1])], -1, 0)
         u = s - index * self._step_s
         rate = linear + u * (2.0 * square + 3.0 * u * cubic)
@@ -163,7 +163,7 @@ class Plan:
         return ahead_s + min(max(0, self.end_ns - now_ns), self.step_ns) * _S
 
     def sample(self, now_ns: int) -> Motion:
-        """The motion at `now_ns`; before the first row and after the last one, those rows at rest."""
+        """The motion at `now_ns`; after the end the last row at rest."""
         return Motion(*self._sample(now_ns))
 
     def _sample(self, now_ns: int) -> Vector:
@@ -176,9 +176,9 @@ class Plan:
 
     def _path(self, now_ns: int) -> Vector:
         """[3, joints] without the offset."""
-        t = max(now_ns - self.start_ns, 0) * _S
+        t = max(now_ns - self.start_ns, -self.step_ns) * _S  # the curve goes on before row 0 for what joins it there
         s, pace, change = self._law.at(t) if self._law is not None else (min(t, self._last_s), 1.0, 0.0)
-        index = min(int(s / self._step_s), len(self.rows) - 1)
+        index = max(min(int(s / self._step_s), len(self.rows) - 1), 0)
         motion = evaluate_cubic(self._segments[index], s - index * self._step_s)
         if pace != 1.0:
             motion[2] = motion[2] * pace**2 + motion[1] * change

