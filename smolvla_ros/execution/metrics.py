@@ -1,5 +1,6 @@
-"""What is measured of an execution, each defined once, for the replay report and the benchmarks. The controller counts its idle
-periods and measures its seam jumps one by one, as defined here.
+"""What is measured of an execution, each defined once, for the replay report and the benchmarks.
+
+The controller counts its idle periods and measures its seam jumps one by one, as defined here.
 
 Positions are [ticks, joints] sampled every `period_s`, in rad or m. A quantity that needs more samples than there are
 is NaN, so a short recording gives a gap in a table and no error.
