@@ -23,6 +23,7 @@ from std_srvs.srv import Trigger
 
 from smolvla_ros.execution.chunk import Chunk, ChunkError, Rejection
 from smolvla_ros.execution.controller import Controller
+from smolvla_ros.execution.simulated_time import SimulatedTime
 from smolvla_ros.execution.status import ControllerState, Reason
 from smolvla_ros.execution.urdf import UrdfError
 from smolvla_ros.msg import ActionChunk, ExecutionStatus
@@ -76,6 +77,7 @@ class ControllerNode(ManagedNode[ControllerParameters]):
     def configure(self) -> None:
         parameters = self.parameters
         self._joints = RobotConfig.from_parameters(parameters).joint_names
+        self._simulated = self._new_simulated_time()
         self._joint_states = JointStates(self._joints, self._stamp_rule(), JointStateReader().read)
         self._limits = limits_from(parameters, robot_description(self, parameters))
         self._controller = Controller(settings_from(parameters, self._limits))
@@ -96,6 +98,7 @@ class ControllerNode(ManagedNode[ControllerParameters]):
     def activate(self) -> None:
         parameters = self.parameters
         self._joint_states.clear()
+        self._simulated = self._new_simulated_time()
         self._controller.activate(self._now_ns(), time.monotonic_ns())
         priority = parameters.fifo_priority
         if priority:
@@ -146,10 +149,13 @@ class ControllerNode(ManagedNode[ControllerParameters]):
 
     def _tick(self, deadline_ns: int) -> None:
         steady_ns = time.monotonic_ns()
-        late_ns, clock = steady_ns - deadline_ns, self.get_clock()
-        # On the system's clock the plan is sampled for the instant that was meant, without the jitter.
-        now_ns = clock.now().nanoseconds if clock.ros_time_is_active else time.time_ns() - late_ns
-        command = self._controller.step(now_ns, steady_ns)
+        clock, command, now_ns = self.get_clock(), None, 0
+        if clock.ros_time_is_active:
+            due = self._simulated.due(clock.now().nanoseconds, steady_ns)
+        else:  # the plan is sampled for the instant that was meant, without the jitter
+            due = (time.time_ns() - (steady_ns - deadline_ns),)
+        for now_ns in due:
+            command = self._controller.step(now_ns, steady_ns)
         if command is None or self.parameters.dry_run:
             return
         for output in self._outputs:
@@ -158,7 +164,12 @@ class ControllerNode(ManagedNode[ControllerParameters]):
     def _now_ns(self) -> int:
         """The ROS clock. Where it is the system's, rclpy's own way to it takes as long as publishing a command."""
         clock = self.get_clock()
-        return clock.now().nanoseconds if clock.ros_time_is_active else time.time_ns()
+        if not clock.ros_time_is_active:
+            return time.time_ns()
+        return self._simulated.now_ns(clock.now().nanoseconds, time.monotonic_ns())
+
+    def _new_simulated_time(self) -> SimulatedTime:
+        return SimulatedTime(round(1e9 / self.parameters.control_rate_hz))
 
     # Callbacks in the executor's thread: validate, hand over.
 

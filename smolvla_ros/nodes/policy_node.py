@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.clock import Clock, ClockChange, ClockType, JumpThreshold, TimeJump
+from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from rclpy.time import Time
@@ -45,6 +45,7 @@ from .policy_diagnostics import diagnostics
 from .qos import LATCHED
 
 _STATUS_TIMEOUT_S = 1.0
+_CLOCK_WATCH_PERIOD_S = 0.05
 _STOP_TIMEOUT_S = 1.5
 _HASH_PERIOD_S = 0.2
 _STEADY = Clock(clock_type=ClockType.STEADY_TIME)  # a paused simulation must not silence the node
@@ -105,9 +106,7 @@ class PolicyNode(ManagedNode[PolicyParameters]):
             publish=self._publish_chunk, report=self._log_state,
         )  # fmt: skip
         self._loop.set_instruction(self._instruction_text)
-        threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
-        jumped = self.boundary.guarded(self._on_clock_jump)
-        self.defer(self.get_clock().create_jump_callback(threshold, post_callback=jumped).unregister)
+        self.create_timer(_CLOCK_WATCH_PERIOD_S, self._loop.watch_clock, clock=_STEADY)
         self.create_timer(1.0, self._publish_diagnostics, clock=_STEADY)
         self.create_timer(_STATUS_TIMEOUT_S / 4, self._watch_controller, clock=_STEADY)
         self._loop.start()
@@ -224,13 +223,6 @@ class PolicyNode(ManagedNode[PolicyParameters]):
     def _watch_controller(self) -> None:
         if self._loop is not None and time.monotonic() - self._status_heard_s > _STATUS_TIMEOUT_S:
             self._loop.set_status(None)
-
-    def _on_clock_jump(self, jump: TimeJump) -> None:
-        if self._loop is None:
-            return
-        change = "changed its source" if jump.clock_change != ClockChange.ROS_TIME_NO_CHANGE else "went backwards"
-        self.get_logger().warning(f"the clock {change}: everything measured before is dropped")
-        self._loop.forget()
 
     def _on_hashes(self) -> None:
         if self._hashes.done():

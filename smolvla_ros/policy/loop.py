@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 
+from smolvla_ros.execution.watch import ClockWatch
 from smolvla_ros.policy.continuation import SentChunks
 from smolvla_ros.policy.envelope import Envelope
 from smolvla_ros.policy.latency import StageLatencies
@@ -22,6 +23,8 @@ from .loop_types import ChunkSource, Instruction, LoopSettings, LoopState, Obser
 from .predictor import Predicted
 
 _IDLE_PERIOD_S = 0.02
+# As the controller's `clock_jump_s`: a ROS clock that gains more against the steady one was set.
+_CLOCK_JUMP_NS = 1_000_000_000
 
 
 class InferenceLoop:
@@ -35,7 +38,7 @@ class InferenceLoop:
         clock_ns: the ROS clock.
         steady_s: a clock that never jumps, for waits.
         publish: takes each finished chunk, in the inference thread.
-        report: takes every change of (state, sentence), in the inference thread.
+        report: takes every change of (state, sentence); either thread.
     """
 
     def __init__(
@@ -73,6 +76,8 @@ class InferenceLoop:
         self._sequence = 0
         self._failures = 0
         self._retry_at_s = 0.0
+        self._clock_watch = ClockWatch(_CLOCK_JUMP_NS)
+        self._clock_watch.start(clock_ns(), round(steady_s() * 1e9))
 
         self._stop = threading.Event()
         self._wake = threading.Event()
@@ -117,8 +122,18 @@ class InferenceLoop:
         """New data arrived."""
         self._wake.set()
 
+    def watch_clock(self) -> None:
+        """To be called many times a second: drops what came before a jump of the ROS clock, and reports it once.
+
+        Not done by the inference thread: while it infers, a simulation twice as fast as real time gains seconds.
+        """
+        jump_s = self._clock_watch.jump_s(self._clock_ns(), round(self._steady_s() * 1e9))
+        if jump_s:
+            self.forget()
+            self._report(LoopState.WAITING, f"the ROS clock jumped by {jump_s:+.3f} s: what came before is dropped")
+
     def forget(self) -> None:
-        """Drops all data and the chunk in flight: the clock jumped, or the node goes down."""
+        """Drops all data and the chunk in flight; any thread. After a jump of the clock, or before the node goes down."""
         with self._lock:
             self._epoch += 1
             self._status = None

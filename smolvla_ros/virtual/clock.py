@@ -20,6 +20,11 @@ class VirtualClock:
         self._tick_ns = tick_ns
 
     @property
+    def exact_ns(self) -> int:
+        """The ROS time of whoever makes it: a simulation stamps its joint states with that."""
+        return self._origin_ns + round(self._since_ns)
+
+    @property
     def ros_ns(self) -> int:
         """What nodes read."""
         since_ns = round(self._since_ns)

@@ -75,6 +75,7 @@ class VirtualPolicy:
     def look(self, status: ExecutionView | None) -> None:
         """A moment at which the node would look whether to infer, unless it still does."""
         self._late_ns = 0
+        self._loop.watch_clock()
         self._loop.set_status(status)
         if not self.busy:
             self._loop.step()

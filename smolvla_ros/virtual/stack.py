@@ -15,6 +15,7 @@ from smolvla_ros.execution.chunk import Chunk, ChunkError, Rejection
 from smolvla_ros.execution.commander import Command
 from smolvla_ros.execution.controller import Controller
 from smolvla_ros.execution.settings import ControllerSettings
+from smolvla_ros.execution.simulated_time import SimulatedTime
 from smolvla_ros.execution.status import ControllerState, Status
 from smolvla_ros.policy.loop_types import ChunkSource, LoopSettings, ObservationSource, SentChunk
 from smolvla_ros.policy.requests import ExecutionView, RequestPolicy
@@ -30,6 +31,7 @@ class VirtualStack:
         clock: driven by whoever owns this.
         settings: of the controller.
         predictor, buffer, requests, loop, latency: see `VirtualPolicy`.
+        sim_time: the controller reads its clock as under use_sim_time.
 
     `refused` counts the chunks that the controller refused, by reason.
     """
@@ -43,12 +45,15 @@ class VirtualStack:
         requests: RequestPolicy,
         loop: LoopSettings,
         latency: Latency,
+        *,
+        sim_time: bool = False,
     ):
         self.clock = clock
+        self._simulated = SimulatedTime(round(settings.period_s * 1e9)) if sim_time else None
         self.refused: Counter[Rejection] = Counter()
         self.policy = VirtualPolicy(clock, predictor, buffer, requests, loop, latency)
         self.controller = Controller(settings)
-        self.controller.activate(clock.ros_ns, clock.steady_ns)
+        self.controller.activate(self._now_ns, clock.steady_ns)
         self._session = loop.session
         self._step_ns = round(loop.step_s * 1e9)
 
@@ -65,7 +70,7 @@ class VirtualStack:
     def measure(self, positions: NDArray[np.float64]) -> None:
         """Joint positions [joints] in rad or m for the controller; the policy has its own buffer."""
         for _ in range(3):  # motion starts from states that agree, and arms tell theirs more often than actions come
-            self.controller.receive_joint_positions(positions, self.clock.ros_ns, self.clock.steady_ns)
+            self.controller.receive_joint_positions(positions, self._now_ns, self.clock.steady_ns)
 
     def deliver(self) -> list[SentChunk]:
         """Hands over the chunks that are there by now; those that the controller took."""
@@ -77,8 +82,17 @@ class VirtualStack:
         return self.deliver()
 
     def command(self) -> Command | None:
-        """One control period."""
-        return self.controller.step(self.clock.ros_ns, self.clock.steady_ns)
+        """One tick of the control thread: the last command, or None if there is nothing new to send."""
+        clock, command = self.clock, None
+        due = self._simulated.due(clock.ros_ns, clock.steady_ns) if self._simulated else (clock.ros_ns,)
+        for now_ns in due:
+            command = self.controller.step(now_ns, clock.steady_ns)
+        return command
+
+    @property
+    def _now_ns(self) -> int:
+        clock = self.clock
+        return self._simulated.now_ns(clock.ros_ns, clock.steady_ns) if self._simulated else clock.ros_ns
 
     def _takes(self, sent: SentChunk) -> bool:
         chunk = Chunk(
@@ -86,7 +100,7 @@ class VirtualStack:
             sent.image_stamp_ns,
         )  # fmt: skip
         try:
-            self.controller.receive_chunk(chunk, self.clock.ros_ns, self.clock.steady_ns)
+            self.controller.receive_chunk(chunk, self._now_ns, self.clock.steady_ns)
         except ChunkError as error:
             self.refused[error.reason] += 1
             return False

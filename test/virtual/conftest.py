@@ -61,7 +61,8 @@ class Arm:
     """
 
     def __init__(
-        self, *, image_lag_ms=0, latency_ms=lambda: 60, clock=None, requests=None, limits=None, **settings
+        self, *, image_lag_ms=0, latency_ms=lambda: 60, clock=None, sim_time=False, requests=None, limits=None,
+        **settings,
     ):
         one = np.ones(1)
         limits = {"velocity": 3.0, "acceleration": 20.0, "step": 0.5, "jump": 0.5} | (limits or {})
@@ -75,12 +76,12 @@ class Arm:
         self.fake = GoesOn()
         self._latency_ms = latency_ms
         self._image_ns = 0
-        freshness = Freshness(500 * MS, 250 * MS, 50 * MS, 0, False)
+        freshness = Freshness(500 * MS, 250 * MS, 100 * MS, 0, False)
         self.buffer = ObservationBuffer(["front"], ["joint"], freshness)
         self._requests = requests or RequestPolicy("every_n", every_n=15)
         self.stack = VirtualStack(
             self.clock, ControllerSettings(self.limits, PERIOD_NS * 1e-9, **settings), self.fake, self.buffer,
-            self._requests, loop_settings(), self._latency,
+            self._requests, loop_settings(), self._latency, sim_time=sim_time,
         )  # fmt: skip
 
     def _latency(self, observation, predicted):
@@ -101,18 +102,18 @@ class Arm:
             command = self.stack.command()
             if command is not None:
                 self.position = command.positions.copy()
-                self.commands.append((self.clock.ros_ns, float(self.position[0])))
+                self.commands.append((self.clock.exact_ns, float(self.position[0])))
             self._sense()
 
     def _sense(self):
-        now_ns = self.clock.ros_ns
-        state = SimpleNamespace(header=header(now_ns), name=["joint"], position=list(self.position))
+        now_ns, measured_ns = self.clock.ros_ns, self.clock.exact_ns
+        state = SimpleNamespace(header=header(measured_ns), name=["joint"], position=list(self.position))
         self.buffer.put_joint_state(state, now_ns)
         self.stack.measure(self.position)
         if not 0 <= self.clock.steady_ns - self._image_ns < 33 * MS:
             self._image_ns = self.clock.steady_ns
             picture = SimpleNamespace(
-                header=header(now_ns - self.image_lag_ns), height=1, width=1, encoding="rgb8", is_bigendian=0,
+                header=header(measured_ns - self.image_lag_ns), height=1, width=1, encoding="rgb8", is_bigendian=0,
                 step=3, data=bytes(3),
             )  # fmt: skip
             self.buffer.put_image("front", picture, now_ns)
