@@ -1,9 +1,9 @@
 """ROS time under use_sim_time: between two messages on /clock, and the instants at which the controller steps by it.
 
-/clock comes at 10 to 1000 Hz with the jitter of an executor, from a simulation that runs faster or slower than real time
-or not at all. A plan sampled at the last message moves in steps, and a limiter that counts wall time would brake an arm
-that lives in simulated time. So time goes on between the messages at the rate that they had, and the controller takes
-one step for each of its periods of ROS time: two in one tick at twice real time, none while the clock stands.
+/clock comes at 10 to 1000 Hz with the jitter of an executor, from a simulation that runs faster or slower than real
+time or not at all. A plan sampled at the last message moves in steps, and a limiter that counts wall time would brake
+an arm that lives in simulated time. So time goes on between the messages at the rate that they had, and the controller
+takes one step for each of its periods of ROS time: two in one tick at twice real time, none while the clock stands.
 
 Thread-safe: one lock.
 """

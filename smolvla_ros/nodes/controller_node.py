@@ -23,7 +23,6 @@ from std_srvs.srv import Trigger
 
 from smolvla_ros.execution.chunk import Chunk, ChunkError, Rejection
 from smolvla_ros.execution.controller import Controller
-from smolvla_ros.execution.simulated_time import SimulatedTime
 from smolvla_ros.execution.status import ControllerState, Reason
 from smolvla_ros.execution.urdf import UrdfError
 from smolvla_ros.msg import ActionChunk, ExecutionStatus
@@ -43,6 +42,7 @@ from .joint_state_reader import JointStateReader
 from .joint_state_sources import rival_sources
 from .lifecycle import ManagedNode
 from .lifecycle import main as run_node
+from .node_time import NodeTime
 from .patience import WaitLog
 from .rivals import Rivals
 
@@ -77,7 +77,7 @@ class ControllerNode(ManagedNode[ControllerParameters]):
     def configure(self) -> None:
         parameters = self.parameters
         self._joints = RobotConfig.from_parameters(parameters).joint_names
-        self._simulated = self._new_simulated_time()
+        self._time = NodeTime(self.get_clock(), round(1e9 / parameters.control_rate_hz))
         self._joint_states = JointStates(self._joints, self._stamp_rule(), JointStateReader().read)
         self._limits = limits_from(parameters, robot_description(self, parameters))
         self._controller = Controller(settings_from(parameters, self._limits))
@@ -98,8 +98,8 @@ class ControllerNode(ManagedNode[ControllerParameters]):
     def activate(self) -> None:
         parameters = self.parameters
         self._joint_states.clear()
-        self._simulated = self._new_simulated_time()
-        self._controller.activate(self._now_ns(), time.monotonic_ns())
+        self._time.restart()
+        self._controller.activate(self._time.now_ns(), time.monotonic_ns())
         priority = parameters.fifo_priority
         if priority:
             # A thread that waits for the interpreter waits for its holder: that one must not be kept from running.
@@ -148,33 +148,18 @@ class ControllerNode(ManagedNode[ControllerParameters]):
     # The control thread.
 
     def _tick(self, deadline_ns: int) -> None:
-        steady_ns = time.monotonic_ns()
-        clock, command, now_ns = self.get_clock(), None, 0
-        if clock.ros_time_is_active:
-            due = self._simulated.due(clock.now().nanoseconds, steady_ns)
-        else:  # the plan is sampled for the instant that was meant, without the jitter
-            due = (time.time_ns() - (steady_ns - deadline_ns),)
-        for now_ns in due:
+        steady_ns, command, now_ns = time.monotonic_ns(), None, 0
+        for now_ns in self._time.due(deadline_ns, steady_ns):
             command = self._controller.step(now_ns, steady_ns)
         if command is None or self.parameters.dry_run:
             return
         for output in self._outputs:
             output.send(command, now_ns)
 
-    def _now_ns(self) -> int:
-        """The ROS clock. Where it is the system's, rclpy's own way to it takes as long as publishing a command."""
-        clock = self.get_clock()
-        if not clock.ros_time_is_active:
-            return time.time_ns()
-        return self._simulated.now_ns(clock.now().nanoseconds, time.monotonic_ns())
-
-    def _new_simulated_time(self) -> SimulatedTime:
-        return SimulatedTime(round(1e9 / self.parameters.control_rate_hz))
-
     # Callbacks in the executor's thread: validate, hand over.
 
     def _on_chunk(self, message: ActionChunk) -> None:
-        now_ns, steady_ns = self._now_ns(), time.monotonic_ns()
+        now_ns, steady_ns = self._time.now_ns(), time.monotonic_ns()
         try:
             chunk = self._checked(message)
             self._controller.receive_chunk(chunk, now_ns, steady_ns)
@@ -211,7 +196,7 @@ class ControllerNode(ManagedNode[ControllerParameters]):
             self.get_logger().warning(f"chunk {sequence} refused ({error.reason}): {error}")
 
     def _on_joint_state(self, data: bytes) -> None:
-        now_ns, states = self._now_ns(), self._joint_states
+        now_ns, states = self._time.now_ns(), self._joint_states
         try:
             used = states.put(data, now_ns)
         except RefusedMessage as error:

@@ -133,7 +133,7 @@ class InferenceLoop:
             self._report(LoopState.WAITING, f"the ROS clock jumped by {jump_s:+.3f} s: what came before is dropped")
 
     def forget(self) -> None:
-        """Drops all data and the chunk in flight; any thread. After a jump of the clock, or before the node goes down."""
+        """Drops all data and the chunk in flight: the clock jumped, or the node goes down. Any thread."""
         with self._lock:
             self._epoch += 1
             self._status = None

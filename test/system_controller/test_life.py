@@ -151,3 +151,27 @@ def test_a_simulated_clock_that_is_paused_or_set_back_causes_neither_a_jump_nor_
     offset_s = 0.0
     world.monitor.wait_for(Status.FOLLOWING)
     world.monitor.destroy_timer(timer)
+
+
+def test_under_a_clock_of_60_hz_no_command_is_clamped(world):
+    """The arm and the policy run in real time, which /clock tells."""
+    clock = world.monitor.create_publisher(Clock, "/clock", 1)
+
+    def publish():
+        now_s = time.time()
+        clock.publish(Clock(clock=TimeMessage(sec=int(now_s), nanosec=int(now_s % 1 * 1e9))))
+
+    timer = world.monitor.create_timer(1.0 / 60.0, publish)
+    world.arm()
+    world.controller(use_sim_time="true")
+    world.policy()
+    world.monitor.wait_for(Status.FOLLOWING)
+    time.sleep(2.0)
+    before = world.monitor.status
+    time.sleep(3.0)
+    after = world.monitor.status
+    clamped = after.acceleration_clamps - before.acceleration_clamps
+    print(f"{clamped} of {after.ticks - before.ticks} ticks clamped")
+    assert after.state == Status.FOLLOWING and after.ticks - before.ticks > 200
+    assert clamped <= 0.05 * (after.ticks - before.ticks)
+    world.monitor.destroy_timer(timer)
