@@ -1,4 +1,4 @@
-"""The ROS clock as the controller reads it: the system's without rclpy's detour, or a simulated one between messages."""
+"""The ROS clock as the controller reads it: the system's without rclpy's detour, or a simulated one."""
 
 from __future__ import annotations
 
