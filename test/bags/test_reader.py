@@ -266,6 +266,26 @@ def test_missing_metadata_are_told(tmp_path, events, messages):
     assert "metadata.yaml is missing" in defects[0] and "ros2 bag reindex" in defects[0]
 
 
+@pytest.mark.parametrize("form", ["chunks", "one chunk", "no chunks", "sqlite3"])
+def test_what_came_before_the_first_clock_message_is_left_out_and_told(tmp_path, events, form):
+    """A recorder under use_sim_time writes log time 0 until it hears /clock; here that says 12 s first."""
+    shift_ns = events[0].log_ns - 12 * 10**9
+    timed = [replace(event, log_ns=event.log_ns - shift_ns) for event in events]
+    written = [*(replace(event, log_ns=0) for event in events[:5]), *timed]
+    path = tmp_path / "bag.mcap"
+    if form == "sqlite3":
+        path = tmp_path / "bag"
+        write_bag(path, written, "sqlite3")
+    else:
+        options = {"chunks": {}, "one chunk": {"chunk_size": 2**30}, "no chunks": {"use_chunking": False}}[form]
+        write_mcap(path, written, **options)
+    found, defects = read_all(path)
+    assert found == messages_of(timed)
+    assert len(defects) == 1 and defects[0].startswith("5 messages with the log time 0 are left out")
+    with open_bag(path) as bag:
+        assert bag.start_ns == 12 * 10**9  # where play begins
+
+
 @pytest.mark.parametrize("form", ["sqlite3", "chunks", "one chunk", "no chunks"])
 def test_a_pause_of_more_than_a_day_is_a_wrong_clock(tmp_path, events, messages, form):
     """A machine without a battery starts in 1970 and learns the time later; or one bit of a time is wrong."""

@@ -1,4 +1,4 @@
-"""Leaves out messages whose times cannot be right, because they are days away from the rest of the bag.
+"""Leaves out messages whose times cannot be right: 0 before a clock was there, or days away from the rest of the bag.
 
 A machine without a battery wakes up in 1970 and learns the time later; in a file without checksums one bit makes a
 year. What works through a bag from its first to its last message would never come to the end of such a bag.
@@ -15,13 +15,16 @@ from smolvla_ros.bags.messages import time_text
 from .blocks import Block, StorageFile
 
 MAX_PAUSE_NS = 24 * 3600 * 10**9
+# A simulation that begins at 0 goes on within this.
+_UNTIMED_PAUSE_NS = 100_000_000
 
 Placed = tuple[StorageFile, Block]
 
 
 def without_strays(blocks: Sequence[Placed], report: Callable[[str], None]) -> list[Placed]:
     """The blocks of the largest part of a bag that has no pause of a day in it, in their order; tells what is not."""
-    divided = [(file, part) for file, block in blocks for part in _without_pauses(file, block)]
+    timed = _without_untimed(blocks, report)
+    divided = [(file, part) for file, block in timed for part in _without_pauses(file, block)]
     parts: list[list[Placed]] = []
     end_ns = 0
     for file, block in sorted(divided, key=lambda placed: placed[1].start_ns):
@@ -41,6 +44,27 @@ def without_strays(blocks: Sequence[Placed], report: Callable[[str], None]) -> l
                    "from the rest: some clock was wrong, or a byte")  # fmt: skip
     kept = {id(block) for _, block in largest}
     return [(file, block) for file, block in divided if id(block) in kept]
+
+
+def _without_untimed(blocks: Sequence[Placed], report: Callable[[str], None]) -> list[Placed]:
+    """Without the messages of log time 0: a recorder under use_sim_time writes them before it has heard a /clock."""
+    timed, untimed = [], 0
+    for file, block in blocks:
+        times = [] if block.start_ns > 0 else [message.log_ns for message in file.load(block, file.channels)]
+        later = [time_ns for time_ns in times if time_ns > 0]
+        untimed += len(times) - len(later)
+        if not times:
+            timed.append((file, block))
+        elif later:
+            size = block.size * len(later) // len(times)
+            rest = replace(block, start_ns=min(later), end_ns=max(later), size=size, is_shared=True)
+            timed.append((file, rest))
+    first_ns = min((block.start_ns for _, block in timed), default=0)
+    if not untimed or first_ns <= _UNTIMED_PAUSE_NS:
+        return list(blocks)
+    report(f"{untimed} messages with the log time 0 are left out: they were recorded under use_sim_time before the first "
+           "message on /clock")  # fmt: skip
+    return timed
 
 
 def _without_pauses(file: StorageFile, block: Block) -> list[Block]:
