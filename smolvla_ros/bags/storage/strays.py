@@ -62,7 +62,7 @@ def _without_untimed(blocks: Sequence[Placed], report: Callable[[str], None]) ->
     first_ns = min((block.start_ns for _, block in timed), default=0)
     if not untimed or first_ns <= _UNTIMED_PAUSE_NS:
         return list(blocks)
-    report(f"{untimed} messages with the log time 0 are left out: they were recorded under use_sim_time before the first "
+    report(f"{untimed} messages with the log time 0 are left out: recorded under use_sim_time before the first "
            "message on /clock")  # fmt: skip
     return timed
 
