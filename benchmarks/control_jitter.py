@@ -5,6 +5,10 @@
 The node itself runs here, with its executor, while a second process feeds it joint states (100 Hz) and chunks (4 Hz),
 and under load a third one multiplies matrices with torch on every core. For each rate: the error of the period,
 e_k = t_k - t_(k-1) - T, where t_k is the instant at which the k-th tick began; percentiles are those of |e|.
+
+Beside each row, in the same seconds, a process of its own runs a bare loop of the same rate and scheduling that does
+nothing. On a shared machine only the two together tell what the node adds: "ratio" is p99 of the node over p99 of the
+bare loop.
 """
 
 from __future__ import annotations
@@ -72,6 +76,7 @@ def measure(rate_hz: float, fifo: bool, seconds: float) -> dict[str, float]:
         if time.monotonic() > give_up_s:
             raise TimeoutError(f"the controller does not follow: {node._controller.status().detail}")
         spin(executor, 0.1)
+    bare = start_bare(rate_hz, fifo, seconds)
     spin(executor, _WARM_UP_S)
     first, cpu_s, start_s = len(node.ticks_ns), time.process_time(), time.monotonic()
     missed = node._thread.missed
@@ -82,7 +87,35 @@ def measure(rate_hz: float, fifo: bool, seconds: float) -> dict[str, float]:
     node.bring_down()
     executor.shutdown()
     node.destroy_node()
-    return row(times_s, 1.0 / rate_hz, missed, cpu)
+    alone = json.loads(bare.communicate()[0])
+    figures = row(times_s, 1.0 / rate_hz, missed, cpu)
+    beside = {"bare_p99_ms": alone["p99_ms"], "bare_max_ms": alone["max_ms"], "bare_missed": alone["missed"]}
+    return figures | beside | {"p99_ratio": figures["p99_ms"] / max(alone["p99_ms"], 1e-3)}
+
+
+def start_bare(rate_hz: float, fifo: bool, seconds: float) -> subprocess.Popen[str]:
+    """Starts the bare loop; it warms up as long as the node does, then measures for `seconds` and prints its row."""
+    command = [sys.executable, __file__, "--role", "bare", "--rates", str(rate_hz), "--seconds", str(seconds)]
+    return subprocess.Popen([*command, *(["--fifo"] if fifo else [])], stdout=subprocess.PIPE, text=True)
+
+
+def run_bare(rate_hz: float, fifo: bool, seconds: float) -> None:
+    """A loop with absolute deadlines that notes when it wakes, and nothing else."""
+    if fifo:
+        with contextlib.suppress(PermissionError):  # the node runs without it, too, then
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(FIFO_PRIORITY))
+    period_ns = round(1e9 / rate_hz)
+    end_ns = time.monotonic_ns() + round((_WARM_UP_S + seconds) * 1e9)
+    deadline_ns, missed, times_ns = time.monotonic_ns() + period_ns, 0, []
+    while deadline_ns < end_ns:
+        time.sleep(max(0, deadline_ns - time.monotonic_ns()) * 1e-9)
+        now_ns = time.monotonic_ns()
+        skipped = (now_ns - deadline_ns) // period_ns
+        missed += skipped
+        deadline_ns += (skipped + 1) * period_ns
+        times_ns.append(now_ns)
+    times_s = np.array(times_ns[round(_WARM_UP_S * rate_hz) :], dtype=np.float64) * 1e-9
+    print(json.dumps(row(times_s, 1.0 / rate_hz, missed, 0.0)))
 
 
 def spin(executor: Executor, seconds: float) -> None:
@@ -175,8 +208,12 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=20.0, help="per row (default: %(default)s)")
     parser.add_argument("--rates", type=float, nargs="+", default=RATES_HZ, metavar="HZ", help="default: all four")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there")
-    parser.add_argument("--role", choices=("feed", "burn"), help=argparse.SUPPRESS)
+    parser.add_argument("--role", choices=("feed", "burn", "bare"), help=argparse.SUPPRESS)
+    parser.add_argument("--fifo", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.role == "bare":
+        run_bare(arguments.rates[0], arguments.fifo, arguments.seconds)
+        return 0
     if arguments.role:
         (feed if arguments.role == "feed" else burn)()
         return 0
@@ -192,7 +229,8 @@ def run(rates_hz: list[float], seconds: float) -> list[dict[str, object]]:
     rclpy.init()
     rows = []
     print(f"{os.cpu_count()} cores; {seconds:g} s per row; |period error| in ms")
-    print("| Hz | load | SCHED_FIFO | std | p50 | p95 | p99 | max | missed | drift | CPU |\n" + "|---:" * 11 + "|")
+    print("| Hz | load | SCHED_FIFO | std | p50 | p95 | p99 | max | missed | drift | CPU "
+          "| bare p99 | bare missed | ratio |\n" + "|---:" * 14 + "|")  # fmt: skip
     with process("feed"):
         for load in (False, True):
             with process("burn") if load else contextlib.nullcontext():
@@ -210,7 +248,7 @@ def table_line(row: dict) -> str:
     load, fifo = ("all cores" if row["load"] else "none"), ("yes" if row["fifo"] else "no")
     return (
         f"| {row['hz']:g} | {load} | {fifo} | {times} | {row['missed']} | {row['drift_ms']:.2f} "
-        f"| {row['cpu_percent']:.1f} % |"
+        f"| {row['cpu_percent']:.1f} % | {row['bare_p99_ms']:.3f} | {row['bare_missed']} | {row['p99_ratio']:.2f} |"
     )
 
 
