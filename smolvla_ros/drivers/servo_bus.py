@@ -1,0 +1,205 @@
+"""A bus of Feetech STS3215 servos, by Feetech's own library (`feetech-servo-sdk`, which LeRobot uses, too).
+
+One thread owns an object. A failed exchange raises `BusError`, which names the servo; what was read before stays with
+the caller. Register addresses: the servo's manual (FT-SMS-STS).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import scservo_sdk
+
+MODEL_STS3215 = 777
+BAUD_RATE = 1_000_000
+
+MODEL = (3, 2)
+MIN_POSITION = (9, 2)
+MAX_POSITION = (11, 2)
+HOMING_OFFSET = (31, 2)
+OPERATING_MODE = (33, 1)
+TORQUE_ENABLE = (40, 1)
+GOAL_POSITION = (42, 2)
+LOCK = (55, 1)
+PRESENT = (56, 15)
+
+# How long an answer may take beside its bytes' time on the wire: a servo's own delay, USB, a busy machine [ms]. In a
+# control cycle a lost answer is better than a late one.
+_CYCLE_LATENCY_MS = 4.0
+_LATENCY_MS = 50.0
+
+_STATUS = {1: "voltage out of range", 2: "position sensor", 4: "too hot", 8: "over-current", 32: "overload"}
+
+
+class BusError(OSError):
+    """An exchange failed; `servo` is the id that did not answer or answered wrongly, 0 for the port itself."""
+
+    def __init__(self, text: str, servo: int = 0):
+        self.servo = servo
+        super().__init__(text)
+
+
+@dataclass(frozen=True)
+class Present:
+    """What a servo measures: ticks, ticks/s, load -1 to 1, V, deg C, A, and its alarms in words."""
+
+    position: int
+    velocity: int
+    load: float
+    voltage_v: float
+    temperature_c: int
+    current_a: float
+    alarms: tuple[str, ...]
+
+
+class _Port(scservo_sdk.PortHandler):
+    """The library's port with time-outs that fit a control loop, and no answers left over from an exchange before."""
+
+    latency_ms = _LATENCY_MS
+
+    def setPacketTimeout(self, packet_length: int) -> None:
+        self.setPacketTimeoutMillis(self.tx_time_per_byte * packet_length + self.latency_ms)
+
+    def clearPort(self) -> None:
+        self.ser.reset_input_buffer()
+
+
+class ServoBus:
+    """The servos on one serial port.
+
+    Args:
+        port: the device, `/dev/ttyACM0` or better a stable name below `/dev/serial/by-id`.
+        baud_rate: that of the servos.
+        cycle_latency_ms: how long `read_present` waits for answers beside their time on the wire.
+
+    Raises:
+        BusError: there is no such port, or no right to use it; the text says what to do.
+    """
+
+    def __init__(self, port: str, baud_rate: int = BAUD_RATE, cycle_latency_ms: float = _CYCLE_LATENCY_MS):
+        self._cycle_latency_ms = cycle_latency_ms
+        self._port, self._packets = _Port(port), scservo_sdk.PacketHandler(0)
+        self.exchanges = self.failures = 0
+        try:
+            opened = self._port.setBaudRate(baud_rate)
+        except PermissionError as error:
+            raise BusError(
+                f"no right to use {port}: `sudo usermod -aG dialout $USER` and log in again, or a udev rule for it"
+            ) from error
+        except OSError as error:  # pyserial's SerialException is one
+            raise BusError(f"{port} cannot be opened: {error}; is the arm plugged in and powered?") from error
+        if not opened:
+            raise BusError(f"baud rate {baud_rate} is not one of the servos'; expected {BAUD_RATE}")
+
+    def close(self) -> None:
+        self._port.closePort()
+
+    def ping(self, servo: int) -> int:
+        """The model number of a servo."""
+        model, result, _ = self._exchange(self._packets.ping, servo)
+        self._check(result, servo, "ping")
+        return int(model)
+
+    def read(self, servo: int, register: tuple[int, int]) -> int:
+        """An unsigned register of one or two bytes."""
+        address, size = register
+        method = self._packets.read1ByteTxRx if size == 1 else self._packets.read2ByteTxRx
+        value, result, _ = self._exchange(method, servo, address)
+        self._check(result, servo, f"read of register {address}")
+        return int(value)
+
+    def write(self, servo: int, register: tuple[int, int], value: int) -> None:
+        """A register of one or two bytes; the servo acknowledges."""
+        address, size = register
+        method = self._packets.write1ByteTxRx if size == 1 else self._packets.write2ByteTxRx
+        result, _ = self._exchange(method, servo, address, value)
+        self._check(result, servo, f"write of register {address}")
+
+    def read_present(self, servos: Sequence[int]) -> tuple[dict[int, Present], list[BusError]]:
+        """What all servos measure, in one exchange, and an error for each that did not answer.
+
+        Answers are told apart by the id in them: the library's own sync read takes them in order, and one servo that is
+        silent would cost those of all others.
+        """
+        address, size = PRESENT
+        self._port.latency_ms = self._cycle_latency_ms
+        try:
+            result = self._exchange(self._packets.syncReadTx, address, size, list(servos), len(servos))
+        finally:
+            self._port.latency_ms = _LATENCY_MS
+        self._check(result, 0, "sync read")
+        found: dict[int, Present] = {}
+        for _ in range(2 * len(servos)):  # each may be preceded by one that is broken
+            packet, result = self._receive()
+            if result == scservo_sdk.COMM_RX_TIMEOUT:
+                break
+            if result == scservo_sdk.COMM_SUCCESS and packet[2] in servos and len(packet) == size + 6:
+                found[packet[2]] = _present(packet[5 : 5 + size], packet[4])
+            if len(found) == len(servos):
+                break
+        return found, [self._failed(result, servo, "sync read") for servo in servos if servo not in found]
+
+    def write_goals(self, goals: Mapping[int, int]) -> None:
+        """Sends positions [ticks] to all servos in one exchange, which none of them acknowledges."""
+        address, size = GOAL_POSITION
+        parameters = [byte for servo, ticks in goals.items() for byte in (servo, ticks & 0xFF, ticks >> 8)]
+        result = self._exchange(self._packets.syncWriteTxOnly, address, size, parameters, len(parameters))
+        self._check(result, 0, "sync write")
+
+    def _exchange(self, method: Any, *arguments: Any) -> Any:
+        self.exchanges += 1
+        try:
+            return method(self._port, *arguments)
+        except OSError as error:
+            raise self._lost(error) from error
+
+    def _receive(self) -> tuple[list[int], int]:
+        try:
+            packet, result = self._packets.rxPacket(self._port)
+        except OSError as error:
+            raise self._lost(error) from error
+        if result == scservo_sdk.COMM_RX_CORRUPT and self._port.isPacketTimeout():
+            result = scservo_sdk.COMM_RX_TIMEOUT
+        return packet, result
+
+    def _check(self, result: int, servo: int, what: str) -> None:
+        if result != scservo_sdk.COMM_SUCCESS:
+            raise self._failed(result, servo, what)
+
+    def _failed(self, result: int, servo: int, what: str) -> BusError:
+        self.failures += 1
+        how = {scservo_sdk.COMM_RX_TIMEOUT: "no answer", scservo_sdk.COMM_RX_CORRUPT: "a broken answer"}
+        return BusError(f"servo {servo}: {how.get(result, f'result {result}')} to {what}", servo)
+
+    def _lost(self, error: OSError) -> BusError:
+        self.failures += 1
+        self._port.is_using = False
+        return BusError(f"the port is gone: {error}; was the cable pulled?")
+
+
+def signed(value: int, sign_bit: int) -> int:
+    """A number of sign and magnitude, as the servo counts."""
+    magnitude = value & ((1 << sign_bit) - 1)
+    return -magnitude if value & (1 << sign_bit) else magnitude
+
+
+def sign_magnitude(value: int, sign_bit: int) -> int:
+    """The reverse of `signed`."""
+    return abs(value) | (1 << sign_bit if value < 0 else 0)
+
+
+def _present(data: Sequence[int], alarms: int) -> Present:
+    def word(offset: int) -> int:
+        return data[offset] | data[offset + 1] << 8
+
+    return Present(
+        position=signed(word(0), 15),
+        velocity=signed(word(2), 15),
+        load=signed(word(4), 10) / 1000,
+        voltage_v=data[6] / 10,
+        temperature_c=data[7],
+        current_a=signed(word(13), 15) * 0.0065,
+        alarms=tuple(text for bit, text in _STATUS.items() if alarms & bit),
+    )

@@ -1,0 +1,209 @@
+"""A bus of STS3215 servos without an arm, behind a pseudo-terminal: for tests and for people who have none yet.
+
+It speaks the protocol itself (ping, read, write, sync read, sync write; checksums; the sender's own bytes do not come
+back, as on LeRobot's board), takes as long for an answer as its bytes take at the bus's rate, and can be told to
+misbehave. Its joints go where they are told at a limited speed.
+
+Threads: one serves the terminal; everything else may be called from any thread, under one lock.
+"""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import threading
+import time
+import tty
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from .servo_bus import GOAL_POSITION, MODEL_STS3215, PRESENT, TORQUE_ENABLE, sign_magnitude
+
+_PING, _READ, _WRITE, _SYNC_READ, _SYNC_WRITE = 1, 2, 3, 0x82, 0x83
+_BROADCAST = 0xFE
+_SECONDS_PER_BYTE = 1e-5  # 10 bits at 1 Mbaud
+
+
+@dataclass
+class Faults:
+    """What goes wrong from now on; ids of servos where a set is asked for."""
+
+    silent: set[int] = field(default_factory=set)
+    wrong_checksum: set[int] = field(default_factory=set)
+    cut_short: set[int] = field(default_factory=set)
+    alarms: dict[int, int] = field(default_factory=dict)
+    voltage_v: float = 7.4
+
+
+class _Servo:
+    def __init__(self, servo: int, position: int):
+        self.registers = bytearray(256)
+        self.registers[3:5] = MODEL_STS3215.to_bytes(2, "little")
+        self.registers[5] = servo
+        self.registers[11:13] = (4095).to_bytes(2, "little")
+        self.position = float(position)
+        self.velocity = 0.0
+
+    @property
+    def goal(self) -> int:
+        return int.from_bytes(self.registers[GOAL_POSITION[0] : GOAL_POSITION[0] + 2], "little")
+
+    @property
+    def torque(self) -> bool:
+        return bool(self.registers[TORQUE_ENABLE[0]])
+
+    def advance(self, elapsed_s: float, speed: float) -> None:
+        before = self.position
+        if self.torque:
+            reach = speed * elapsed_s
+            self.position += min(max(self.goal - self.position, -reach), reach)
+        self.velocity = (self.position - before) / elapsed_s if elapsed_s > 0 else 0.0
+
+    def refresh(self, voltage_v: float) -> None:
+        at = PRESENT[0]
+        self.registers[at : at + 2] = sign_magnitude(round(self.position), 15).to_bytes(2, "little")
+        velocity = max(-32767, min(32767, round(self.velocity)))
+        self.registers[at + 2 : at + 4] = sign_magnitude(velocity, 15).to_bytes(2, "little")
+        self.registers[at + 6], self.registers[at + 7] = round(10 * voltage_v), 31
+
+
+class EmulatedBus:
+    """Servos with the given positions [ticks] by id. A context manager; `port` is what a driver opens.
+
+    Args:
+        positions: where each servo stands.
+        speed: ticks per second of a servo that goes to its goal.
+        timed: answers take the time that their bytes take on the wire.
+    """
+
+    def __init__(self, positions: Mapping[int, int], speed: float = 3000.0, timed: bool = True):
+        self._servos = {servo: _Servo(servo, position) for servo, position in positions.items()}
+        self._speed, self._timed = speed, timed
+        self._lock = threading.Lock()
+        self.faults = Faults()
+        self.packets = 0
+        self.bytes_on_wire = 0
+        self._advanced_s = time.monotonic()
+        self._master, self._slave = pty.openpty()
+        tty.setraw(self._slave)
+        self.port = os.ttyname(self._slave)
+        self._end_reader, self._end_writer = os.pipe()
+        self._thread = threading.Thread(target=self._serve, name="servo emulator", daemon=True)
+
+    def __enter__(self) -> EmulatedBus:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.write(self._end_writer, b"x")
+        self._thread.join()
+        for descriptor in (self._master, self._slave, self._end_reader, self._end_writer):
+            os.close(descriptor)
+
+    def position(self, servo: int) -> float:
+        """Where a servo stands [ticks]."""
+        with self._lock:
+            self._advance()
+            return self._servos[servo].position
+
+    def goal(self, servo: int) -> int:
+        with self._lock:
+            return self._servos[servo].goal
+
+    def torque(self, servo: int) -> bool:
+        with self._lock:
+            return self._servos[servo].torque
+
+    def place(self, servo: int, position: int) -> None:
+        """Moves a servo as a hand would."""
+        with self._lock:
+            self._servos[servo].position = float(position)
+
+    def set_register(self, servo: int, address: int, values: Sequence[int]) -> None:
+        with self._lock:
+            self._servos[servo].registers[address : address + len(values)] = bytes(values)
+
+    def misbehave(self, change: Callable[[Faults], None]) -> None:
+        """Changes the faults between two packets."""
+        with self._lock:
+            change(self.faults)
+
+    def _serve(self) -> None:
+        buffer = bytearray()
+        while True:
+            ready, _, _ = select.select([self._master, self._end_reader], [], [])
+            if self._end_reader in ready:
+                return
+            buffer += os.read(self._master, 4096)
+            while (packet := _take_packet(buffer)) is not None:
+                answer = self._answer(packet)
+                if answer:
+                    if self._timed:
+                        time.sleep(_SECONDS_PER_BYTE * (len(packet) + len(answer)))
+                    os.write(self._master, answer)
+
+    def _advance(self) -> None:
+        now_s = time.monotonic()
+        for servo in self._servos.values():
+            servo.advance(now_s - self._advanced_s, self._speed)
+            servo.refresh(self.faults.voltage_v)
+        self._advanced_s = now_s
+
+    def _answer(self, packet: bytes) -> bytes:
+        servo, instruction, parameters = packet[2], packet[4], packet[5:-1]
+        with self._lock:
+            self.packets += 1
+            self._advance()
+            answer = b""
+            if instruction == _SYNC_READ and len(parameters) > 2:
+                at, size = parameters[0], parameters[1]
+                answer = b"".join(self._status(one, self._range(one, at, size)) for one in parameters[2:])
+            elif instruction == _SYNC_WRITE and len(parameters) > 2:
+                self._sync_write(parameters)
+            elif servo in self._servos and instruction == _PING:
+                answer = self._status(servo, b"")
+            elif servo in self._servos and instruction == _READ and len(parameters) == 2:
+                answer = self._status(servo, self._range(servo, parameters[0], parameters[1]))
+            elif servo in self._servos and instruction == _WRITE and parameters:
+                self._servos[servo].registers[parameters[0] : parameters[0] + len(parameters) - 1] = parameters[1:]
+                answer = self._status(servo, b"")
+            self.bytes_on_wire += len(packet) + len(answer)
+            return answer
+
+    def _sync_write(self, parameters: bytes) -> None:
+        at, size = parameters[0], parameters[1]
+        for start in range(2, len(parameters) - size, size + 1):
+            servo, values = parameters[start], parameters[start + 1 : start + 1 + size]
+            if servo in self._servos:
+                self._servos[servo].registers[at : at + size] = values
+
+    def _range(self, servo: int, at: int, size: int) -> bytes:
+        return bytes(self._servos[servo].registers[at : at + size]) if servo in self._servos else b""
+
+    def _status(self, servo: int, data: bytes) -> bytes:
+        if servo not in self._servos or servo in self.faults.silent:
+            return b""
+        body = bytes([servo, len(data) + 2, self.faults.alarms.get(servo, 0)]) + data
+        checksum = ~sum(body) & 0xFF
+        if servo in self.faults.wrong_checksum:
+            checksum ^= 0x5A
+        answer = b"\xff\xff" + body + bytes([checksum])
+        return answer[: len(answer) // 2] if servo in self.faults.cut_short else answer
+
+
+def _take_packet(buffer: bytearray) -> bytes | None:
+    """The next whole packet with a right checksum, taken out of the buffer; what cannot be one is dropped."""
+    while True:
+        start = buffer.find(b"\xff\xff")
+        if start < 0:
+            del buffer[: max(0, len(buffer) - 1)]
+            return None
+        del buffer[:start]
+        if len(buffer) < 4 or len(buffer) < buffer[3] + 4:
+            return None
+        packet = bytes(buffer[: buffer[3] + 4])
+        if buffer[3] >= 2 and ~sum(packet[2:-1]) & 0xFF == packet[-1]:
+            del buffer[: len(packet)]
+            return packet
+        del buffer[:1]

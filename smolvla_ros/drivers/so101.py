@@ -1,0 +1,205 @@
+"""When the arm may be torqued and moved: the rules of the driver, without ROS and without a clock of its own.
+
+The servos are free until a first command arrives that lies where the arm is; only then they are torqued, at the present
+position. From then on the newest command is written in every cycle, inside the calibrated range. A servo that raises an
+alarm, or a bus that fails for longer than `PATIENCE_S`, disengages: goals stay where they are (a servo keeps its last
+goal by itself, so nothing falls), and motion needs a command at the present position again. Torque goes off only by
+`release`.
+
+One thread owns an object. Time is an argument [s].
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from .calibration import RAD_PER_TICK, MotorCalibration
+from .servo_bus import (
+    HOMING_OFFSET,
+    LOCK,
+    MAX_POSITION,
+    MIN_POSITION,
+    MODEL_STS3215,
+    OPERATING_MODE,
+    TORQUE_ENABLE,
+    BusError,
+    Present,
+    ServoBus,
+    sign_magnitude,
+    signed,
+)
+
+# A first command further from the arm than this does not engage it [rad].
+ENGAGE_RAD = 0.1
+# A bus or a servo that fails for longer than this disengages the arm [s].
+PATIENCE_S = 0.1
+
+
+class ArmError(ValueError):
+    """The arm cannot be driven, or a command is refused; one sentence with the remedy."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One joint at one instant: rad, rad/s, load -1 to 1, and the servo's own measurements."""
+
+    position_rad: float
+    velocity_rad_s: float
+    load: float
+    present: Present
+
+
+class SO101:
+    """An arm on a bus.
+
+    Args:
+        bus: opened.
+        motors: the calibration, by joint.
+    """
+
+    def __init__(self, bus: ServoBus, motors: Mapping[str, MotorCalibration]):
+        self._bus, self._motors = bus, dict(motors)
+        self._joint_of = {motor.id: joint for joint, motor in motors.items()}
+        self._command: dict[str, float] | None = None
+        self._heard_s: dict[str, float] = {}
+        self._present: dict[str, Reading] = {}
+        self.engaged = False
+        self.trouble = ""
+
+    def check(self) -> None:
+        """Holds the servos against the calibration; writes nothing.
+
+        Raises:
+            ArmError: a servo is missing, is of another model, or holds another calibration.
+            BusError: the port failed.
+        """
+        for joint, motor in self._motors.items():
+            try:
+                model = self._bus.ping(motor.id)
+            except BusError as error:
+                if error.servo == 0:
+                    raise
+                raise ArmError(
+                    f"servo {motor.id} ({joint}) does not answer: check its cable, the power supply and the ids"
+                ) from error
+            if model != MODEL_STS3215:
+                raise ArmError(f"servo {motor.id} ({joint}) is model {model}, expected {MODEL_STS3215} (STS3215)")
+            found = (
+                signed(self._bus.read(motor.id, HOMING_OFFSET), 11),
+                self._bus.read(motor.id, MIN_POSITION),
+                self._bus.read(motor.id, MAX_POSITION),
+            )
+            if found != (motor.homing_offset, motor.range_min, motor.range_max):
+                raise ArmError(
+                    f"servo {motor.id} ({joint}) holds homing offset, minimum and maximum {found}, the calibration "
+                    f"file {(motor.homing_offset, motor.range_min, motor.range_max)}: it is the file of another arm, "
+                    "or the servo was replaced; set write_calibration to write it to the servos, or calibrate again"
+                )
+
+    def write_calibration(self) -> None:
+        """Writes the calibration into the servos, which must be free of torque."""
+        for motor in self._motors.values():
+            self._bus.write(motor.id, TORQUE_ENABLE, 0)
+            self._bus.write(motor.id, LOCK, 0)
+            self._bus.write(motor.id, OPERATING_MODE, 0)
+            self._bus.write(motor.id, HOMING_OFFSET, sign_magnitude(motor.homing_offset, 11))
+            self._bus.write(motor.id, MIN_POSITION, motor.range_min)
+            self._bus.write(motor.id, MAX_POSITION, motor.range_max)
+            self._bus.write(motor.id, LOCK, 1)
+
+    def command(self, joints: Sequence[str], positions: Sequence[float]) -> None:
+        """Takes the newest command [rad]; joints that it leaves out keep theirs.
+
+        Raises:
+            ArmError: a joint that the arm does not have, a wrong length, or a value that is not finite.
+        """
+        if len(joints) != len(positions) or len(joints) > 2 * len(self._motors):
+            raise ArmError(f"the command has {len(joints)} names and {len(positions)} positions, expected one for each")
+        unknown = sorted(set(joints) - set(self._motors))
+        if unknown:
+            raise ArmError(f"the command moves {', '.join(unknown)[:80]}; the arm has {', '.join(self._motors)}")
+        if not all(math.isfinite(value) for value in positions):
+            raise ArmError("the command holds a position that is not finite")
+        self._command = (self._command or {}) | dict(zip(joints, map(float, positions), strict=True))
+
+    def cycle(self, now_s: float) -> dict[str, Reading]:
+        """Reads all servos and, if engaged, writes the command; the joints that answered.
+
+        A failing exchange raises nothing: it is counted by the bus, told in `trouble`, and disengages when it lasts.
+        """
+        try:
+            found, errors = self._bus.read_present(list(self._joint_of))
+        except BusError as error:
+            self._disengage_when_lasting(str(error), now_s)
+            return {}
+        readings = {self._joint_of[servo]: self._reading(servo, present) for servo, present in found.items()}
+        self._present |= readings
+        self._heard_s |= dict.fromkeys(readings, now_s)
+        alarms = [f"{self._name(servo)}: {', '.join(one.alarms)}" for servo, one in found.items() if one.alarms]
+        if alarms:
+            self._disengage("; ".join(alarms))
+        elif errors:
+            self._disengage_when_lasting("; ".join(f"{self._name(e.servo)}: {e}" for e in errors), now_s)
+        else:
+            self.trouble = ""
+        if not alarms:
+            self._move(now_s)
+        return readings
+
+    def release(self) -> None:
+        """Takes the torque off: the arm falls if nobody holds it. Raises BusError."""
+        self.engaged, self._command = False, None
+        for motor in self._motors.values():
+            self._bus.write(motor.id, TORQUE_ENABLE, 0)
+
+    def _move(self, now_s: float) -> None:
+        command = self._command
+        if command is None or set(command) != set(self._motors):
+            return
+        try:
+            if not self.engaged and not self._engage(command, now_s):
+                return
+            self._bus.write_goals({one.id: one.to_ticks(command[joint]) for joint, one in self._motors.items()})
+        except BusError as error:
+            self._disengage_when_lasting(str(error), now_s)
+
+    def _engage(self, command: Mapping[str, float], now_s: float) -> bool:
+        """Torques the arm where it is, if the command lies there and every servo was heard just now."""
+        if any(now_s - self._heard_s.get(joint, -math.inf) > PATIENCE_S for joint in self._motors):
+            return False
+        for joint, motor in self._motors.items():
+            lower, upper = motor.limits_rad
+            found = min(upper, max(lower, self._present[joint].position_rad))
+            if abs(command[joint] - found) > ENGAGE_RAD:
+                self.trouble = (
+                    f"{joint} is commanded {command[joint]:.2f} rad and stands at {found:.2f}: the first command "
+                    f"must lie within {ENGAGE_RAD} rad of the arm"
+                )
+                return False
+        self._bus.write_goals({motor.id: self._ticks_now(joint) for joint, motor in self._motors.items()})
+        for motor in self._motors.values():
+            self._bus.write(motor.id, TORQUE_ENABLE, 1)
+        self.engaged, self.trouble = True, ""
+        return True
+
+    def _ticks_now(self, joint: str) -> int:
+        return max(0, self._present[joint].present.position)
+
+    def _disengage(self, why: str) -> None:
+        self.engaged, self._command, self.trouble = False, None, why
+
+    def _disengage_when_lasting(self, why: str, now_s: float) -> None:
+        self.trouble = why
+        if any(now_s - self._heard_s.get(joint, -math.inf) > PATIENCE_S for joint in self._motors):
+            self._disengage(why)
+
+    def _name(self, servo: int) -> str:
+        return f"{self._joint_of.get(servo, 'bus')} (servo {servo})" if servo else "bus"
+
+    def _reading(self, servo: int, present: Present) -> Reading:
+        motor = self._motors[self._joint_of[servo]]
+        direction = 1.0 if motor.to_rad(1.0) > motor.to_rad(0.0) else -1.0
+        velocity_rad_s = direction * present.velocity * RAD_PER_TICK
+        return Reading(motor.to_rad(present.position), velocity_rad_s, direction * present.load, present)

@@ -1,0 +1,175 @@
+"""When the arm may be torqued and moved; faults on the bus at random. Time is driven."""
+
+import numpy as np
+import pytest
+
+from smolvla_ros.drivers.calibration import JOINTS
+from smolvla_ros.drivers.servo_bus import BusError, ServoBus
+from smolvla_ros.drivers.so101 import ENGAGE_RAD, PATIENCE_S, SO101, ArmError
+
+PERIOD_S = 0.01
+
+
+def torqued(emulated):
+    return [servo for servo in range(1, 7) if emulated.torque(servo)]
+
+
+def test_until_a_command_comes_the_arm_is_only_read(arm, emulated, here):
+    for tick in range(5):
+        readings = arm.cycle(tick * PERIOD_S)
+    assert [readings[joint].position_rad for joint in JOINTS] == pytest.approx(here)
+    assert torqued(emulated) == []
+
+
+def test_a_first_command_where_the_arm_is_takes_the_torque_on_without_a_move(arm, emulated, here):
+    before = [emulated.position(servo) for servo in range(1, 7)]
+    arm.command(JOINTS, here)
+    arm.cycle(0.0)
+    assert arm.engaged
+    assert torqued(emulated) == [1, 2, 3, 4, 5, 6]
+    assert [emulated.position(servo) for servo in range(1, 7)] == pytest.approx(before, abs=1.0)
+
+
+def test_a_first_command_elsewhere_is_refused_with_its_figures(arm, emulated, here):
+    arm.command(JOINTS, [here[0] + ENGAGE_RAD + 0.05, *here[1:]])
+    arm.cycle(0.0)
+    assert not arm.engaged
+    assert torqued(emulated) == []
+    assert arm.trouble.startswith("shoulder_pan is commanded")
+
+
+def test_a_command_that_leaves_out_joints_moves_nothing_before_all_were_commanded(arm, emulated, here):
+    arm.command(JOINTS[:5], here[:5])
+    arm.cycle(0.0)
+    assert torqued(emulated) == []
+    arm.command(JOINTS[5:], here[5:])
+    arm.cycle(PERIOD_S)
+    assert torqued(emulated) == [1, 2, 3, 4, 5, 6]
+
+
+def test_commands_beyond_the_calibrated_range_stop_at_it(arm, emulated, here, motors):
+    arm.command(JOINTS, here)
+    arm.cycle(0.0)
+    arm.command(JOINTS, [9.0, *here[1:]])
+    arm.cycle(PERIOD_S)
+    arm.cycle(2 * PERIOD_S)
+    assert emulated.goal(1) == motors["shoulder_pan"].range_max
+
+
+@pytest.mark.parametrize(
+    ("joints", "positions", "expected"),
+    [(("wheel",), (0.0,), "wheel"), (("gripper",), (float("nan"),), "not finite"), (("gripper",), (), "one for each")],
+)
+def test_a_command_that_cannot_be_is_refused(arm, joints, positions, expected):
+    with pytest.raises(ArmError, match=expected):
+        arm.command(joints, positions)
+
+
+def test_an_alarm_is_named_and_ends_the_motion_until_a_command_lies_at_the_arm_again(arm, emulated, here):
+    arm.command(JOINTS, here)
+    arm.cycle(0.0)
+    emulated.misbehave(lambda faults: faults.alarms.update({4: 32}))
+    arm.cycle(PERIOD_S)
+    assert (arm.engaged, arm.trouble) == (False, "wrist_flex (servo 4): overload")
+    goal = emulated.goal(1)
+    arm.command(JOINTS, [here[0] + 0.05, *here[1:]])
+    arm.cycle(2 * PERIOD_S)
+    assert emulated.goal(1) == goal
+    emulated.misbehave(lambda faults: faults.alarms.clear())
+    arm.command(JOINTS, here)
+    arm.cycle(3 * PERIOD_S)
+    assert arm.engaged
+    assert torqued(emulated) == [1, 2, 3, 4, 5, 6]  # an alarm takes no torque off: nothing falls
+
+
+def test_a_servo_that_vanishes_is_missing_from_the_joint_states_and_recovers(arm, emulated, here):
+    arm.command(JOINTS, here)
+    arm.cycle(0.0)
+    emulated.misbehave(lambda faults: faults.silent.add(3))
+    readings = arm.cycle(PERIOD_S)
+    assert set(readings) == set(JOINTS) - {"elbow_flex"}
+    assert arm.engaged  # one lost answer is no fault
+    arm.cycle(PERIOD_S + 2 * PATIENCE_S)
+    assert not arm.engaged
+    assert "elbow_flex (servo 3)" in arm.trouble
+    emulated.misbehave(lambda faults: faults.silent.clear())
+    arm.command(JOINTS, here)
+    arm.cycle(1.0)
+    assert arm.engaged
+    assert arm.trouble == ""
+
+
+def test_torque_goes_off_only_when_asked(arm, emulated, here):
+    arm.command(JOINTS, here)
+    arm.cycle(0.0)
+    arm.release()
+    assert torqued(emulated) == []
+    arm.cycle(PERIOD_S)
+    assert torqued(emulated) == []
+
+
+def test_a_driver_that_starts_again_finds_the_goals_and_moves_nothing(bus, motors, emulated, here):
+    first = SO101(bus, motors)
+    first.command(JOINTS, here)
+    first.cycle(0.0)
+    goals = [emulated.goal(servo) for servo in range(1, 7)]
+    second = SO101(bus, motors)  # the first was killed
+    second.cycle(0.0)
+    assert [emulated.goal(servo) for servo in range(1, 7)] == goals
+    assert torqued(emulated) == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_check_passes_the_right_arm_and_names_what_differs(arm, emulated):
+    arm.check()
+    emulated.set_register(2, 31, [10, 0])
+    with pytest.raises(ArmError, match=r"servo 2 \(shoulder_lift\) holds homing offset"):
+        arm.check()
+    emulated.misbehave(lambda faults: faults.silent.add(1))
+    with pytest.raises(ArmError, match=r"servo 1 \(shoulder_pan\) does not answer"):
+        arm.check()
+
+
+def test_a_calibration_is_written_into_the_servos(arm, emulated):
+    emulated.set_register(5, 31, [0, 0])
+    arm.write_calibration()
+    arm.check()
+
+
+def test_through_hundreds_of_faults_every_goal_is_safe_and_every_fault_is_counted(emulated, here, motors):
+    bus = ServoBus(emulated.port, cycle_latency_ms=5.0)
+    arm = SO101(bus, motors)
+    rng = np.random.default_rng(3)
+    wanted, last, planted = np.array(here), {}, 0
+    for tick in range(600):
+        kind = rng.choice(["silent", "wrong_checksum", "cut_short"])
+        broken = set(rng.choice(6, rng.integers(1, 3), replace=False) + 1) if rng.random() < 0.4 else set()
+
+        def plant(faults, kind=kind, broken=broken):
+            for name in ("silent", "wrong_checksum", "cut_short"):
+                getattr(faults, name).clear()
+            getattr(faults, kind).update(int(servo) for servo in broken)
+
+        emulated.misbehave(plant)
+        planted += len(broken)
+        wanted = wanted + rng.uniform(-0.01, 0.01, 6)
+        arm.command(JOINTS, wanted)
+        arm.cycle(tick * PERIOD_S)
+        for motor in motors.values():
+            goal = emulated.goal(motor.id)
+            if emulated.torque(motor.id):
+                assert motor.range_min <= goal <= motor.range_max
+                assert abs(goal - last.get(motor.id, goal)) * 0.00153 <= ENGAGE_RAD + 0.02
+                last[motor.id] = goal
+    assert bus.failures >= planted
+    bus.close()
+
+
+def test_a_pulled_cable_is_told_as_such(bus, arm, emulated, monkeypatch):
+    def gone(*_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(bus._port.ser, "write", gone)
+    assert arm.cycle(0.0) == {}
+    assert "was the cable pulled?" in arm.trouble
+    with pytest.raises(BusError, match="the port is gone"):
+        bus.ping(1)
