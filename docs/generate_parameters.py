@@ -14,6 +14,7 @@ from smolvla_ros.parameters.node import NodeParameterSet
 from smolvla_ros.parameters.policy import PolicyParameters
 from smolvla_ros.parameters.robot import RobotParameters
 from smolvla_ros.parameters.sim import SimParameters
+from smolvla_ros.parameters.so101 import SO101Parameters
 
 PAGE = Path(__file__).parent / "reference" / "parameters.md"
 
@@ -37,6 +38,7 @@ SECTIONS = (
     ("policy_node", "", PolicyParameters),
     ("controller_node", "", ControllerParameters),
     ("sim_node", "", SimParameters),
+    ("so101_node", "", SO101Parameters),
 )
 
 

@@ -27,6 +27,7 @@ from . import (
     replay,
     reset,
     resume,
+    robot_from_lerobot,
     say,
     status,
     stop,
@@ -52,6 +53,7 @@ COMMANDS = {
     "replay": replay,
     "export": export,
     "check": check,
+    "robot-from-lerobot": robot_from_lerobot,
     "train-demo": train_demo,
 }
 _EXAMPLES = """examples:

@@ -41,6 +41,10 @@ class BusError(OSError):
         super().__init__(text)
 
 
+class PortLostError(BusError):
+    """The port itself is gone, as when a cable is pulled: a new `ServoBus` is needed."""
+
+
 @dataclass(frozen=True)
 class Present:
     """What a servo measures: ticks, ticks/s, load -1 to 1, V, deg C, A, and its alarms in words."""
@@ -173,10 +177,10 @@ class ServoBus:
         how = {scservo_sdk.COMM_RX_TIMEOUT: "no answer", scservo_sdk.COMM_RX_CORRUPT: "a broken answer"}
         return BusError(f"servo {servo}: {how.get(result, f'result {result}')} to {what}", servo)
 
-    def _lost(self, error: OSError) -> BusError:
+    def _lost(self, error: OSError) -> PortLostError:
         self.failures += 1
         self._port.is_using = False
-        return BusError(f"the port is gone: {error}; was the cable pulled?")
+        return PortLostError(f"the port is gone: {error}; was the cable pulled?")
 
 
 def signed(value: int, sign_bit: int) -> int:

@@ -25,6 +25,7 @@ from .servo_bus import (
     OPERATING_MODE,
     TORQUE_ENABLE,
     BusError,
+    PortLostError,
     Present,
     ServoBus,
     sign_magnitude,
@@ -128,9 +129,15 @@ class SO101:
         """Reads all servos and, if engaged, writes the command; the joints that answered.
 
         A failing exchange raises nothing: it is counted by the bus, told in `trouble`, and disengages when it lasts.
+
+        Raises:
+            PortLostError: the port is gone; disengaged.
         """
         try:
             found, errors = self._bus.read_present(list(self._joint_of))
+        except PortLostError as error:
+            self._disengage(str(error))
+            raise
         except BusError as error:
             self._disengage_when_lasting(str(error), now_s)
             return {}

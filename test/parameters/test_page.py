@@ -8,8 +8,9 @@ from smolvla_ros.parameters.controller import ControllerParameters
 from smolvla_ros.parameters.policy import PolicyParameters
 from smolvla_ros.parameters.robot import RobotParameters
 from smolvla_ros.parameters.sim import SimParameters
+from smolvla_ros.parameters.so101 import SO101Parameters
 
-SETS = (RobotParameters, PolicyParameters, ControllerParameters, SimParameters)
+SETS = (RobotParameters, PolicyParameters, ControllerParameters, SimParameters, SO101Parameters)
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def test_the_page_is_current(generator):
 def test_the_page_has_every_parameter_once(generator):
     page = generator.page()
     sections = dict(section.split("\n", 1) for section in page.split("\n## ")[1:])
-    assert list(sections) == ["All nodes", "Robot", "policy_node", "controller_node", "sim_node"]
+    assert list(sections) == ["All nodes", "Robot", "policy_node", "controller_node", "sim_node", "so101_node"]
     for title, _, kind in generator.SECTIONS:
         for parameter in generator.own_parameters(kind):
             assert sections[title].count(f"\n| `{parameter.name}`") == 1, parameter.name

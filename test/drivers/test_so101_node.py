@@ -1,0 +1,169 @@
+"""The driver as a process of its own, over DDS, on an emulated bus."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import rclpy
+import yaml
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import JointState
+from std_srvs.srv import Trigger
+
+from smolvla_ros.cli.robot_from_lerobot import robot_parameters
+from smolvla_ros.drivers.calibration import JOINTS
+from smolvla_ros.installation import executable
+from smolvla_ros.parameters.controller import ControllerParameters
+from smolvla_ros.parameters.policy import PolicyParameters
+from smolvla_ros.parameters.so101 import SO101Parameters
+
+TIMEOUT_S = 60.0  # a loaded machine starts a process in many seconds
+
+
+class Client:
+    """One node that hears the driver and commands it."""
+
+    def __init__(self):
+        rclpy.init()
+        self.node = rclpy.create_node("tester")
+        self.executor = SingleThreadedExecutor()
+        self.executor.add_node(self.node)
+        self.states, self.diagnostics = [], []
+        self.node.create_subscription(JointState, "joint_states", self.states.append, qos_profile_sensor_data)
+        self.node.create_subscription(DiagnosticArray, "/diagnostics", self.diagnostics.append, 10)
+        self.commands = self.node.create_publisher(JointState, "joint_command", 1)
+
+    def until(self, condition, what):
+        deadline = time.monotonic() + TIMEOUT_S
+        while not condition():
+            assert time.monotonic() < deadline, f"{what} did not happen within {TIMEOUT_S:g} s"
+            self.executor.spin_once(timeout_sec=0.02)
+
+    def command(self, positions):
+        self.commands.publish(JointState(name=list(JOINTS), position=positions))
+
+    def close(self):
+        self.executor.shutdown()
+        self.node.destroy_node()
+        rclpy.shutdown()
+
+
+@pytest.fixture
+def client():
+    client = Client()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def driver(emulated, calibration_file):
+    """Starts the driver with parameters; ends what is left of it."""
+    processes = []
+
+    def start(**parameters):
+        values = {"port": emulated.port, "calibration": str(calibration_file), **parameters}
+        arguments = [word for name, value in values.items() for word in ("-p", f"{name}:={value}")]
+        command = [sys.executable, str(executable("so101_node")), "--ros-args", *arguments]
+        processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def test_the_arm_is_read_torqued_where_it_is_moved_and_left_where_it_stands(driver, client, emulated, here):
+    process = driver()
+    client.until(lambda: bool(client.states), "a joint state")
+    assert list(client.states[-1].name) == list(JOINTS)
+    assert list(client.states[-1].position) == pytest.approx(here, abs=1e-6)
+    assert not emulated.torque(1)
+
+    client.until(lambda: client.command(here) or emulated.torque(1), "torque at the present position")
+    wanted = [here[0] + 0.2, *here[1:]]
+    client.until(lambda: client.command(wanted) or abs(client.states[-1].position[0] - wanted[0]) < 0.01, "the motion")
+
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+    assert emulated.torque(1)  # nothing falls
+    assert emulated.position(1) == pytest.approx(emulated.goal(1), abs=1.0)
+
+
+def test_torque_goes_off_by_the_service(driver, client, emulated, here):
+    driver()
+    client.until(lambda: client.command(here) or emulated.torque(6), "torque")
+    release = client.node.create_client(Trigger, "so101_node/release")
+    client.until(release.service_is_ready, "the service")
+    answer = release.call_async(Trigger.Request())
+    client.until(answer.done, "the answer")
+    assert answer.result().success
+    assert not any(emulated.torque(servo) for servo in range(1, 7))
+
+
+def test_a_killed_driver_leaves_the_arm_where_it_is_and_its_successor_moves_nothing(driver, client, emulated, here):
+    process = driver()
+    client.until(lambda: client.command(here) or emulated.torque(1), "torque")
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    goals = [emulated.goal(servo) for servo in range(1, 7)]
+    client.states.clear()
+    driver()
+    client.until(lambda: len(client.states) > 5, "joint states of the successor")
+    assert [emulated.goal(servo) for servo in range(1, 7)] == goals
+    assert emulated.torque(1)
+
+
+def test_an_alarm_reaches_the_diagnostics_by_name(driver, client, emulated):
+    driver()
+    client.until(lambda: bool(client.states), "a joint state")
+    emulated.misbehave(lambda faults: faults.alarms.update({2: 4}))
+    client.until(
+        lambda: any("shoulder_lift (servo 2): too hot" in status.message
+                    for message in client.diagnostics for status in message.status), "the alarm in the diagnostics",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ({"port": "/dev/ttyNotThere"}, "is the arm plugged in"),
+        ({"calibration": "/nowhere.json"}, "No such file"),
+        ({"baud_rate": 12345}, "baud rate 12345"),
+    ],
+)
+def test_what_cannot_work_is_one_sentence_and_no_torque(driver, emulated, parameters, expected):
+    process = driver(**parameters)
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if "cannot configure" in line:
+            break
+    assert expected in lines[-1]
+    assert "Traceback" not in "".join(lines)
+    assert not emulated.torque(1)
+
+
+def test_the_file_from_lerobots_calibration_is_one_that_all_nodes_take(calibration_file, tmp_path):
+    robot = robot_parameters(calibration_file, "degrees", ["front=front/image_raw/compressed"], "/dev/ttyACM0")
+    sections = yaml.safe_load(yaml.safe_dump(robot))
+
+    def values(*nodes):
+        found = {}
+        for node in nodes:
+            for name, value in sections[node]["ros__parameters"].items():
+                entries = value.items() if isinstance(value, dict) else (("", value),)
+                found |= {f"{name}.{key}".rstrip("."): one for key, one in entries}
+        return found
+
+    controller = ControllerParameters.from_values(values("/**", "/**/controller_node"))
+    policy = PolicyParameters.from_values(values("/**", "/**/policy_node") | {"checkpoint": "x"})
+    driver = SO101Parameters.from_values(values("/**/so101_node"))
+    assert policy.joints == controller.joints == JOINTS
+    assert driver.port == "/dev/ttyACM0"
+    assert controller.joint["shoulder_pan"].max_position == pytest.approx(1.944, abs=1e-3)
