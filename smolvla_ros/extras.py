@@ -10,6 +10,7 @@ MODULES = {
     "sim": ("matplotlib", "mujoco", "PIL"),
     "bags": ("av", "jinja2", "lz4", "mcap", "pandas", "plotly", "pyarrow", "rosbags", "zstandard"),
     "view": ("viser", "yourdfpy"),
+    "so101": ("scservo_sdk",),
 }
 
 

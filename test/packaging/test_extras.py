@@ -38,6 +38,7 @@ PARTS = {
     "bags": ["smolvla_ros.bags", "smolvla_ros.bringup.replay", "smolvla_ros.nodes.recorder_node",
              "smolvla_ros.nodes.player_node"],
     "view": ["smolvla_ros.view", "smolvla_ros.nodes.view_node"],
+    "so101": ["smolvla_ros.drivers", "smolvla_ros.nodes.so101_node"],
 }  # fmt: skip
 
 
@@ -70,7 +71,7 @@ def test_a_missing_extra_is_one_sentence_with_the_command_that_installs_it(extra
     assert f"pip install -c constraints.txt '.[{extra}]'" in done.stderr and done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize(("extra", "node"), [("sim", "sim_node"), ("view", "view_node")])
+@pytest.mark.parametrize(("extra", "node"), [("sim", "sim_node"), ("view", "view_node"), ("so101", "so101_node")])
 def test_a_node_whose_extra_is_missing_says_so(extra, node):
     script = HIDE + f"from smolvla_ros.extras import load_main; load_main('smolvla_ros.nodes.{node}')"
     done = run(script, " ".join(MODULES[extra]))
