@@ -30,7 +30,7 @@ class Trained(FakePolicy):
 def named(tmp_path):
     def named(storage="mcap", compression=None, **faults):
         replay = run(make_bag(tmp_path / "bag", storage, compression, seconds=4.0, seed=11, **faults), Trained())
-        findings = diagnose(replay, freshness(make_setup(Trained()).values))
+        findings = diagnose(replay, freshness(make_setup(Trained()).parameters))
         write_report(dataclasses.replace(replay, findings=findings), tmp_path / "report.html")
         page = (tmp_path / "report.html").read_text(encoding="utf-8")
         assert all(f"<code>{finding.name}</code>" in page for finding in findings)
