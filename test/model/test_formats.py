@@ -320,7 +320,7 @@ def test_adapters_are_merged_into_the_base_policy(
 @pytest.mark.parametrize(
     ("config", "tensors", "reason"),
     [
-        ({"use_dora": True}, LORA, "'use_dora' is True"),
+        ({"use_dora": True}, LORA, "lora_magnitude_vector' is missing"),
         ({"peft_type": "MISS"}, LORA, "'peft_type' is 'MISS'"),
         ({"r": 4}, LORA, "has rank 2, adapter_config.json says 4"),
         ({}, {"model.nowhere.lora_A.weight": torch.ones(2, 54)}, "have no place in the base policy"),

@@ -111,8 +111,8 @@ REFUSED: dict[str, tuple[Mutation, str]] = {
     "another policy": (setting(type="act"), "'type' is 'act', expected 'smolvla'"),
     "no type": (edit_json("config.json", lambda c: c.pop("type")), "'type' is None"),
     "text for a number": (setting(chunk_size="10"), "'chunk_size' is '10', expected a whole number"),
-    "no steps": (setting(num_steps=0), "'num_steps' is 0, expected at least 1"),
-    "negative chunk": (setting(chunk_size=-1, n_action_steps=-1), "'chunk_size' is -1, expected at least 1"),
+    "no steps": (setting(num_steps=0), "'num_steps' is 0, expected a whole number from 1 to 1000"),
+    "negative chunk": (setting(chunk_size=-1, n_action_steps=-1), "'chunk_size' is -1, expected a whole number from 1"),
     "n_action_steps": (setting(n_action_steps=11), "'n_action_steps' is 11, expected 1 to chunk_size, which is 10"),
     "unknown attention": (
         setting(attention_mode="both"),
@@ -143,7 +143,7 @@ REFUSED: dict[str, tuple[Mutation, str]] = {
     ),
     "no heads": (
         edit_json("vlm/config.json", lambda c: c["text_config"].update(num_attention_heads=0)),
-        "num_heads is 0",
+        "'num_attention_heads' is 0, expected a whole number from 1 to 256",
     ),
     # the tokenizer
     "no tokenizer": (remove("vlm/tokenizer.json"), "put tokenizer.json and tokenizer_config.json of it into"),
@@ -198,8 +198,8 @@ REFUSED: dict[str, tuple[Mutation, str]] = {
         "no mean and std of 'observation.images.top'",
     ),
     "names of another arm": (write("smolvla_ros.json", b'{"state_names": ["a", "b"]}'), "expected 6 names"),
-    "too many empty cameras": (setting(empty_cameras=10**6), "expected 0 to 100"),
-    "uncountable": (setting(chunk_size=10**9), "expected a whole number such as 50"),
+    "too many empty cameras": (setting(empty_cameras=10**6), "expected a whole number from 0 to 100"),
+    "uncountable": (setting(chunk_size=10**9), "'chunk_size' is 1000000000, expected a whole number from 1 to 10000"),
     # the statistics
     "no statistics file": (remove(NORMALISER), "normalizer_processor.safetensors is missing"),
     "no state statistics": (drop(NORMALISER, "observation.state.mean"), "no mean and std of 'observation.state'"),

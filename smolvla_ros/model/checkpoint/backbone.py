@@ -10,13 +10,15 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from tokenizers import Tokenizer
 
-from smolvla_ros.model.checkpoint.files import JsonObject, read_json
+from smolvla_ros.model.checkpoint.files import MAX_TOKENIZER_BYTES, JsonObject, is_file, read_json
+from smolvla_ros.model.checkpoint.reader import JsonReader, shown
 from smolvla_ros.model.errors import CheckpointError
 
 _log = logging.getLogger(__name__)
 
 DEFAULT_BACKBONE = "HuggingFaceTB/SmolVLM2-500M-Video-Instruct"
-_DEFAULT_SIZES: JsonObject = {
+# What its config.json says and what it leaves to transformers' defaults; a test holds the two together.
+DEFAULT_SIZES: JsonObject = {
     "model_type": "smolvlm",
     "scale_factor": 4,
     "text_config": {
@@ -51,10 +53,10 @@ class Backbone:
                 _log.warning(
                     "the backbone %r is not here; its sizes are taken to be those of %s", self.name, DEFAULT_BACKBONE
                 )
-            return _DEFAULT_SIZES, None
+            return DEFAULT_SIZES, None
         found = read_json(path)
         if found.get("model_type") != "smolvlm":
-            raise CheckpointError(f"{path}: 'model_type' is {found.get('model_type')!r}, expected 'smolvlm'")
+            raise JsonReader(found, path).refuse("model_type", "'smolvlm'")
         return found, path
 
     def tokenizer(self, name: str) -> tuple[Tokenizer, JsonObject]:
@@ -68,17 +70,17 @@ class Backbone:
                 f"{DEFAULT_BACKBONE} {' '.join(TOKENIZER_FILES)}"
             )
         settings = read_json(paths[1])
-        read_json(paths[0])
+        read_json(paths[0], MAX_TOKENIZER_BYTES)
         try:
             return Tokenizer.from_file(str(paths[0])), settings
         except Exception as error:  # tokenizers raises nothing narrower
-            raise CheckpointError(f"{paths[0]} is not a tokenizer ({error}); copy the file again") from error
+            raise CheckpointError(f"{paths[0]} is not a tokenizer ({shown(str(error))}); copy it again") from error
 
     def _find(self, file: str, name: str) -> Path | None:
         local = ("tokenizer", "vlm") if file in TOKENIZER_FILES else ("vlm",)
         folders = [self.checkpoint / name, *(self.checkpoint / folder for folder in local), Path(name)]
         for folder in folders:
-            if (folder / file).is_file():
+            if is_file(folder / file):
                 return folder / file
         try:
             return Path(hf_hub_download(name, file, local_files_only=not self.download))
@@ -88,14 +90,23 @@ class Backbone:
 
 def special_token_ids(tokenizer: Tokenizer, settings: JsonObject) -> tuple[int, int]:
     """Ids of the tokens that may stand round an image: 'fake' and 'global'."""
-    named = settings | settings.get("extra_special_tokens", {})
-    ids = [tokenizer.token_to_id(str(named.get(key))) for key in ("fake_image_token", "global_image_token")]
-    if None in ids:
+    extra = settings.get("extra_special_tokens")
+    named = settings | (extra if isinstance(extra, dict) else {})
+    contents = [named.get(key) for key in ("fake_image_token", "global_image_token")]
+    # A token is its text, or an object that holds it.
+    texts = [content.get("content") if isinstance(content, dict) else content for content in contents]
+    ids = [tokenizer.token_to_id(text) if isinstance(text, str) else None for text in texts]
+    if ids[0] is None or ids[1] is None:
         raise CheckpointError(
             "the policy puts special tokens round images, but its tokenizer_config.json names no fake_image_token "
             "and global_image_token of the tokenizer; use the backbone's own tokenizer files"
         )
     return ids[0], ids[1]
+
+
+def largest_id(tokenizer: Tokenizer) -> int:
+    """The largest token id that a text can become, what the tokenizer adds to every text included."""
+    return max(*tokenizer.get_vocab().values(), *tokenizer.encode("a").ids, 0, 0)
 
 
 def cut_side(settings: JsonObject) -> Literal["left", "right"]:

@@ -6,6 +6,8 @@ wrote the checkpoint computed.
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from smolvla_ros.model.checkpoint.files import open_safetensors
+from smolvla_ros.model.checkpoint.reader import listed
 from smolvla_ros.model.engines.arithmetic import TOLERANCE
 from smolvla_ros.model.errors import CheckpointError, ModelError
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from smolvla_ros.model.policy import Images, SmolVLAPolicy
 
 GOLDEN_FILE = "golden.safetensors"
+_MOST_VALUES = 100_000_000
 
 
 def record_golden(
@@ -45,7 +49,7 @@ def replay_golden(policy: SmolVLAPolicy, folder: Path, dtype: str) -> float | No
         CheckpointError: the policy gives other actions, or the file does not belong to it.
     """
     path = folder / GOLDEN_FILE
-    if not path.is_file():
+    if not os.path.lexists(path):
         return None
     images, stored, instruction = _read(path)
     try:
@@ -82,9 +86,17 @@ def fewer_steps(policy: SmolVLAPolicy, folder: Path, counts: Sequence[int] = (10
 
 
 def _read(path: Path) -> tuple[dict[str, NDArray[np.uint8]], dict[str, NDArray[np.float32]], str]:
-    """Images by camera, the other arrays by name, and the instruction."""
+    """Images by camera, all arrays by name, and the instruction; nothing is read that cannot be an observation."""
     with open_safetensors(path) as tensors:
-        stored = {name: tensors.get_tensor(name).numpy().copy() for name in tensors.keys()}  # noqa: SIM118
+        names = list(tensors.keys())
+        values = sum(math.prod(tensors.get_slice(name).get_shape()) for name in names)
+        types = {str(tensors.get_slice(name).get_dtype()) for name in names}
+        if values > _MOST_VALUES or not types <= {"U8", "F32"}:
+            raise CheckpointError(
+                f"{path} holds {values} values of types {listed(sorted(types))}, expected images and numbers of one "
+                "observation; delete it or copy it again"
+            )
+        stored = {name: tensors.get_tensor(name).numpy().copy() for name in names}
         instruction = (tensors.metadata() or {}).get("instruction", "")
     images = {name.removeprefix("images."): stored[name] for name in stored if name.startswith("images.")}
     return images, stored, instruction

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,11 +12,18 @@ import torch
 from smolvla_ros.model.aloha import ALOHA_DIM
 from smolvla_ros.model.checkpoint.adapters import CONFIG as ADAPTER_CONFIG
 from smolvla_ros.model.checkpoint.adapters import Adapter
-from smolvla_ros.model.checkpoint.backbone import DEFAULT_BACKBONE, Backbone, cut_side, special_token_ids
+from smolvla_ros.model.checkpoint.backbone import (
+    DEFAULT_BACKBONE,
+    Backbone,
+    cut_side,
+    largest_id,
+    special_token_ids,
+)
 from smolvla_ros.model.checkpoint.files import JsonObject, read_json
 from smolvla_ros.model.checkpoint.hub import Location, locate
 from smolvla_ros.model.checkpoint.names import FeatureNames, read_names
 from smolvla_ros.model.checkpoint.processors import Processing, read_processing
+from smolvla_ros.model.checkpoint.reader import JsonReader, shown
 from smolvla_ros.model.checkpoint.settings import policy_config
 from smolvla_ros.model.checkpoint.weights import load_network
 from smolvla_ros.model.config import SmolVLAConfig
@@ -63,18 +71,19 @@ def read_plan(
     location = locate(checkpoint, revision)
     folder = location.folder
     raw = read_json(folder / "config.json")
-    backbone = Backbone(folder, str(raw.get("vlm_model_name") or ""), location.from_hub)
+    settings = JsonReader(raw, folder / "config.json")
+    backbone = Backbone(folder, settings.text("vlm_model_name"), location.from_hub)
     sizes, sizes_path = backbone.config()
     config = policy_config(raw, sizes, folder / "config.json", sizes_path or Path(backbone.name))
     processing = read_processing(folder, raw, _checked_choices(choices or {}))
     config, state, action = _normalisers(config, processing)
     tokenizer, tokenizer_settings = backbone.tokenizer(processing.tokenizer_name)
-    if raw.get("add_image_special_tokens"):
+    if settings.flag("add_image_special_tokens"):
         fake, whole = special_token_ids(tokenizer, tokenizer_settings)
         config = replace(config, image_start_ids=(fake, whole), image_end_ids=(fake,))
-    if tokenizer.get_vocab_size() > config.text.vocab_size:
+    if (largest := largest_id(tokenizer)) >= config.text.vocab_size:
         raise CheckpointError(
-            f"the tokenizer has {tokenizer.get_vocab_size()} tokens, the policy's vocabulary {config.text.vocab_size}; "
+            f"the tokenizer has tokens up to {largest}, the policy's vocabulary {config.text.vocab_size}; "
             "use the tokenizer that the policy was trained with"
         )
     images = {name: processing.state.normaliser(name, "VISUAL", None) for name in config.image_features}
@@ -107,18 +116,16 @@ def load_weights(plan: LoadingPlan, device: torch.device, arithmetic: Arithmetic
 
 def _load_weights(plan: LoadingPlan, device: torch.device, arithmetic: Arithmetic) -> SmolVLANetwork:
     folder = plan.location.folder
-    if not (folder / ADAPTER_CONFIG).is_file():
+    if not os.path.lexists(folder / ADAPTER_CONFIG):
         return load_network(folder / "model.safetensors", plan.config, arithmetic, device)
     adapter = Adapter(folder)
     try:
         base = locate(adapter.base, adapter.revision, download=plan.location.from_hub).folder
     except CheckpointError as error:
         raise CheckpointError(
-            f"{folder / ADAPTER_CONFIG} is an adapter upon {adapter.base!r}, which was not found: {error}"
+            f"{folder / ADAPTER_CONFIG} is an adapter upon {shown(adapter.base)}, which was not found: {error}"
         ) from error
-    network = load_network(base / "model.safetensors", plan.config, arithmetic, device, adapter.merge)
-    adapter.check_complete()
-    return network
+    return load_network(base / "model.safetensors", plan.config, arithmetic, device, adapter)
 
 
 def usable_device(name: str) -> torch.device:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from smolvla_ros.model.checkpoint.files import read_json
-from smolvla_ros.model.checkpoint.settings import CheckpointSettings
-from smolvla_ros.model.errors import CheckpointError
+from smolvla_ros.model.checkpoint.reader import JsonReader
 
 NAMES_FILE = "smolvla_ros.json"
 
@@ -24,17 +24,15 @@ class FeatureNames:
 def read_names(folder: Path, state_dim: int, action_dim: int) -> FeatureNames:
     """The names of the checkpoint in `folder`; they must be as many as there are values."""
     path = folder / NAMES_FILE
-    if not path.is_file():
+    if not os.path.lexists(path):
         return FeatureNames()
-    settings = CheckpointSettings(read_json(path), path)
+    settings = JsonReader(read_json(path), path)
     state, action = (_names(settings, *what) for what in (("state_names", state_dim), ("action_names", action_dim)))
-    return FeatureNames(state, action, settings.get("fps", 0) or None)
+    return FeatureNames(state, action, settings.whole("fps", 0, 0, 10_000) or None)
 
 
-def _names(settings: CheckpointSettings, key: str, size: int) -> tuple[str, ...] | None:
-    names = settings.get(key, [])
-    if not names:
-        return None
-    if len(names) != size or not all(isinstance(name, str) for name in names):
-        raise CheckpointError(f"{settings.path}: {key!r} is {names}, expected {size} names")
-    return tuple(names)
+def _names(settings: JsonReader, key: str, size: int) -> tuple[str, ...] | None:
+    names = settings.texts(key, 10_000)
+    if names and (len(names) != size or any(len(name) > 200 for name in names)):
+        raise settings.refuse(key, f"{size} names")
+    return names or None

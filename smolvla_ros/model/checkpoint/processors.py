@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from smolvla_ros.model.checkpoint.files import JsonObject, inside, open_safetensors, read_json
-from smolvla_ros.model.checkpoint.settings import CheckpointSettings
-from smolvla_ros.model.checkpoint.statistics import Source, Statistics, read_statistics
+from smolvla_ros.model.checkpoint.reader import JsonReader, listed, shown
+from smolvla_ros.model.checkpoint.statistics import Source, Statistics, read_statistics, small_tensor
 from smolvla_ros.model.errors import CheckpointError
 from smolvla_ros.model.text import TextSettings
 
@@ -53,7 +54,7 @@ class Processing:
 
 def read_processing(folder: Path, raw: JsonObject, choices: Mapping[str, str]) -> Processing:
     """The processing of the checkpoint in `folder` whose `config.json` holds `raw`."""
-    if (folder / PREPROCESSOR).exists() or (folder / POSTPROCESSOR).exists():
+    if os.path.lexists(folder / PREPROCESSOR) or os.path.lexists(folder / POSTPROCESSOR):
         return _from_pipelines(folder, choices)
     return _from_old_format(folder, raw, choices)
 
@@ -62,21 +63,19 @@ def _from_pipelines(folder: Path, choices: Mapping[str, str]) -> Processing:
     before, after = _steps(folder / PREPROCESSOR), _steps(folder / POSTPROCESSOR)
     _refuse_unknown(folder / PREPROCESSOR, before, "normalizer_processor")
     _refuse_unknown(folder / POSTPROCESSOR, after, "unnormalizer_processor")
-    rename = CheckpointSettings(before.get("rename_observations_processor", {}), folder / PREPROCESSOR).section(
-        "config"
-    )
-    tokenizer_step = CheckpointSettings(before["tokenizer_processor"], folder / PREPROCESSOR)
+    rename = JsonReader(before.get("rename_observations_processor", {}), folder / PREPROCESSOR).section("config")
+    tokenizer_step = JsonReader(before["tokenizer_processor"], folder / PREPROCESSOR)
     tokenizer, artifacts = tokenizer_step.section("config"), tokenizer_step.section("artifacts")
     return Processing(
         text=TextSettings(
-            max_length=tokenizer.get("max_length", 512),
-            truncation=tokenizer.get("truncation", True),
+            max_length=tokenizer.whole("max_length", 512, 1, 8_192),
+            truncation=tokenizer.flag("truncation", True),
             ends_with_newline="smolvla_new_line_processor" in before,
         ),
-        tokenizer_name=artifacts.get("tokenizer_name", "") or tokenizer.get("tokenizer_name", ""),
+        tokenizer_name=artifacts.text("tokenizer_name") or tokenizer.text("tokenizer_name"),
         state=_observation_source(folder / PREPROCESSOR, before["normalizer_processor"], choices),
         action=_source(folder / POSTPROCESSOR, after["unnormalizer_processor"], choices),
-        rename_map=_rename_map(rename),
+        rename_map=rename.section("rename_map").names(),
     )
 
 
@@ -92,7 +91,7 @@ def _steps(path: Path) -> dict[str, JsonObject]:
         if name in _SWITCHED_OFF and _is_off(step):
             continue
         if name in steps:
-            raise CheckpointError(f"{path}: the step {name!r} stands twice; expected each step once")
+            raise CheckpointError(f"{path}: the step {shown(name)} stands twice; expected each step once")
         steps[name] = step
     return steps
 
@@ -105,40 +104,40 @@ def _is_off(step: JsonObject) -> bool:
 def _refuse_unknown(path: Path, steps: Mapping[str, Any], normaliser: str) -> None:
     """Every step must be one whose effect is known here, and the needed ones must be there."""
     needed = {normaliser} if normaliser == "unnormalizer_processor" else {normaliser, "tokenizer_processor"}
-    missing, unknown = sorted(needed - steps.keys()), sorted(steps.keys() - set(_CLASSES.values()))
+    active = {name for name, step in steps.items() if not _is_disabled(step)}
+    missing, unknown = sorted(needed - active), sorted(active - set(_CLASSES.values()))
     if missing:
-        raise CheckpointError(f"{path}: the step {', '.join(missing)} is missing; copy the file again")
+        raise CheckpointError(f"{path}: the step {listed(missing)} is missing; copy the file again")
     if unknown:
         raise CheckpointError(
-            f"{path}: the step {', '.join(unknown)} is not part of SmolVLA's processing; without it the policy would "
+            f"{path}: the step {listed(unknown)} is not part of SmolVLA's processing; without it the policy would "
             f"run wrong. Known steps: {', '.join(sorted(_CLASSES.values()))}"
         )
 
 
+def _is_disabled(step: JsonObject) -> bool:
+    """Steps of relative actions say so themselves: LeRobot lists them and passes data through them untouched."""
+    config = step.get("config")
+    return isinstance(config, dict) and config.get("enabled") is False
+
+
 def _source(path: Path, step: JsonObject, choices: Mapping[str, str]) -> Source:
-    config = CheckpointSettings(step, path).section("config")
-    state_file = CheckpointSettings(step, path).get("state_file", "")
+    config = JsonReader(step, path).section("config")
+    state_file = JsonReader(step, path).text("state_file")
     statistics: Statistics = {}
     if state_file:
         statistics = read_statistics(inside(path.parent, state_file, path))
-    modes = {str(kind): str(mode) for kind, mode in config.section("norm_map").values.items()}
-    return Source(path, statistics, modes, config.get("eps", 1e-8), choices)
+    modes = config.section("norm_map").names()
+    return Source(path, statistics, modes, config.number("eps", 1e-8, 0.0, 1.0), choices)
 
 
 def _observation_source(path: Path, step: JsonObject, choices: Mapping[str, str]) -> Source:
     """Observations are normalised only where the step lists them, unlike actions."""
-    config = CheckpointSettings(step, path).section("config")
+    config = JsonReader(step, path).section("config")
     features = frozenset(config.section("features").values)
     if config.values.get("normalize_observation_keys") is not None:
-        features &= frozenset(map(str, config.get("normalize_observation_keys", [])))
+        features &= frozenset(config.texts("normalize_observation_keys", 1_000))
     return replace(_source(path, step, choices), features=features)
-
-
-def _rename_map(settings: CheckpointSettings) -> dict[str, str]:
-    names = settings.section("rename_map").values
-    if not all(isinstance(new, str) for new in names.values()):
-        raise settings.refuse("rename_map", "names of observations mapped to names")
-    return dict(names)
 
 
 def _from_old_format(folder: Path, raw: JsonObject, choices: Mapping[str, str]) -> Processing:
@@ -152,12 +151,12 @@ def _from_old_format(folder: Path, raw: JsonObject, choices: Mapping[str, str]) 
                 if after and before.startswith(f"{group}."):
                     variant = before.removeprefix(f"{group}.").rstrip("_")
                     name = f"{variant}.{feature}" if variant else feature
-                    statistics.setdefault(name, {})[after] = tensors.get_tensor(key).float().clone()
-    settings = CheckpointSettings(raw, folder / "config.json")
-    modes = {str(kind): str(mode) for kind, mode in settings.section("normalization_mapping").values.items()}
+                    statistics.setdefault(name, {})[after] = small_tensor(path, tensors, key)
+    settings = JsonReader(raw, folder / "config.json")
+    modes = settings.section("normalization_mapping").names()
     source = Source(path, statistics, modes, 1e-8, choices, always_add_eps=True)
     return Processing(
-        text=TextSettings(max_length=settings.get("tokenizer_max_length", 48), truncation=False),
+        text=TextSettings(max_length=settings.whole("tokenizer_max_length", 48, 1, 8_192), truncation=False),
         tokenizer_name="",
         state=source,
         action=source,

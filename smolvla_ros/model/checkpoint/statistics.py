@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from smolvla_ros.model.checkpoint.files import open_safetensors, read_json
+from smolvla_ros.model.checkpoint.reader import listed, shown
 from smolvla_ros.model.errors import CheckpointError
 from smolvla_ros.model.normalisation import STATISTICS_OF_MODE, Normaliser
 
 Statistics = dict[str, dict[str, Tensor]]
 
+_MOST_VALUES = 4_096
 NONE = "none"  # the choice to run a feature un-normalised
 
 
@@ -43,12 +47,12 @@ class Source:
         mode, choice = self.modes.get(kind, "IDENTITY"), self.choices.get(feature, "")
         if mode not in STATISTICS_OF_MODE:
             known = ", ".join(STATISTICS_OF_MODE)
-            raise CheckpointError(f"{self.path}: normalisation {mode!r} of {kind}, expected one of {known}")
+            raise CheckpointError(f"{self.path}: normalisation {shown(mode)} of {kind}, expected one of {known}")
         if mode == "IDENTITY" or choice == NONE:
             return None
         if self.features is not None and feature not in self.features:
             raise CheckpointError(
-                f"{self.path}: normalises {', '.join(sorted(self.features)) or 'nothing'}, but not {feature!r}, "
+                f"{self.path}: normalises {listed(sorted(self.features)) or 'nothing'}, but not {feature!r}, "
                 f"although {kind} has mode {mode}; such a policy was trained on other numbers. "
                 f"Add the feature there, or state statistics={{{feature!r}: {NONE!r}}}"
             )
@@ -79,7 +83,7 @@ class Source:
 
     def _missing(self, feature: str, mode: str, choice: str) -> str:
         needed = " and ".join(STATISTICS_OF_MODE[mode])
-        sets = "; ".join(f"{name} ({', '.join(sorted(stats))})" for name, stats in sorted(self.sets.items()))
+        sets = "; ".join(f"{name[:80]} ({listed(sorted(stats), 10)})" for name, stats in sorted(self.sets.items())[:6])
         named = f" in the chosen {choice!r}" if choice else ""
         return (
             f"{self.path}: no {needed} of {feature!r}{named}, needed for {mode}; sets found: {sets or 'none'}. "
@@ -108,9 +112,9 @@ class Source:
             )
         spread = high if mode == "MEAN_STD" else high - low
         if (spread <= 0).any():
-            flat = [str(i) for i in torch.nonzero(spread.flatten() <= 0).flatten().tolist()]
+            flat = listed([str(i) for i in torch.nonzero(spread.flatten() <= 0).flatten().tolist()], 10)
             raise CheckpointError(
-                f"{where}: the spread of value {', '.join(flat)} is not above 0 ({' and '.join(stats)} of {mode}); "
+                f"{where}: the spread of value {flat} is not above 0 ({' and '.join(stats)} of {mode}); "
                 "such a value carries nothing and would be divided by zero: give it a spread or train without it"
             )
 
@@ -139,14 +143,27 @@ def read_statistics(path: Path) -> Statistics:
                 feature: {name: torch.tensor(values, dtype=torch.float32) for name, values in stats.items()}
                 for feature, stats in read_json(path).items()
             }
-        except (AttributeError, TypeError, ValueError) as error:
+        except CheckpointError:
+            raise
+        except (AttributeError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"{path} does not hold statistics ({error}); expected a meta/stats.json") from error
     with open_safetensors(path) as tensors:
         found: Statistics = {}
         for key in tensors.keys():  # noqa: SIM118
             feature, _, name = key.rpartition(".")
-            found.setdefault(feature, {})[name] = tensors.get_tensor(key).float().clone()
+            found.setdefault(feature, {})[name] = small_tensor(path, tensors, key)
         return found
+
+
+def small_tensor(path: Path, tensors: Any, name: str) -> Tensor:
+    """A tensor of statistics out of an open file, as float32."""
+    shape = tensors.get_slice(name).get_shape()
+    if math.prod(shape) > _MOST_VALUES:
+        raise CheckpointError(f"{path}: {name!r} has shape {list(shape)}, expected statistics of at most 1024 values")
+    tensor: Tensor = tensors.get_tensor(name)
+    if tensor.is_complex():
+        raise CheckpointError(f"{path}: {name!r} is {tensor.dtype}, expected real numbers")
+    return tensor.float().clone()
 
 
 def _numbers(values: Tensor) -> str:

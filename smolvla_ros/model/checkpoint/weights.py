@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from smolvla_ros.model.checkpoint.files import open_safetensors
+from smolvla_ros.model.checkpoint.adapters import Adapter
+from smolvla_ros.model.checkpoint.files import check_values, open_safetensors
+from smolvla_ros.model.checkpoint.reader import listed
 from smolvla_ros.model.config import SmolVLAConfig
 from smolvla_ros.model.engines.arithmetic import Arithmetic
 from smolvla_ros.model.engines.products import bfloat16_linears, prepare
@@ -28,7 +30,7 @@ _RENAMED = (
     ("expert.", "vlm_with_expert.lm_expert."),
 )
 LANGUAGE_HEAD = "model.vlm_with_expert.vlm.lm_head.weight"
-_LANGUAGE_LAYER = re.compile(rf"model\.{re.escape(_VLM)}text_model\.layers\.(\d+)\.")
+_LANGUAGE_LAYER = re.compile(rf"model\.{re.escape(_VLM)}text_model\.layers\.(\d{{1,4}})\.")
 _WRAPPERS = ("_orig_mod.", "module.")  # torch.compile and DistributedDataParallel
 _OLD_STATISTICS = re.compile(r"^(normalize_inputs|normalize_targets|unnormalize_outputs)\.")
 
@@ -68,12 +70,12 @@ def load_network(
     config: SmolVLAConfig,
     arithmetic: Arithmetic,
     device: torch.device,
-    merge: Callable[[str, Tensor], Tensor] | None = None,
+    adapter: Adapter | None = None,
 ) -> SmolVLANetwork:
     """The network with the weights of the file, on the device, ready for inference.
 
-    One tensor at a time is read, so that memory never holds much more than the network. `merge` may change a
-    tensor on its way in (adapters).
+    Nothing is allocated before names and shapes have been compared. Then one tensor at a time is read, so that memory
+    never holds much more than the network; an adapter is merged into each on its way in.
     """
     with torch.device("meta"):
         network = SmolVLANetwork(config)
@@ -83,14 +85,18 @@ def load_network(
         bfloat16_linears(network)
     shapes = {name: tuple(view.shape) for name, view in checkpoint_views(network).items()}
     stored = match_names(path, config, shapes)
+    if adapter:
+        adapter.check(stored_shapes(path, stored))
     network = network.to_empty(device=device).requires_grad_(False).eval()
     views = checkpoint_views(network)
     for name, stored_name in stored.items():
+        if _is_upper_layer(name, config.kept_layers):
+            continue
         with open_safetensors(path) as tensors:  # opened for each tensor: closing it gives its pages back
             tensor = tensors.get_tensor(stored_name)
-            _check_values(path, stored_name, tensor)
+            check_values(path, stored_name, tensor)
             if name in views:
-                views[name].copy_(merge(name, tensor) if merge else tensor)
+                views[name].copy_(adapter.merge(name, tensor) if adapter else tensor)
             del tensor
     del views
     if arithmetic.dtype != "bfloat16":
@@ -104,14 +110,20 @@ def match_names(path: Path, config: SmolVLAConfig, used: dict[str, tuple[int, ..
     Besides the network's own tensors the file may hold a language head and the language layers above the kept ones.
     """
     with open_safetensors(path) as tensors:
-        stored = {_bare_name(name): name for name in tensors.keys()}  # noqa: SIM118
+        names = list(tensors.keys())
+        stored = {_bare_name(name): name for name in names}
+        if len(stored) < len(names):
+            twice = next(name for name in names if stored[_bare_name(name)] != name)
+            raise CheckpointError(
+                f"{path}: the tensor {_bare_name(twice)!r} stands twice, as {twice!r} too; save the policy again"
+            )
         stored = {name: full for name, full in stored.items() if not _OLD_STATISTICS.match(name)}
         known = used | unused_shapes(config)
         missing = sorted(known.keys() - stored.keys() - {LANGUAGE_HEAD})
         surplus = sorted(name for name in stored.keys() - known.keys() if not _is_upper_layer(name, config.kept_layers))
         if missing or surplus:
             raise CheckpointError(
-                f"{path} does not hold this network: {_listed('missing', missing)}{_listed('unexpected', surplus)}"
+                f"{path} does not hold this network: {_counted('missing', missing)}{_counted('unexpected', surplus)}"
                 "compare config.json with the file; both must come from the same training run"
             )
         for name, shape in known.items():
@@ -123,21 +135,15 @@ def match_names(path: Path, config: SmolVLAConfig, used: dict[str, tuple[int, ..
     return stored
 
 
+def stored_shapes(path: Path, stored: Mapping[str, str]) -> dict[str, tuple[int, ...]]:
+    """The shapes of tensors in the file, by the names that `match_names` gave."""
+    with open_safetensors(path) as tensors:
+        return {name: tuple(tensors.get_slice(full).get_shape()) for name, full in stored.items()}
+
+
 def _is_upper_layer(name: str, kept_layers: int) -> bool:
     layer = _LANGUAGE_LAYER.match(name)
     return layer is not None and int(layer[1]) >= kept_layers
-
-
-def _check_values(path: Path, name: str, tensor: Tensor) -> None:
-    if not tensor.dtype.is_floating_point or tensor.dtype.itemsize < 2:
-        raise CheckpointError(f"{path}: tensor {name!r} is {tensor.dtype}, expected float32, bfloat16 or float16")
-    if torch.isfinite(tensor.sum()):  # six times faster than looking at every value
-        return
-    if bad := int((~torch.isfinite(tensor)).sum()):
-        raise CheckpointError(
-            f"{path}: tensor {name!r} has {bad} of {tensor.numel()} values that are not finite; "
-            "the training diverged or the file is damaged: take an earlier checkpoint"
-        )
 
 
 def _checkpoint_name(name: str) -> str:
@@ -154,9 +160,5 @@ def _bare_name(name: str) -> str:
     return name
 
 
-def _listed(what: str, names: Iterable[str]) -> str:
-    names = list(names)
-    if not names:
-        return ""
-    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    return f"{len(names)} {what} ({shown}); "
+def _counted(what: str, names: list[str]) -> str:
+    return f"{len(names)} {what} ({listed(names)}); " if names else ""
