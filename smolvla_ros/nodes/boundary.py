@@ -14,7 +14,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
+from rclpy.parameter_service import ParameterService
 from rclpy.time_source import TimeSource
 from rosgraph_msgs.msg import Clock
 
@@ -73,7 +75,7 @@ class GuardedNode(Node):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.boundary = ErrorBoundary(lambda text: self.get_logger().fatal(text), self.internal_error)
-        self.clock_messages_refused = 0
+        self.clock_messages_refused = self.requests_refused = 0
         super().__init__(*args, **kwargs)
 
     def internal_error(self, sentence: str) -> None:
@@ -84,6 +86,7 @@ class GuardedNode(Node):
         return {
             "internal_errors": str(self.boundary.errors),
             "clock_messages_refused": str(self.clock_messages_refused),
+            "requests_refused": str(self.requests_refused),
         }
 
     def create_subscription(self, msg_type: Any, topic: str, callback: Any, *args: Any, **kwargs: Any) -> Any:
@@ -95,11 +98,28 @@ class GuardedNode(Node):
         return super().create_timer(timer_period_sec, self.boundary.guarded(callback), *args, **kwargs)
 
     def create_service(self, srv_type: Any, srv_name: str, callback: Any, *args: Any, **kwargs: Any) -> Any:
-        return super().create_service(srv_type, srv_name, self._guarded_service(callback), *args, **kwargs)
+        of_rclpy = isinstance(getattr(callback, "__self__", None), ParameterService)
+        guarded = self._refusing_service(callback) if of_rclpy else self._guarded_service(callback)
+        return super().create_service(srv_type, srv_name, guarded, *args, **kwargs)
 
     def _guarded_service(self, callback: Callable[..., Any]) -> Any:
         """Where it fails, the answer is an empty one: `success` is false."""
         return self.boundary.guarded(callback, lambda _, response: type(response)())
+
+    def _refusing_service(self, callback: Callable[..., Any]) -> Any:
+        """One of rclpy's: it raises on requests that it cannot read, such as a parameter of type 254."""
+
+        @functools.wraps(callback)
+        def call(request: Any, response: Any) -> Any:
+            try:
+                return callback(request, response)
+            except Exception as error:
+                self.requests_refused += 1
+                text = f"request {type(request).__name__} refused: {type(error).__name__}: {error}"
+                self.get_logger().warning(text, throttle_duration_sec=5.0)
+                return _refusal(request, type(response)(), text)
+
+        return call
 
     def _on_clock(self, take: Callable[[Clock], None], message: Clock) -> None:
         if stamp_ns(message.clock) >= 0:
@@ -108,3 +128,13 @@ class GuardedNode(Node):
         self.clock_messages_refused += 1
         told = f"{message.clock.sec} s {message.clock.nanosec} ns"
         self.get_logger().warning(f"/clock refused: {told} is no time; who publishes it?", throttle_duration_sec=5.0)
+
+
+def _refusal(request: Any, response: Any, reason: str) -> Any:
+    """The answer to a request about parameters that was not carried out."""
+    refused = SetParametersResult(successful=False, reason=reason)
+    if hasattr(response, "result"):
+        response.result = refused
+    elif hasattr(response, "results"):
+        response.results = [refused] * len(request.parameters)
+    return response

@@ -265,8 +265,9 @@ class ManagedNode(GuardedNode, LifecycleNode, Generic[_Set]):
             for id_, label, *_ in self._state_machine.available_transitions:
                 if (wanted.label or label) == label and (wanted.id or id_) == id_ and (wanted.label or wanted.id):
                     return change_state(request, response)
-            asked = wanted.label or wanted.id or "without id and label"
-            self.get_logger().warning(f"transition {asked} refused: state is {self.state_label}")
+            asked = repr(wanted.label[:50]) if wanted.label else wanted.id or "without id and label"
+            text = f"transition {asked} refused: state is {self.state_label}"
+            self.get_logger().warning(text, throttle_duration_sec=1.0)
             response.success = False
             return response
 

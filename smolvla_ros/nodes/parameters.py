@@ -13,10 +13,11 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
-from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
 from smolvla_ros.parameters import Parameter, ParameterError, ParameterSet, Value, check_values, expand
+
+from .boundary import GuardedNode
 
 # Names that rclpy itself declares or reads.
 _RCLPY_NAMES = ("use_sim_time", "start_type_description_service", "qos_overrides.")
@@ -38,7 +39,7 @@ class NodeParameters(Generic[_Set]):
 
     def __init__(
         self,
-        node: Node,
+        node: GuardedNode,
         kind: type[_Set],
         tolerated: type[ParameterSet],
         is_configured: Callable[[], bool],
@@ -53,8 +54,9 @@ class NodeParameters(Generic[_Set]):
         self._bad_overrides: dict[str, str] = {}
         self._differing: set[str] = set()
         self._declare()
-        node.add_on_set_parameters_callback(self._check_change)
-        node.add_post_set_parameters_callback(self._changed)
+        unchecked = SetParametersResult(successful=False, reason="internal error, see the log of the node")
+        node.add_on_set_parameters_callback(node.boundary.guarded(self._check_change, lambda _: unchecked))
+        node.add_post_set_parameters_callback(node.boundary.guarded(self._changed))
 
     def read(self) -> _Set:
         """The settings that the present values give.

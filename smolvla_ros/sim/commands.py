@@ -14,6 +14,7 @@ from smolvla_ros.wording import listed
 from .world import JOINTS
 
 Array = NDArray[np.float64]
+_MOST = 1000.0  # rad, rad/s: what a servo could ever be told; arithmetic with much more overflows
 
 
 class CommandError(ValueError):
@@ -132,6 +133,6 @@ def _finite(values: Sequence[float], count: int, what: str) -> Array:
     array = np.asarray(values, float)
     if array.shape != (count,):
         raise CommandError(f"{len(array)} {what} for {count} joints")
-    if not np.isfinite(array).all():
-        raise CommandError(f"the {what} are {array.tolist()}, expected finite numbers")
+    if not (np.abs(array) <= _MOST).all():  # false for NaN
+        raise CommandError(f"the {what} are {array.tolist()}, expected numbers from -{_MOST:g} to {_MOST:g}")
     return array
