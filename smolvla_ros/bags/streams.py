@@ -163,6 +163,14 @@ def described_namespaces(bag: Bag) -> list[str]:
     return [topic.removesuffix(ending).strip("/") for topic in topics]
 
 
+def command_topics(parameters: ControllerParameters) -> dict[str, str]:
+    """Names and types of the topics on which the arm is commanded."""
+    topics = {parameters.command_topic_name: COMMAND_TYPES[parameters.command_type]}
+    if parameters.gripper_joint:
+        topics[parameters.gripper_topic] = COMMAND_TYPES["position_array"]
+    return topics
+
+
 def command_positions(
     recorded: Recorded, robot: RobotConfig, command: CommandStream
 ) -> tuple[int, NDArray[np.float64]]:

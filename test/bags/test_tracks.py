@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smolvla_ros.bags.errors import BagError
-from smolvla_ros.bags.replay.tracks import CommandTrack, Track, state_track
 from smolvla_ros.bags.streams import COMMAND_TYPES, CommandStream, Gripper
+from smolvla_ros.bags.tracks import CommandTrack, Track, state_track
 from smolvla_ros.parameters.robot import RobotParameters
 from smolvla_ros.robot import RobotConfig
 

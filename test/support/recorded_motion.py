@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 from numpy.typing import NDArray
 
-from smolvla_ros.bags.diagnosis.facts import Facts, camera_stream
+from smolvla_ros.bags.replay.facts import Facts, camera_stream
 from smolvla_ros.robot import RobotConfig
 from smolvla_ros.sim.policies import ExpertPolicy
 from smolvla_ros.sim.task import COLOURS

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from recorded_motion import Motion
 
-from smolvla_ros.bags.diagnosis.facts import Facts
 from smolvla_ros.bags.replay.comparison import chunk_errors, hold_errors
+from smolvla_ros.bags.replay.facts import Facts
 from smolvla_ros.bags.replay.health import StreamRecord
 from smolvla_ros.bags.replay.result import Replay, ReplayedChunk, Seams, Skipped, Spread, Trace
 from smolvla_ros.robot import RobotConfig

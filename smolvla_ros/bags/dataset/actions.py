@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from smolvla_ros.bags.errors import BagError
 from smolvla_ros.bags.messages import Recorded
-from smolvla_ros.bags.replay.tracks import CommandTrack
 from smolvla_ros.bags.streams import COMMAND_TYPES, CommandStream, Streams, command_positions
+from smolvla_ros.bags.tracks import CommandTrack
 from smolvla_ros.robot import RobotConfig
 from smolvla_ros.robot.joint_states import JointOrder, JointPositions
 

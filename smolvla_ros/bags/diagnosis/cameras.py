@@ -6,7 +6,7 @@ import numpy as np
 
 from smolvla_ros.bags.replay.result import Finding, Replay
 
-from .facts import CameraFacts, Facts
+from ..replay.facts import CameraFacts, Facts
 
 _DARK = 10.0  # grey value, of 255
 _FLAT = 3.0  # standard deviation of the grey values

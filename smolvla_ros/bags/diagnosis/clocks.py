@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from smolvla_ros.bags.replay.result import Finding, Replay
 from smolvla_ros.robot.observation import Freshness
 
-from .facts import COMMANDS, JOINT_STATES, Activity, Facts
+from ..replay.facts import COMMANDS, JOINT_STATES, Activity, Facts
 from .tracking import Tracking
 
 _ALIKE_S = 0.2  # lags of streams of the same clock differ by less

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from smolvla_ros.bags.replay.result import Replay
 
-from .facts import Array
+from ..replay.facts import Array
 from .tracking import Tracking, track
 from .training import TrainingData
 

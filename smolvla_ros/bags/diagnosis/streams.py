@@ -9,7 +9,7 @@ import numpy as np
 from smolvla_ros.bags.replay.result import Finding, Replay, StreamHealth
 from smolvla_ros.robot.observation import Freshness
 
-from .facts import JOINT_STATES
+from ..replay.facts import JOINT_STATES
 
 _STOPPED_S, _LATE_S = 1.0, 3.0
 _MANY_GAPS = 5.0  # usual gaps

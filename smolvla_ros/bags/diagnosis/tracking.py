@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from .facts import Array, Facts
+from ..replay.facts import Array, Facts
 
 DEGREES = math.degrees(1.0)
 GAINS = (1.0, -1.0, DEGREES, 1.0 / DEGREES, -DEGREES, -1.0 / DEGREES)  # position / command

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from smolvla_ros.robot import RobotConfig
 
-from .facts import Array
+from ..replay.facts import Array
 from .tracking import DEGREES
 
 _MARGIN = 0.1  # of the range, that positions may lie beyond it

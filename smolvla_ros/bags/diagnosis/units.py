@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from smolvla_ros.bags.replay.result import Finding
 
+from ..replay.facts import Array
 from .evidence import Evidence
-from .facts import Array
 from .tracking import DEGREES, GAINS
 from .training import TrainingData
 

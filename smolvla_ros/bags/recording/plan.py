@@ -10,12 +10,12 @@ from smolvla_ros.robot import RobotConfig
 
 from ..streams import (
     CHUNK_TYPE,
-    COMMAND_TYPES,
     DESCRIBED_NODES,
     IMAGE_TYPES,
     JOINT_STATE_TYPE,
     STATUS_TYPE,
     STRING_TYPE,
+    command_topics,
 )
 
 
@@ -62,11 +62,3 @@ def wanted_topics(
     ]
     names = {topic.name for topic in wanted}
     return (*wanted, *(Wanted(name) for name in dict.fromkeys(extra) if name not in names))
-
-
-def command_topics(parameters: ControllerParameters) -> dict[str, str]:
-    """Names and types of the topics on which the arm is commanded."""
-    topics = {parameters.command_topic_name: COMMAND_TYPES[parameters.command_type]}
-    if parameters.gripper_joint:
-        topics[parameters.gripper_topic] = COMMAND_TYPES["position_array"]
-    return topics

@@ -9,15 +9,15 @@ from smolvla_ros.robot import RobotConfig
 from smolvla_ros.robot.observation import ObservationBuffer
 from smolvla_ros.stamps import stamp_ns
 
-from ..diagnosis.facts import COMMANDS, INSTRUCTION, JOINT_STATES, Facts, camera_stream
 from ..errors import BagError
 from ..instructions import InstructionInForce
 from ..messages import Recorded, Topic
 from ..streams import Streams
+from ..tracks import CommandTrack, state_track
+from .facts import COMMANDS, INSTRUCTION, JOINT_STATES, Facts, camera_stream
 from .health import StreamRecord
 from .holds import Holds
 from .result import StreamHealth
-from .tracks import CommandTrack, state_track
 
 CHUNKS, STATUS = "chunks", "status"
 

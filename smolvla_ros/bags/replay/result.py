@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from smolvla_ros.robot import RobotConfig
 
-    from ..diagnosis.facts import Facts
+    from .facts import Facts
 
 Array = NDArray[np.float64]
 Times = NDArray[np.int64]
@@ -35,7 +35,7 @@ class StreamHealth:
     """How the messages of one topic came.
 
     Attributes:
-        name: what they are to the policy, as in `diagnosis.facts`: 'camera front', 'joint states', 'instruction', ...
+        name: what they are to the policy, as in `replay.facts`: 'camera front', 'joint states', 'instruction', ...
         messages: of the topic in the time that was replayed.
         refused, refusal: how many of them the live node would not have taken or nobody can read; the first reason.
         rate_hz, p95_gap_s, max_gap_s: of the log times.

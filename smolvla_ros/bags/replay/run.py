@@ -25,6 +25,7 @@ from ..messages import Recorded, time_text
 from ..moved import MovedBag, moved
 from ..reader import Bag
 from ..streams import Streams
+from ..tracks import CommandTrack, Track
 from .comparison import chunk_errors, hold_errors, recorded_errors, usable_std
 from .identity import other_checkpoint
 from .ingest import Ingest
@@ -32,7 +33,6 @@ from .motion import spread
 from .node import ReplayedNodes, Setup
 from .result import Finding, RecordedChunk, Replay, ReplayedChunk, Trace
 from .schedule import REQUESTS, RequestInstant, instants, latency_from, recorded_chunks
-from .tracks import CommandTrack, Track
 
 REFERENCES = ("command", "state")
 

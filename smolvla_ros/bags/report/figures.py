@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
-from smolvla_ros.bags.diagnosis.facts import COMMANDS
+from smolvla_ros.bags.replay.facts import COMMANDS
 from smolvla_ros.bags.replay.result import Replay, ReplayedChunk
 
 ROBOT, POLICY, QUIET, BAD = "#3f7fd6", "#e0702d", "#8b919b", "#d64550"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from smolvla_ros.bags.diagnosis.facts import CameraFacts
+from smolvla_ros.bags.replay.facts import CameraFacts
 from smolvla_ros.bags.replay.result import Replay
 
 _INSTANTS = 6

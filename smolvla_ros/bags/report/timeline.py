@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from smolvla_ros.bags.diagnosis.facts import BINS, Activity
+from smolvla_ros.bags.replay.facts import BINS, Activity
 from smolvla_ros.bags.replay.result import Replay, StreamHealth
 
 _PER_CELL = 3.0  # messages that a cell must be able to hold, so that an empty one is a gap

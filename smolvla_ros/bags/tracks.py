@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from smolvla_ros.robot import RobotConfig
 
-from ..errors import BagError
-from ..messages import Recorded
-from ..streams import COMMAND_TYPES, CommandStream, command_positions
+from .errors import BagError
+from .messages import Recorded
+from .streams import COMMAND_TYPES, CommandStream, command_positions
 
 Array = NDArray[np.float64]
 Times = NDArray[np.int64]
