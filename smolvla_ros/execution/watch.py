@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]
+# One instant [ns] for all joints, or one for each.
+Instants = int | NDArray[np.int64]
 
 _S = 1e-9
 # A real clock that is being disciplined may step back by this much without anybody having set it.
@@ -59,9 +61,9 @@ class ClockWatch:
 class JointStateWatch:
     """The joint positions believed, and how fresh they are.
 
-    No joint moves faster than its limit, so a state that lies further from the one believed than the time between them
-    allows is refused and counted: one wrong state, or those of a second publisher, move nothing. Motion that starts
-    from measured positions needs more: `doubted` until several states in a row agree.
+    No joint moves faster than its limit, so a state that lies further from the one believed than the time between the
+    measurements of each joint allows is refused and counted: one wrong state, or those of a second publisher, move
+    nothing. Motion that starts from measured positions needs more: `doubted` until several states in a row agree.
 
     `problem`: what is known of joint states that are missing or were refused since the last good one; for people.
     """
@@ -78,7 +80,8 @@ class JointStateWatch:
         self.oldest = 0  # the joint whose measurement is the oldest
         self._age_ns = 0  # of that measurement when it was received
         self._now_ns = self._steady_ns = 0
-        self._latest: tuple[Vector, int] | None = None  # believed or not, and when (steady clock)
+        self._measured_ns: Instants = 0  # of each joint believed, on the steady clock
+        self._latest: tuple[Vector, Instants] | None = None  # believed or not, and when measured
         self._recent: deque[Vector] = deque(maxlen=_AGREEING)
         self._recently_refused: deque[int] = deque(maxlen=_CONTRADICTIONS)
         self.doubt()
@@ -97,15 +100,17 @@ class JointStateWatch:
         Returns:
             Whether they are possible after those before.
         """
-        agrees = self._latest is not None and self._reachable(*self._latest, positions, steady_ns, 1.0, self.period_s)
+        # A slow driver of one joint beside a fast one of the others repeats its joint's old measurement meanwhile.
+        measured_ns = steady_ns if ages_ns is None else steady_ns - ages_ns
+        agrees = self._latest is not None and self._reachable(*self._latest, positions, measured_ns, 1.0, self.period_s)
         self._agreeing = self._agreeing + 1 if agrees else 1
         before = self._latest[0] if self._latest else None
-        self._latest = (positions, steady_ns)
+        self._latest = (positions, measured_ns)
         self._recent.append(positions)
         believed = self.positions if steady_ns - self._steady_ns <= _LONGEST_S / _S else None
         sure = agrees and before is believed  # what is near is not far: this is called for every message
         if believed is not None and not sure and not self._reachable(
-            believed, self._steady_ns, positions, steady_ns, _MARGIN, _JITTER_S
+            believed, self._measured_ns, positions, measured_ns, _MARGIN, _JITTER_S
         ):
             self.refused += 1
             self._recently_refused.append(steady_ns)
@@ -114,7 +119,7 @@ class JointStateWatch:
             self.doubted, self._agreed, self._agreed_ns = False, tuple(self._recent), steady_ns
         elif believed is None:
             return True  # not believed yet
-        self.positions, self._now_ns, self._steady_ns = positions, now_ns, steady_ns
+        self.positions, self._now_ns, self._steady_ns, self._measured_ns = positions, now_ns, steady_ns, measured_ns
         self.oldest = 0 if ages_ns is None else int(ages_ns.argmax())
         self._age_ns = 0 if ages_ns is None else int(ages_ns[self.oldest])
         self.problem = ""
@@ -142,9 +147,9 @@ class JointStateWatch:
         return (self._age_ns + min(now_ns - self._now_ns, steady_ns - self._steady_ns)) * _S
 
     def _reachable(
-        self, start: Vector, start_ns: int, end: Vector, end_ns: int, margin: float, least_s: float
+        self, start: Vector, start_ns: Instants, end: Vector, end_ns: Instants, margin: float, least_s: float
     ) -> bool:
-        span_s = min(max((end_ns - start_ns) * _S, least_s), _LONGEST_S)
+        span_s = np.minimum(np.maximum((end_ns - start_ns) * _S, least_s), _LONGEST_S)
         return bool((np.abs(end - start) <= margin * span_s * self.velocity).all())
 
 

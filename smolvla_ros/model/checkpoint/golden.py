@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -19,18 +19,32 @@ from safetensors.torch import save_file
 
 from smolvla_ros.model.checkpoint.files import open_safetensors
 from smolvla_ros.model.checkpoint.reader import listed
+from smolvla_ros.model.config import SmolVLAConfig
 from smolvla_ros.model.engines.arithmetic import TOLERANCE
 from smolvla_ros.model.errors import CheckpointError, ModelError
-
-if TYPE_CHECKING:
-    from smolvla_ros.model.policy import Images, SmolVLAPolicy
 
 GOLDEN_FILE = "golden.safetensors"
 _MOST_VALUES = 100_000_000
 
+Images = Mapping[str, NDArray[np.uint8]]
+
+
+class Replayable(Protocol):
+    """What is asked of a policy here: `SmolVLAPolicy`, which itself replays its golden input while it is loaded."""
+
+    @property
+    def config(self) -> SmolVLAConfig: ...
+
+    @property
+    def engine(self) -> Any: ...
+
+    def predict(
+        self, images: Images, state: NDArray[np.float32], instruction: str, noise: NDArray[np.float32] | None = None
+    ) -> Any: ...
+
 
 def record_golden(
-    policy: SmolVLAPolicy, folder: Path, images: Images, state: NDArray[np.float32], instruction: str, seed: int = 0
+    policy: Replayable, folder: Path, images: Images, state: NDArray[np.float32], instruction: str, seed: int = 0
 ) -> None:
     """Writes the golden input of the checkpoint in `folder`, which `policy` was loaded from in float32 on a CPU."""
     shape = (policy.config.chunk_size, policy.config.max_action_dim)
@@ -42,7 +56,7 @@ def record_golden(
     save_file(tensors, folder / GOLDEN_FILE, metadata={"instruction": instruction})
 
 
-def replay_golden(policy: SmolVLAPolicy, folder: Path, dtype: str) -> float | None:
+def replay_golden(policy: Replayable, folder: Path, dtype: str) -> float | None:
     """The largest difference from the golden actions, normalised; None if the checkpoint has no golden input.
 
     Raises:
@@ -68,7 +82,7 @@ def replay_golden(policy: SmolVLAPolicy, folder: Path, dtype: str) -> float | No
     return difference
 
 
-def fewer_steps(policy: SmolVLAPolicy, folder: Path, counts: Sequence[int] = (10, 5, 3)) -> dict[int, float]:
+def fewer_steps(policy: Replayable, folder: Path, counts: Sequence[int] = (10, 5, 3)) -> dict[int, float]:
     """What each number of denoising steps changes on the golden input.
 
     The largest difference of a normalised action from the stored ones. The policy keeps its own number of steps.
