@@ -29,7 +29,7 @@ from smolvla_ros.bags.reader import open_bag
 from smolvla_ros.bags.replay import ingest
 from smolvla_ros.bags.replay.node import Setup
 from smolvla_ros.bags.replay.result import Replay
-from smolvla_ros.bags.replay.run import ReplayOptions, replay
+from smolvla_ros.bags.replay.run import ReplaySettings, replay
 from smolvla_ros.bags.streams import find_streams
 from smolvla_ros.installation import find_ros_in_virtual_environment, share_folder
 from smolvla_ros.parameters.controller import ControllerParameters
@@ -151,7 +151,7 @@ def replay_timed(path: Path, setup: Setup, request: str) -> tuple[Replay, dict[s
         with open_bag(path) as bag:
             streams = find_streams(bag, setup.robot, parameters)
             bag.read = TimedRead(bag.read, seconds)  # type: ignore[method-assign]
-            found = replay(bag, streams, setup, ReplayOptions(request=request), lambda done_s: None)
+            found = replay(bag, streams, setup, ReplaySettings(request=request), lambda done_s: None)
         seconds.of |= {"total": time.process_time() - start_s, "clock": time.perf_counter() - clock_s}
         return found, seconds.of
 

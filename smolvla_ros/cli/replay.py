@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from smolvla_ros.bags.replay.conditions import Condition
     from smolvla_ros.bags.replay.node import Setup
     from smolvla_ros.bags.replay.result import Replay
-    from smolvla_ros.bags.replay.run import ReplayOptions
+    from smolvla_ros.bags.replay.run import ReplaySettings
     from smolvla_ros.bags.streams import Streams
     from smolvla_ros.parameters import Value
     from smolvla_ros.parameters.policy import PolicyParameters
@@ -93,12 +93,12 @@ def run(args: argparse.Namespace) -> int:
     """Replays, writes the results, and prints the main figures."""
     from smolvla_ros.bags.reader import open_bag
     from smolvla_ros.bags.replay.conditions import parse_condition
-    from smolvla_ros.bags.replay.run import ReplayOptions
+    from smolvla_ros.bags.replay.run import ReplaySettings
     from smolvla_ros.bags.streams import find_streams
 
     _make_folder(args.out)
     args.signals.kept = "nothing was written"
-    options = ReplayOptions(args.request, args.latency, args.instruction, args.reference, args.start, args.duration,
+    options = ReplaySettings(args.request, args.latency, args.instruction, args.reference, args.start, args.duration,
                       args.clock_offset)  # fmt: skip
     remaps = name_pairs("--remap", args.remap)
     with args.signals.deferred(), open_bag(args.bag) as bag:
@@ -142,7 +142,7 @@ def _setup(policy_parameters: PolicyParameters, robot: RobotConfig, args: argpar
 
 
 def _replay(
-    bag: Bag, streams: Streams, setup: Setup, options: ReplayOptions, check: Callable[[], None]
+    bag: Bag, streams: Streams, setup: Setup, options: ReplaySettings, check: Callable[[], None]
 ) -> Replay:
     """Replays and diagnoses, with a progress bar on a terminal; `check` raises where a signal ends the replay."""
     from rich.console import Console

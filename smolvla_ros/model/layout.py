@@ -13,7 +13,7 @@ from smolvla_ros.model.layers import Rotary, additive
 
 
 @dataclass(frozen=True)
-class Layout:
+class PrefixLayout:
     """Positions and masks (see `additive`) for B observations with P prefix tokens.
 
     `valid` [B, P] is False for padding, which is there only if `padded`; `cross_mask` is None if it is not.
@@ -29,7 +29,7 @@ class Layout:
     cross_mask: Tensor | None
 
     @classmethod
-    def of(cls, embedded: Tensor, token_mask: Tensor | None, config: SmolVLAConfig) -> Layout:
+    def of(cls, embedded: Tensor, token_mask: Tensor | None, config: SmolVLAConfig) -> PrefixLayout:
         """For a prefix [B, P, width] whose text, before the last token, has `token_mask` [B, T]."""
         valid = torch.ones(embedded.shape[:2], dtype=torch.bool, device=embedded.device)
         if token_mask is not None:
@@ -37,7 +37,7 @@ class Layout:
         return cls.build(valid, token_mask is not None, config)
 
     @classmethod
-    def build(cls, valid: Tensor, padded: bool, config: SmolVLAConfig) -> Layout:
+    def build(cls, valid: Tensor, padded: bool, config: SmolVLAConfig) -> PrefixLayout:
         """Actions go on where the valid tokens end."""
         length, head_dim = valid.shape[1], config.text.head_dim
         groups = config.text.num_heads // config.text.num_kv_heads
@@ -67,7 +67,7 @@ class Rooms:
     """
 
     def __init__(self, length: int, config: SmolVLAConfig, dtype: torch.dtype, device: torch.device) -> None:
-        self.layout = Layout.build(torch.ones(1, length, dtype=torch.bool, device=device), False, config)
+        self.layout = PrefixLayout.build(torch.ones(1, length, dtype=torch.bool, device=device), False, config)
         self.length = length
         shape = (1, config.text.num_kv_heads, length + config.chunk_size, config.text.head_dim)
         self._buffers = [

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from smolvla_ros.model.config import SmolVLAConfig
 from smolvla_ros.model.layers import Embedding, Linear, RMSNorm
-from smolvla_ros.model.layout import Layout, Rooms
+from smolvla_ros.model.layout import PrefixLayout, Rooms
 from smolvla_ros.model.stack import CrossAttention, ExpertLayer, LanguageLayer, LastLanguageLayer
 from smolvla_ros.model.vision import Connector, VisionTower
 
@@ -38,13 +38,13 @@ class Prefix:
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
     hidden: Tensor
-    layout: Layout
+    layout: PrefixLayout
     rooms: Rooms | None = None
 
     def repeated(self, times: int, config: SmolVLAConfig) -> Prefix:
         """Every observation `times` times in a row, for several (noise, time) pairs per observation."""
         keys, values = (tuple(t.repeat_interleave(times, 0) for t in part) for part in (self.keys, self.values))
-        layout = Layout.build(self.layout.valid.repeat_interleave(times, 0), self.layout.padded, config)
+        layout = PrefixLayout.build(self.layout.valid.repeat_interleave(times, 0), self.layout.padded, config)
         return Prefix(keys, values, self.hidden.repeat_interleave(times, 0), layout)
 
 
@@ -111,7 +111,7 @@ class SmolVLANetwork(nn.Module):
             rooms: buffers for a prefix of this length without padding, and its layout; None: made here.
         """
         x = self._embedded(image_tokens, tokens, state, masked_images)
-        layout = rooms.layout if rooms else Layout.of(x, token_mask, self.config)
+        layout = rooms.layout if rooms else PrefixLayout.of(x, token_mask, self.config)
         keys: list[Tensor] = []
         values: list[Tensor] = []
         for index, layer in enumerate(self.language.layers):

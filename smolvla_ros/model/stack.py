@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from smolvla_ros.model.config import SmolVLAConfig, TextConfig
 from smolvla_ros.model.layers import FusedLinear, GatedMLP, Linear, RMSNorm, Rotary, attend, rotated_heads, to_heads
-from smolvla_ros.model.layout import Layout
+from smolvla_ros.model.layout import PrefixLayout
 
 
 def _sizes(text: TextConfig) -> tuple[int, int]:
@@ -56,7 +56,7 @@ class SelfAttention(nn.Module):
         return keys, values
 
     def forward(
-        self, x: Tensor, keys: Tensor, values: Tensor, layout: Layout, room: tuple[Tensor, Tensor] | None
+        self, x: Tensor, keys: Tensor, values: Tensor, layout: PrefixLayout, room: tuple[Tensor, Tensor] | None
     ) -> Tensor:
         q, k, v = self.project(x, layout.self_rotary)
         if room is None or torch.is_grad_enabled():  # a buffer written in place would forbid the gradient
@@ -84,7 +84,7 @@ class CrossAttention(nn.Module):
         return self._projected(keys, self.k_proj), self._projected(values, self.v_proj)
 
     def forward(
-        self, x: Tensor, keys: Tensor, values: Tensor, layout: Layout, room: tuple[Tensor, Tensor] | None
+        self, x: Tensor, keys: Tensor, values: Tensor, layout: PrefixLayout, room: tuple[Tensor, Tensor] | None
     ) -> Tensor:
         q = to_heads(self.q_proj(x), self.text.head_dim)
         out = attend(layout.cross_rotary.rotate(q), keys, values, layout.cross_mask)
@@ -132,7 +132,7 @@ class ExpertLayer(nn.Module):
         self.mlp = GatedMLP(config.expert_width, config.expert_intermediate_size)
 
     def forward(
-        self, x: Tensor, keys: Tensor, values: Tensor, layout: Layout, room: tuple[Tensor, Tensor] | None
+        self, x: Tensor, keys: Tensor, values: Tensor, layout: PrefixLayout, room: tuple[Tensor, Tensor] | None
     ) -> Tensor:
         """x [B, chunk, width]; keys and values [B, K, P, D] as `read` gave them."""
         out = self.self_attn(self.input_layernorm(x), keys, values, layout, room)

@@ -11,7 +11,7 @@ from simulated_bag import INSTRUCTION, START_NS, Scene, make_bag, message, plant
 
 from smolvla_ros.bags.errors import BagError
 from smolvla_ros.bags.reader import open_bag
-from smolvla_ros.bags.replay.run import ReplayOptions, replay
+from smolvla_ros.bags.replay.run import ReplaySettings, replay
 from smolvla_ros.bags.streams import find_streams
 from smolvla_ros.sim import JOINTS as NAMES
 
@@ -373,7 +373,7 @@ def test_ctrl_c_ends_the_replay_with_what_there_is(healthy):
 
     with open_bag(healthy) as bag:
         streams = find_streams(bag, setup.robot, controller_parameters())
-        found = replay(bag, streams, setup, ReplayOptions(), stop)
+        found = replay(bag, streams, setup, ReplaySettings(), stop)
     assert found.chunks and found.chunks[-1].requested_ns <= found.start_ns + 1.6 * S
     assert len(found.defects) == 1 and "stopped at" in found.defects[0]
     assert found.end_ns - found.start_ns == pytest.approx(1.5 * S, abs=2 * STEP_NS)

@@ -11,7 +11,7 @@ from simulated_bag import make_bag
 
 from smolvla_ros.bags.errors import BagError
 from smolvla_ros.bags.replay.conditions import METRICS, parse_condition
-from smolvla_ros.bags.replay.result import Finding, Skipped
+from smolvla_ros.bags.replay.result import BagFinding, Skipped
 from smolvla_ros.bags.replay.rows import write_rows
 from smolvla_ros.bags.replay.summary import summary, write_summary
 
@@ -147,7 +147,7 @@ def test_counts_are_those_of_the_result(found):
         Skipped("observation", found.end_ns, found.end_ns, 2, "stale"),
         Skipped("inference", found.end_ns, found.end_ns, 1, "failed"),
     )
-    findings = (Finding("a", "error", ""), Finding("b", "warning", ""), Finding("c", "note", ""))
+    findings = (BagFinding("a", "error", ""), BagFinding("b", "warning", ""), BagFinding("c", "note", ""))
     counted = dataclasses.replace(found, skipped=skips, findings=findings)
     assert broken(counted, "skipped>2") and not broken(counted, "skipped>3")
     assert broken(counted, "errors>=1") and not broken(counted, "errors>1")

@@ -15,7 +15,7 @@ import pytest
 from recorded_motion import Motion, facts, record
 from replays import replay_of
 
-from smolvla_ros.bags.replay.result import Finding, Skipped
+from smolvla_ros.bags.replay.result import BagFinding, Skipped
 from smolvla_ros.bags.report import write_report
 from smolvla_ros.bags.report.figures import drawn_chunks, traces
 from smolvla_ros.bags.report.timeline import strips
@@ -83,7 +83,7 @@ def test_what_a_bag_says_stays_text(robot, tmp_path):
     made = replay_of(motion, seen, robot)
     hostile = dataclasses.replace(
         made, bag=f"/tmp/{HOSTILE}", checkpoint=HOSTILE, robot_config=HOSTILE, robot=named, joints=named.joint_names,
-        reference=HOSTILE, latency=HOSTILE, defects=(HOSTILE,), findings=(Finding("x", "error", HOSTILE),),
+        reference=HOSTILE, latency=HOSTILE, defects=(HOSTILE,), findings=(BagFinding("x", "error", HOSTILE),),
         skipped=(Skipped("observation", made.start_ns, made.start_ns, 1, HOSTILE),),
         chunks=tuple(dataclasses.replace(chunk, instruction=HOSTILE) for chunk in made.chunks),
         streams=tuple(dataclasses.replace(stream, refusal=HOSTILE, refused=1) for stream in made.streams),
@@ -115,7 +115,7 @@ def test_the_page_of_a_long_bag_is_not_much_larger(robot, tmp_path):
 
 
 def test_findings_and_the_verdict_stand_before_every_figure(replay, tmp_path):
-    found = dataclasses.replace(replay, findings=(Finding("swapped_joints", "error", "a and b are exchanged."),))
+    found = dataclasses.replace(replay, findings=(BagFinding("swapped_joints", "error", "a and b are exchanged."),))
     page = page_of(found, tmp_path)
     assert page.index("mend that first") < page.index("a and b are exchanged.") < page.index('id="traces"')
 

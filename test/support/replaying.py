@@ -13,7 +13,7 @@ import numpy as np
 from smolvla_ros.bags.reader import open_bag
 from smolvla_ros.bags.replay.node import Setup
 from smolvla_ros.bags.replay.result import Replay
-from smolvla_ros.bags.replay.run import ReplayOptions, replay
+from smolvla_ros.bags.replay.run import ReplaySettings, replay
 from smolvla_ros.bags.streams import find_streams
 from smolvla_ros.installation import share_folder
 from smolvla_ros.model import InstructionError
@@ -82,7 +82,7 @@ def run(folder: Path, fake: Any = None, parameters: Any = None, command: Any = N
     setup = make_setup(fake or FakePolicy(), **(parameters or {}))
     with open_bag(folder) as bag:
         streams = find_streams(bag, setup.robot, controller_parameters(**(command or {})))
-        return replay(bag, streams, setup, ReplayOptions(**options), lambda done_s: None)
+        return replay(bag, streams, setup, ReplaySettings(**options), lambda done_s: None)
 
 
 def changed(message: Any, **fields: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from smolvla_ros.bags.replay.result import Finding, Replay
+from smolvla_ros.bags.replay.result import BagFinding, Replay
 from smolvla_ros.robot.observation import Freshness
 
 from .cameras import camera_findings
@@ -23,7 +23,7 @@ _RANK = {"error": 0, "warning": 1, "note": 2}
 _MOVES = 0.03  # rad: error of standing still, below which the arm hardly moves
 
 
-def diagnose(replay: Replay, freshness: Freshness) -> tuple[Finding, ...]:
+def diagnose(replay: Replay, freshness: Freshness) -> tuple[BagFinding, ...]:
     """Everything that is found, the worst first; nothing for a healthy bag.
 
     Args:
@@ -43,7 +43,7 @@ def diagnose(replay: Replay, freshness: Freshness) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=lambda found: _RANK[found.severity]))
 
 
-def _standing_still(replay: Replay) -> list[Finding]:
+def _standing_still(replay: Replay) -> list[BagFinding]:
     error, hold = replay.errors.robot.mean, replay.hold_errors.robot.mean
     if not (math.isfinite(error) and hold > _MOVES and error >= hold):
         return []
@@ -52,4 +52,4 @@ def _standing_still(replay: Replay) -> list[Finding]:
         f"joint where it is {hold:.3f} rad. Is it the checkpoint for this task and robot, and the instruction one "
         "that it was trained on?"
     )
-    return [Finding("no_better_than_standing_still", "note", text)]
+    return [BagFinding("no_better_than_standing_still", "note", text)]

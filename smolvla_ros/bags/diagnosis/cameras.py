@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from smolvla_ros.bags.replay.result import Finding, Replay
+from smolvla_ros.bags.replay.result import BagFinding, Replay
 
 from ..replay.facts import CameraFacts, Facts
 
@@ -14,7 +14,7 @@ _MOST = 0.9  # of the pictures
 _FROZEN_MOTION = 0.2  # rad that a joint moves while a picture stays the same
 
 
-def camera_findings(replay: Replay) -> list[Finding]:
+def camera_findings(replay: Replay) -> list[BagFinding]:
     """What is wrong with each camera, and with cameras that are exchanged."""
     findings = []
     for name, camera in replay.facts.cameras.items():
@@ -23,7 +23,7 @@ def camera_findings(replay: Replay) -> list[Finding]:
     return findings + _swapped(replay)
 
 
-def _blank(replay: Replay, name: str, camera: CameraFacts) -> list[Finding]:
+def _blank(replay: Replay, name: str, camera: CameraFacts) -> list[BagFinding]:
     pictures = camera.pictures.values
     if len(pictures) < 2:
         return []
@@ -44,11 +44,11 @@ def _blank(replay: Replay, name: str, camera: CameraFacts) -> list[Finding]:
             f"Camera {name} is {kind} {since}: mean grey value {brightness:.1f} of 255, spread below {_FLAT:g}. "
             f"Look at it with rqt_image_view: {look}"
         )
-        return [Finding(f"{kind}_camera", "error", text)]
+        return [BagFinding(f"{kind}_camera", "error", text)]
     return []
 
 
-def _frozen(facts: Facts, name: str, camera: CameraFacts) -> list[Finding]:
+def _frozen(facts: Facts, name: str, camera: CameraFacts) -> list[BagFinding]:
     """A picture that stays the same to the last bit while the arm moves; a simulated one at rest may do so."""
     if not len(facts.positions):
         return []
@@ -67,20 +67,20 @@ def _frozen(facts: Facts, name: str, camera: CameraFacts) -> list[Finding]:
         f"{length_ns / 1e9:.1f} s, to the last bit, while the arm moves by {motion:.2f} rad. Look at the driver; the "
         "policy node refuses this with 'frozen_camera_frames'."
     )
-    return [Finding("frozen_camera", "error", text)]
+    return [BagFinding("frozen_camera", "error", text)]
 
 
-def _greyed(name: str, camera: CameraFacts) -> list[Finding]:
+def _greyed(name: str, camera: CameraFacts) -> list[BagFinding]:
     if not camera.greyed:
         return []
     text = (
         f"Camera {name} takes colour pictures that were made grey when they were compressed ('{camera.greyed}'). "
         "Unless the policy was trained with grey ones, set the format of its image transport."
     )
-    return [Finding("grey_camera", "warning", text)]
+    return [BagFinding("grey_camera", "warning", text)]
 
 
-def _swapped(replay: Replay) -> list[Finding]:
+def _swapped(replay: Replay) -> list[BagFinding]:
     """Told by names only: each of two cameras reads a topic named after the other."""
     topics = {camera.name: _words(camera.topic) for camera in replay.robot.cameras}
     for stream, activity in replay.facts.streams.items():
@@ -99,7 +99,7 @@ def _swapped(replay: Replay) -> list[Finding]:
                         "and the reverse. Compare the pictures below with their names; mend 'camera.<camera>.topic' "
                         "and '.feature' in the robot config, or --remap."
                     )
-                    return [Finding("swapped_cameras", "warning", text)]
+                    return [BagFinding("swapped_cameras", "warning", text)]
     return []
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from smolvla_ros.bags.replay.result import Finding, Replay
+from smolvla_ros.bags.replay.result import BagFinding, Replay
 from smolvla_ros.robot.observation import Freshness
 
 from ..replay.facts import COMMANDS, JOINT_STATES, Activity, Facts
@@ -38,7 +38,7 @@ class _Lag:
     limit_s: float
 
 
-def clock_findings(replay: Replay, freshness: Freshness, tracking: Tracking | None) -> list[Finding]:
+def clock_findings(replay: Replay, freshness: Freshness, tracking: Tracking | None) -> list[BagFinding]:
     """What the stamps say, and whether joint states precede their commands."""
     facts = replay.facts
     lags = [lag for stream, activity in facts.streams.items() if (lag := _lag(stream, activity, freshness))]
@@ -59,7 +59,7 @@ def clock_findings(replay: Replay, freshness: Freshness, tracking: Tracking | No
             f"The joint states move {-tracking.lag_s:.2f} s before the commands that they follow: one of both was "
             "recorded late, or on a machine with another clock."
         )
-        return [*findings, Finding("shifted_clock", "error", text)]
+        return [*findings, BagFinding("shifted_clock", "error", text)]
     views = [_view(facts, lag, steady) for lag in steady if lag not in shifted]
     return findings + [finding for finding in views if finding]
 
@@ -86,7 +86,7 @@ def _alike(lags: list[_Lag]) -> bool:
     return max(medians) - min(medians) < _ALIKE_S
 
 
-def _zero(facts: Facts, freshness: Freshness) -> list[Finding]:
+def _zero(facts: Facts, freshness: Freshness) -> list[BagFinding]:
     if freshness.accept_zero_stamps:
         return []
     zero = {
@@ -101,24 +101,24 @@ def _zero(facts: Facts, freshness: Freshness) -> list[Finding]:
         f"Messages with a stamp of zero are refused: {counts}. Let the driver stamp them, or set the policy node's "
         "'accept_zero_stamps' to take the time of reception."
     )
-    return [Finding("zero_stamps", "error", text)]
+    return [BagFinding("zero_stamps", "error", text)]
 
 
-def _jump(lag: _Lag) -> Finding:
+def _jump(lag: _Lag) -> BagFinding:
     if lag.change_s > _STANDS * lag.duration_s:
         text = (
             f"The stamps of {lag.stream} ({lag.topic}) stand still while messages go on: they fall behind by "
             f"{lag.change_s:.1f} s. The driver repeats an old message; the policy node does not act on it."
         )
-        return Finding("stale_stamps", "error", text)
+        return BagFinding("stale_stamps", "error", text)
     text = (
         f"The clock of {lag.stream} ({lag.topic}) changes: its stamps move by {-lag.change_s:+.2f} s against the "
         "recorder's clock within the bag. Was a clock set, or did messages queue up on their way?"
     )
-    return Finding("shifted_clock", "error", text)
+    return BagFinding("shifted_clock", "error", text)
 
 
-def _machine(lags: list[_Lag]) -> Finding:
+def _machine(lags: list[_Lag]) -> BagFinding:
     median_s = float(np.median([lag.median_s for lag in lags]))
     if abs(median_s) > _OTHER_EPOCH_S:
         text = (
@@ -132,7 +132,7 @@ def _machine(lags: list[_Lag]) -> Finding:
             "streams say so, and agree among each other. Synchronise both machines (chrony); this bag can be "
             "replayed with --clock-offset auto."
         )
-    return Finding("shifted_clock", "error", text)
+    return BagFinding("shifted_clock", "error", text)
 
 
 def _groups(lags: list[_Lag]) -> list[list[_Lag]]:
@@ -146,7 +146,7 @@ def _groups(lags: list[_Lag]) -> list[list[_Lag]]:
     return groups
 
 
-def _streams(group: list[_Lag], lags: list[_Lag]) -> Finding:
+def _streams(group: list[_Lag], lags: list[_Lag]) -> BagFinding:
     median_s = float(np.median([lag.median_s for lag in group]))
     side = "behind" if median_s > 0 else "ahead of"
     rest = [f"{other.stream} {other.median_s:+.3f} s" for other in lags if other not in group]
@@ -156,10 +156,10 @@ def _streams(group: list[_Lag], lags: list[_Lag]) -> Finding:
         f"The stamps of {names} are {_duration(abs(median_s))} {side} the log{compared}. Their clock is shifted: "
         "synchronise the machine of the driver (chrony). The policy node would refuse these messages."
     )
-    return Finding("shifted_clock", "error", text)
+    return BagFinding("shifted_clock", "error", text)
 
 
-def _view(facts: Facts, lag: _Lag, lags: list[_Lag]) -> Finding | None:
+def _view(facts: Facts, lag: _Lag, lags: list[_Lag]) -> BagFinding | None:
     """A camera whose pictures show the arm's motion at another time than their stamps say."""
     camera = facts.cameras.get(lag.stream.removeprefix("camera "))
     joints = next((other for other in lags if other.stream == JOINT_STATES), None)
@@ -177,7 +177,7 @@ def _view(facts: Facts, lag: _Lag, lags: list[_Lag]) -> Finding | None:
         f"pictures show the arm's motion of {best_s:.2f} s before (correlation {fits[best_s]:.2f}, by the stamps "
         f"{stamped:.2f}): its clock is shifted. Synchronise the machine of its driver."
     )
-    return Finding("shifted_clock", "error", text)
+    return BagFinding("shifted_clock", "error", text)
 
 
 def _view_fits(times_ns: np.ndarray, change: np.ndarray, facts: Facts) -> dict[float, float]:

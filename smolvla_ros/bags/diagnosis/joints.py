@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from smolvla_ros.bags.replay.result import Finding
+from smolvla_ros.bags.replay.result import BagFinding
 
 from .evidence import Evidence
 from .tracking import GAINS, Tracking
@@ -22,7 +22,7 @@ _FROZEN_RANGE, _FROZEN_NS = 0.3, 1_000_000_000
 _STUCK_RANGE = 0.5  # rad that a joint is commanded through while it does not move
 
 
-def joint_findings(known: Evidence) -> list[Finding]:
+def joint_findings(known: Evidence) -> list[BagFinding]:
     """The first of these that is found hides the others, which would only be its consequences."""
     return (
         _frozen(known)
@@ -36,7 +36,7 @@ def joint_findings(known: Evidence) -> list[Finding]:
 # Order of the joints.
 
 
-def _swapped(known: Evidence) -> list[Finding]:
+def _swapped(known: Evidence) -> list[BagFinding]:
     if known.tracking is not None and (found := known.tracking.permutation()):
         return [_swap_by_commands(known, known.tracking, found)]
     pair = known.state.swapped(known.positions)
@@ -45,7 +45,7 @@ def _swapped(known: Evidence) -> list[Finding]:
     one, other = pair
     median = np.median(known.positions, axis=0)
     return [
-        Finding(
+        BagFinding(
             "swapped_joints",
             "error",
             f"{known.names[one]} and {known.names[other]} fit the training data of each other and not their own: "
@@ -56,7 +56,7 @@ def _swapped(known: Evidence) -> list[Finding]:
     ]
 
 
-def _swap_by_commands(known: Evidence, tracking: Tracking, found: dict[int, int]) -> Finding:
+def _swap_by_commands(known: Evidence, tracking: Tracking, found: dict[int, int]) -> BagFinding:
     sentences = []
     for commanded, measured in found.items():
         name, other = known.names[measured], known.names[commanded]
@@ -82,7 +82,7 @@ def _swap_by_commands(known: Evidence, tracking: Tracking, found: dict[int, int]
         "'command_joints' and at the order that the robot's controller expects.",
         "": "Look at the names in the joint states and at the order of the joints in the commands.",
     }[side]
-    return Finding("swapped_joints", "error", f"{'; '.join(sentences)}. {where}")
+    return BagFinding("swapped_joints", "error", f"{'; '.join(sentences)}. {where}")
 
 
 def _likelier_side(known: Evidence, order: NDArray[np.intp]) -> str:
@@ -101,7 +101,7 @@ def _likelier_side(known: Evidence, order: NDArray[np.intp]) -> str:
 # Sign.
 
 
-def _signs(known: Evidence) -> list[Finding]:
+def _signs(known: Evidence) -> list[BagFinding]:
     tracking, findings = known.tracking, []
     for joint, name in enumerate(known.names):
         gain = tracking.other_gain(joint) if tracking else None
@@ -117,7 +117,7 @@ def _signs(known: Evidence) -> list[Finding]:
             ]
             side = f" The training data fit if the {sides[0]} are turned round." if len(sides) == 1 else ""
             findings.append(
-                Finding(
+                BagFinding(
                     "wrong_sign",
                     "error",
                     f"{name} moves against its commands: turned round they explain {mirrored:.2f} of its motion, as "
@@ -128,7 +128,7 @@ def _signs(known: Evidence) -> list[Finding]:
         elif known.state.mirrored(known.positions, joint):
             median = float(np.median(known.positions[:, joint]))
             findings.append(
-                Finding(
+                BagFinding(
                     "wrong_sign",
                     "warning",
                     f"{name} fits the training data only if it is turned round: median {median:.2f} rad, trained "
@@ -142,7 +142,7 @@ def _signs(known: Evidence) -> list[Finding]:
 # Whatever else is odd.
 
 
-def _frozen(known: Evidence) -> list[Finding]:
+def _frozen(known: Evidence) -> list[BagFinding]:
     """Joint states that repeat each other to the last bit, all joints of them, while commands move the arm."""
     if not len(known.commands) or len(known.positions) < 2:
         return []
@@ -158,11 +158,11 @@ def _frozen(known: Evidence) -> list[Finding]:
                 f"for {(end_ns - start_ns) / 1e9:.1f} s, to the last bit, while commands move the arm by "
                 f"{motion:.2f} rad. The driver repeats itself: look at its connection to the servos."
             )
-            return [Finding("frozen_joint_states", "error", text)]
+            return [BagFinding("frozen_joint_states", "error", text)]
     return []
 
 
-def _not_following(known: Evidence) -> list[Finding]:
+def _not_following(known: Evidence) -> list[BagFinding]:
     tracking = known.tracking
     if tracking is None or not tracking.command_moves.any():
         return []
@@ -173,10 +173,10 @@ def _not_following(known: Evidence) -> list[Finding]:
             f"The arm did something else than it was commanded: its commands explain at most {explained.max():.2f} "
             "of any joint's motion. Was this a dry run, or was the arm moved by hand?"
         )
-        return [Finding("commands_not_followed", "warning", text)]
+        return [BagFinding("commands_not_followed", "warning", text)]
     stuck = (tracking.command_range > _STUCK_RANGE) & (tracking.position_range < 0.02 * tracking.command_range)
     return [
-        Finding(
+        BagFinding(
             "joint_does_not_move",
             "error",
             f"{known.names[joint]} is commanded through {tracking.command_range[joint]:.2f} rad and moves by "
@@ -186,14 +186,14 @@ def _not_following(known: Evidence) -> list[Finding]:
     ]
 
 
-def _outside(known: Evidence) -> list[Finding]:
+def _outside(known: Evidence) -> list[BagFinding]:
     findings = []
     for joint, name in enumerate(known.names):
         beyond = known.state.far_outside(known.positions, joint)
         if beyond is not None:
             low, high = known.state.in_ros_units(joint)
             findings.append(
-                Finding(
+                BagFinding(
                     "outside_training_range",
                     "warning",
                     f"{name} is at {beyond:.2f} rad for most of the time, the policy was trained with {low:.2f} to "

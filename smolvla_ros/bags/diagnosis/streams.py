@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from smolvla_ros.bags.replay.result import Finding, Replay, StreamHealth
+from smolvla_ros.bags.replay.result import BagFinding, Replay, StreamHealth
 from smolvla_ros.robot.observation import Freshness
 
 from ..replay.facts import JOINT_STATES
@@ -17,7 +17,7 @@ _REFUSED = 0.05  # share of the messages
 _SKIPPED = 0.2  # share of the instants
 
 
-def stream_findings(replay: Replay, freshness: Freshness) -> list[Finding]:
+def stream_findings(replay: Replay, freshness: Freshness) -> list[BagFinding]:
     """One finding at most for each stream that the policy needs; a single one if they are not there together."""
     needed = [stream for stream in replay.streams if stream.name == JOINT_STATES or stream.name.startswith("camera ")]
     if apart := _apart(replay, needed):
@@ -26,7 +26,7 @@ def stream_findings(replay: Replay, freshness: Freshness) -> list[Finding]:
     return [finding for finding in found if finding]
 
 
-def _apart(replay: Replay, needed: list[StreamHealth]) -> Finding | None:
+def _apart(replay: Replay, needed: list[StreamHealth]) -> BagFinding | None:
     present = [stream for stream in needed if stream.messages]
     if not present:
         return None
@@ -39,7 +39,7 @@ def _apart(replay: Replay, needed: list[StreamHealth]) -> Finding | None:
         f"({begins.name}) begins at {begins_s:.1f} s. Were bags of two sessions, or of machines with different "
         "clocks, put together?"
     )
-    return Finding("no_overlap", "error", text)
+    return BagFinding("no_overlap", "error", text)
 
 
 def _kind(stream: StreamHealth) -> str:
@@ -51,12 +51,12 @@ def _limit_s(stream: StreamHealth, freshness: Freshness) -> float:
     return limit_ns / 1e9
 
 
-def _ends(replay: Replay, stream: StreamHealth) -> Finding | None:
+def _ends(replay: Replay, stream: StreamHealth) -> BagFinding | None:
     duration_s = (replay.end_ns - replay.start_ns) / 1e9
     name = f"dead_{_kind(stream)}"
     if stream.messages == 0:
         text = f"{stream.topic} ({stream.name}) has no message in {duration_s:.1f} s: was its driver running?"
-        return Finding(name, "error", text)
+        return BagFinding(name, "error", text)
     usual_s = stream.p95_gap_s if math.isfinite(stream.p95_gap_s) else 0.0
     silent_s = (replay.end_ns - stream.last_ns) / 1e9
     if silent_s > max(_STOPPED_S, _MANY_GAPS * usual_s):
@@ -66,11 +66,11 @@ def _ends(replay: Replay, stream: StreamHealth) -> Finding | None:
             f"for another {silent_s:.1f} s. From there on the policy node would not act. Look at its driver, cable "
             "and power."
         )
-        return Finding(name, "error", text)
+        return BagFinding(name, "error", text)
     late_s = (stream.first_ns - _begin_ns(replay)) / 1e9
     if late_s > max(_LATE_S, _MANY_GAPS * usual_s):
         text = f"{stream.topic} ({stream.name}) begins {late_s:.1f} s too late: nothing can be replayed before."
-        return Finding(f"late_{_kind(stream)}", "warning", text)
+        return BagFinding(f"late_{_kind(stream)}", "warning", text)
     return None
 
 
@@ -80,7 +80,7 @@ def _begin_ns(replay: Replay) -> int:
     return max(replay.start_ns, min(told)) if told else replay.start_ns
 
 
-def _slow(stream: StreamHealth, freshness: Freshness) -> Finding | None:
+def _slow(stream: StreamHealth, freshness: Freshness) -> BagFinding | None:
     limit_s = _limit_s(stream, freshness)
     if stream.messages < 3 or 1.0 / max(stream.rate_hz, 1e-9) <= 0.75 * limit_s:
         return None
@@ -89,10 +89,10 @@ def _slow(stream: StreamHealth, freshness: Freshness) -> Finding | None:
         f"s; the policy node does not act on anything older than {limit_s:g} s. Raise the rate, or if the robot is "
         f"that slow, 'max_{'joint_state' if stream.name == JOINT_STATES else 'image'}_age_s'."
     )
-    return Finding(f"slow_{_kind(stream)}", "error", text)
+    return BagFinding(f"slow_{_kind(stream)}", "error", text)
 
 
-def _gaps(replay: Replay, stream: StreamHealth, freshness: Freshness) -> Finding | None:
+def _gaps(replay: Replay, stream: StreamHealth, freshness: Freshness) -> BagFinding | None:
     limit_s = _limit_s(stream, freshness)
     if not stream.max_gap_s > limit_s:
         return None
@@ -107,13 +107,13 @@ def _gaps(replay: Replay, stream: StreamHealth, freshness: Freshness) -> Finding
         f"accepts, at worst for {length_ns / 1e9:.2f} s from {(start_ns - replay.start_ns) / 1e9:.1f} s on. Look for "
         "a full disk, a busy USB bus or a lossy network."
     )
-    return Finding(f"{_kind(stream)}_gaps", "warning", text)
+    return BagFinding(f"{_kind(stream)}_gaps", "warning", text)
 
 
-def refusal_findings(replay: Replay) -> list[Finding]:
+def refusal_findings(replay: Replay) -> list[BagFinding]:
     """Messages that the live node refuses; for those whose reason has no finding of its own."""
     return [
-        Finding(
+        BagFinding(
             "refused_messages",
             "error" if stream.refused == stream.messages else "warning",
             f"{stream.refused} of {stream.messages} messages of {stream.topic} ({stream.name}) are refused: "
@@ -124,7 +124,7 @@ def refusal_findings(replay: Replay) -> list[Finding]:
     ]
 
 
-def waiting_findings(replay: Replay) -> list[Finding]:
+def waiting_findings(replay: Replay) -> list[BagFinding]:
     """No instruction, no observation, or inference that fails: why there are few answers, or none."""
     waited = {kind: [skipped for skipped in replay.skipped if skipped.kind == kind] for kind in
               ("instruction", "observation", "inference")}  # fmt: skip
@@ -133,14 +133,14 @@ def waiting_findings(replay: Replay) -> list[Finding]:
         topic = replay.facts.streams.get("instruction")
         where = f"{topic.topic} says nothing" if topic else "the bag has no instruction topic"
         text = f"There is no instruction: {where}. Name one with --instruction, and publish it when recording."
-        findings.append(Finding("missing_instruction", "error", text))
+        findings.append(BagFinding("missing_instruction", "error", text))
     if waited["inference"]:
         worst = max(waited["inference"], key=lambda skipped: skipped.instants)
-        findings.append(Finding("inference_failed", "error", f"The policy failed: {worst.reason}."))
+        findings.append(BagFinding("inference_failed", "error", f"The policy failed: {worst.reason}."))
     if (share := _share(replay, "observation")) > _SKIPPED:
         worst = max(waited["observation"], key=lambda skipped: skipped.instants)
         text = f"For {share:.0%} of the time there was nothing to act on; most often: {worst.reason}."
-        findings.append(Finding("no_observation", "warning" if replay.chunks else "error", text))
+        findings.append(BagFinding("no_observation", "warning" if replay.chunks else "error", text))
     return findings
 
 

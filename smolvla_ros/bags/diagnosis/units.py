@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from smolvla_ros.bags.replay.result import Finding
+from smolvla_ros.bags.replay.result import BagFinding
 
 from ..replay.facts import Array
 from .evidence import Evidence
@@ -22,7 +22,7 @@ _TURN = 2.0 * math.pi
 _NAMES = {1.0 / DEGREES: "degrees_for_radians", DEGREES: "radians_for_degrees"}
 
 
-def unit_findings(known: Evidence) -> list[Finding]:
+def unit_findings(known: Evidence) -> list[BagFinding]:
     """One finding for each kind and side; one for both sides where they share the fault."""
     states = known.state.factor(known.positions, known.scale)
     commands = known.action.factor(known.commands, known.scale)
@@ -36,11 +36,11 @@ def unit_findings(known: Evidence) -> list[Finding]:
         wrong_states, wrong_commands = _is(states, factor), _is(commands, factor)
         if wrong_states.any() and (np.array_equal(wrong_states, wrong_commands) or not len(known.commands)):
             topics = "joint states and commands" if len(known.commands) else "joint states"
-            findings.append(Finding(name, "error", _text(known, wrong_states, topics, factor)))
+            findings.append(BagFinding(name, "error", _text(known, wrong_states, topics, factor)))
             continue
         for wrong, topics in ((wrong_states, "joint states"), (wrong_commands, "commands")):
             if wrong.any():
-                findings.append(Finding(name, "error", _text(known, wrong, topics, factor)))
+                findings.append(BagFinding(name, "error", _text(known, wrong, topics, factor)))
     return findings
 
 

@@ -9,10 +9,10 @@ from smolvla_ros.policy.setup import file_hashes
 from ..moved import MovedBag
 from ..reader import Bag
 from ..streams import Streams, described
-from .result import Finding
+from .result import BagFinding
 
 
-def other_checkpoint(bag: Bag | MovedBag, streams: Streams, folder: Path) -> list[Finding]:
+def other_checkpoint(bag: Bag | MovedBag, streams: Streams, folder: Path) -> list[BagFinding]:
     """A note if the files in `folder` differ from those of which the bag has checksums; empty if it has none."""
     told = _recorded_checkpoint(bag, streams)
     recorded, present = told.get("sha256"), file_hashes(folder) if told else {}
@@ -23,7 +23,7 @@ def other_checkpoint(bag: Bag | MovedBag, streams: Streams, folder: Path) -> lis
         f"The policy is not the one that was recorded ({told.get('folder', 'elsewhere')}): {', '.join(differing)} "
         "differ. The errors hold the difference of the two, too."
     )
-    return [Finding("other_checkpoint", "note", text)]
+    return [BagFinding("other_checkpoint", "note", text)]
 
 
 def _recorded_checkpoint(bag: Bag | MovedBag, streams: Streams) -> dict[str, object]:

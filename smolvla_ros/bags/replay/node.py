@@ -19,7 +19,7 @@ from smolvla_ros.virtual.clock import VirtualClock
 from smolvla_ros.virtual.stack import VirtualStack
 
 from .motion import ReplayedMotion, open_settings
-from .result import Finding, RecordedChunk, ReplayedChunk, Seams, Skipped
+from .result import BagFinding, RecordedChunk, ReplayedChunk, Seams, Skipped
 from .schedule import Latency
 
 _SESSION = 1
@@ -90,10 +90,10 @@ class ReplayedNodes:
         return self._predictor.rows
 
     @property
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[BagFinding]:
         """What is to be said of the policy."""
         slow = [text for state, text in self._stack.policy.reports if state is LoopState.TOO_SLOW]
-        return [Finding("slow_policy", "warning", f"{text[0].upper()}{text[1:]}.") for text in slow[:1]]
+        return [BagFinding("slow_policy", "warning", f"{text[0].upper()}{text[1:]}.") for text in slow[:1]]
 
     def instruct(self, text: str) -> None:
         """An instruction came; an empty one ends motion."""

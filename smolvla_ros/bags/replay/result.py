@@ -22,7 +22,7 @@ Times = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Finding:
+class BagFinding:
     """Something to know about the bag: `name` such as 'swapped_joints'; one or two sentences, figures and remedy."""
 
     name: str
@@ -258,4 +258,4 @@ class Replay:
     statistics: Mapping[str, Mapping[str, Array]]
     defects: tuple[str, ...]
     facts: Facts
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[BagFinding, ...] = ()

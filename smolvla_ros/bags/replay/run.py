@@ -31,7 +31,7 @@ from .identity import other_checkpoint
 from .ingest import Ingest
 from .motion import spread
 from .node import ReplayedNodes, Setup
-from .result import Finding, RecordedChunk, Replay, ReplayedChunk, Trace
+from .result import BagFinding, RecordedChunk, Replay, ReplayedChunk, Trace
 from .schedule import REQUESTS, RequestInstant, instants, latency_from, recorded_chunks
 
 REFERENCES = ("command", "state")
@@ -41,7 +41,7 @@ _LATENESS_NS = 50_000_000
 
 
 @dataclass(frozen=True)
-class ReplayOptions:
+class ReplaySettings:
     """What the user chose; '' leaves a choice to the bag or the robot config.
 
     Attributes:
@@ -63,7 +63,7 @@ class ReplayOptions:
 
 
 def replay(
-    bag: Bag, streams: Streams, setup: Setup, options: ReplayOptions, progress: Callable[[float], Any]
+    bag: Bag, streams: Streams, setup: Setup, options: ReplaySettings, progress: Callable[[float], Any]
 ) -> Replay:
     """Replays a bag; `progress` takes the seconds of it that are done.
 
@@ -81,7 +81,7 @@ def replay(
 
 
 class _Run:
-    def __init__(self, bag: Bag | MovedBag, streams: Streams, setup: Setup, options: ReplayOptions):
+    def __init__(self, bag: Bag | MovedBag, streams: Streams, setup: Setup, options: ReplaySettings):
         self.stopped = False
         self._bag, self._streams, self._setup, self._options = bag, streams, setup, options
         self._start_ns, self._end_ns = section(bag, options)
@@ -254,10 +254,10 @@ class _Run:
         scale = np.array([joint.scale for joint in self._setup.robot.joints])
         return usable_std(np.full(len(scale), np.nan) if std is None else std / np.abs(scale))
 
-    def _moved(self) -> Iterator[Finding]:
+    def _moved(self) -> Iterator[BagFinding]:
         if isinstance(self._bag, MovedBag):
             text = f"All log times were moved by {self._bag.by_ns / 1e9:+.6f} s, as --clock-offset says."
-            yield Finding("moved_clock", "note", text)
+            yield BagFinding("moved_clock", "note", text)
 
     def _defects(self) -> Iterator[str]:
         if self.stopped:
@@ -266,7 +266,7 @@ class _Run:
         yield from self._bag.defects
 
 
-def section(bag: Bag | MovedBag, options: ReplayOptions) -> tuple[int, int]:
+def section(bag: Bag | MovedBag, options: ReplaySettings) -> tuple[int, int]:
     """Log times of the part that is replayed.
 
     Raises:
