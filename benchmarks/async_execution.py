@@ -35,6 +35,7 @@ from smolvla_ros.parameters import ParameterSet, Value
 from smolvla_ros.parameters.controller import ControllerParameters
 from smolvla_ros.parameters.policy import PolicyParameters
 from smolvla_ros.policy import setup as policy_setup
+from smolvla_ros.robot.joint_limits import limits_from
 from smolvla_ros.sim import JOINTS, World, scenarios
 from smolvla_ros.sim.expert import STEP_S
 from smolvla_ros.sim.policies import CheckpointPolicy, ExpertPolicy
@@ -218,7 +219,7 @@ def _settings(changed: tuple[tuple[str, Value], ...]) -> ControllerSettings:
     given = dict(_flat(sections["/**"]["ros__parameters"]) | _flat(sections["/**/controller_node"]["ros__parameters"]))
     given |= {"control_rate_hz": CONTROL_STEPS / STEP_S, **dict(changed)}
     parameters = ControllerParameters.from_values(given)
-    return controller_settings.settings_from(parameters, controller_settings.limits_from(parameters, None))
+    return controller_settings.settings_from(parameters, limits_from(parameters, None))
 
 
 def _flat(section: dict[str, Any], prefix: str = "") -> dict[str, Value]:

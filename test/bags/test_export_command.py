@@ -102,7 +102,7 @@ def test_a_recorder_with_another_clock_is_no_obstacle_if_the_user_says_so(tmp_pa
     events = [replace(event, log_ns=event.log_ns - 10**11) for event in recorded_events(SCENE)]
     write_bag(tmp_path / "bag", events)
     assert run(tmp_path / "bag", "--out", tmp_path / "ds", "--codec", "h264") == 1
-    assert "s in the future: the clocks of two machines differ" in capsys.readouterr().out
+    assert "s in the future" in capsys.readouterr().out
     assert run(tmp_path / "bag", "--out", tmp_path / "ds", "--codec", "h264", "--clock-offset", "auto") == 0
 
 

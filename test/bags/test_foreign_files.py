@@ -94,10 +94,10 @@ def test_a_file_that_may_not_be_read_is_refused_by_name(tmp_path, events):
     tmp_path.chmod(0o755)
     (tmp_path / "bag" / "bag.mcap").chmod(0)
     script = """
-import os, sys
+import codecs, os, sys
 from smolvla_ros.bags.errors import BagError
 from smolvla_ros.bags.reader import open_bag
-b"".decode("utf-8-sig")  # the codec is imported at its first use, and Python itself may be closed to others
+codecs.lookup("utf-8-sig")  # the codec is imported at its first use, and Python itself may be closed to others
 if os.geteuid() == 0:
     os.chdir("/")
     os.seteuid(65534)
