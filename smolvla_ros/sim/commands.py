@@ -134,5 +134,5 @@ def _finite(values: Sequence[float], count: int, what: str) -> Array:
     if array.shape != (count,):
         raise CommandError(f"{len(array)} {what} for {count} joints")
     if not (np.abs(array) <= _MOST).all():  # false for NaN
-        raise CommandError(f"the {what} are {array.tolist()}, expected numbers from -{_MOST:g} to {_MOST:g}")
+        raise CommandError(f"the {what} are {array.tolist()}, expected finite numbers up to {_MOST:g}")
     return array
