@@ -13,9 +13,10 @@ from smolvla_ros.parameters.controller import ControllerParameters
 
 from .errors import BagError
 from .messages import Recorded, Topic
+from .names import StreamNames
 from .reader import Bag
 from .storage.metadata import read_metadata
-from .streams import CHUNK_TYPE, DESCRIBED_NODES, IMAGE_TYPES, STATUS_TYPE, StreamNames, command_topics
+from .streams import CHUNK_TYPE, DESCRIBED_NODES, IMAGE_TYPES, STATUS_TYPE, command_topics
 
 # What the nodes that are brought up say themselves.
 _OWN_TYPES = frozenset({CHUNK_TYPE, STATUS_TYPE, "diagnostic_msgs/msg/DiagnosticArray", "rosgraph_msgs/msg/Clock",

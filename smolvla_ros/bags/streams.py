@@ -263,12 +263,12 @@ def _joint_states_topic(bag: Bag, robot: RobotConfig, names: StreamNames, proble
     found: dict[tuple[str, ...], None] = {}
     for recorded in itertools.islice(bag.read([topic]), _JOINT_STATES_LOOKED_AT):
         with contextlib.suppress(BagError):
-            names = recorded.message.name[:MAX_NAMES]
-            missing.difference_update(names)
+            joints = recorded.message.name[:MAX_NAMES]
+            missing.difference_update(joints)
             if not missing:
                 return topic
-            found[tuple(names)] = None
-    lists = " and ".join(f"[{listed(joints)}]" for joints in itertools.islice(found, 5)) or "nothing"
+            found[tuple(joints)] = None
+    lists = " and ".join(f"[{listed(heard)}]" for heard in itertools.islice(found, 5)) or "nothing"
     problems.append(f"joint states: {topic} has {lists}, but not {listed(sorted(missing))} of the robot config")
     return topic
 

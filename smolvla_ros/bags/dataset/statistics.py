@@ -7,6 +7,7 @@ are exact here, LeRobot's own are estimates from 5000 bins; they agree to within
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ _LARGE_IMAGE_PX, _SAMPLED_IMAGE_PX = 300, 150
 
 def vector_statistics(values: NDArray[np.generic]) -> Stats:
     """Statistics of [frames, D], or of [frames] as of [frames, 1]; the standard deviation is the population's."""
-    rows = values.reshape(len(values), -1)
+    rows: NDArray[Any] = values.reshape(len(values), -1)
     figures: Stats = {
         "min": rows.min(axis=0),
         "max": rows.max(axis=0),

@@ -30,7 +30,7 @@ def frame_columns(
     """
     count = len(states)
     place = np.arange(count, dtype=np.int64)
-    index = {
+    index: Frames = {
         "timestamp": (place / fps).astype(np.float32),
         "frame_index": place,
         "episode_index": np.full(count, episode, np.int64),

@@ -83,7 +83,9 @@ class Clip:
         self.file = file
         self.frames = 0
         self._container = av.open(str(file), "w", format="mp4")
-        self._stream = self._container.add_stream(codec.encoder, rate=fps, options=codec.options)
+        stream = self._container.add_stream(codec.encoder, rate=fps, options=codec.options)
+        assert isinstance(stream, av.VideoStream), f"{codec.encoder} encodes videos"
+        self._stream = stream
         self._stream.height, self._stream.width = size
         self._stream.pix_fmt = PIXEL_FORMAT
         with scheduling_kept():
@@ -155,9 +157,10 @@ class VideoFiles:
                 self._container = av.open(str(file), "w", options={"movflags": "faststart"})
                 self._stream = self._container.add_stream_from_template(video, opaque=True)  # no encoder is needed
                 self._stream.time_base = video.time_base
+            assert video.time_base is not None, "a clip has a time base"
             offset = round(Fraction(self._frames, self._fps) / video.time_base)
             for packet in source.demux(video):
-                if packet.dts is None:  # the end of the stream
+                if packet.dts is None or packet.pts is None:  # the end of the stream
                     continue
                 packet.pts += offset
                 packet.dts += offset

@@ -166,7 +166,7 @@ def _not_following(known: Evidence) -> list[BagFinding]:
     tracking = known.tracking
     if tracking is None or not tracking.command_moves.any():
         return []
-    moving = np.flatnonzero(tracking.command_moves)
+    moving = np.flatnonzero(tracking.command_moves).tolist()
     explained = np.array([tracking.explained(joint, joint) for joint in moving])
     if len(moving) > 1 and explained.max() < _FOLLOWS_NOT[0] and explained.mean() < _FOLLOWS_NOT[1]:
         text = (

@@ -15,6 +15,8 @@ from scipy.optimize import linear_sum_assignment
 
 from ..replay.facts import Array, Facts
 
+Flags = NDArray[np.bool_]
+
 DEGREES = math.degrees(1.0)
 GAINS = (1.0, -1.0, DEGREES, 1.0 / DEGREES, -DEGREES, -1.0 / DEGREES)  # position / command
 
@@ -95,8 +97,9 @@ def track(facts: Facts) -> Tracking | None:
     grid_ns = _grid(facts)
     commands = _on_grid(facts.commands.times_ns, _filled(facts.commands.rows(joints)), grid_ns)
     positions = _on_grid(facts.positions.times_ns, facts.positions.rows(joints), grid_ns)
-    commanded = np.isfinite(commands).any(axis=0)
-    valid = np.isfinite(commands[:, commanded]).all(axis=1) & np.isfinite(positions).all(axis=1)
+    commanded: Flags = np.asarray(np.isfinite(commands).any(axis=0))
+    both = np.isfinite(commands[:, commanded]).all(axis=1) & np.isfinite(positions).all(axis=1)
+    valid: Flags = np.asarray(both)
     if not commanded.any() or valid.sum() < _MIN_SAMPLES:
         return None
     step_s = float(np.median(np.diff(grid_ns))) / 1e9
@@ -196,10 +199,11 @@ def _unexplained(moved: Array, followed: Array, moves: NDArray[np.bool_]) -> Arr
         measured[None, :, None] / gain**2 - 2.0 * product[:, :, None] / gain + commanded[:, None, None]
     ) / np.maximum(commanded, 1e-12)[:, None, None]
     squared[~moves] = np.nan
-    return np.sqrt(np.maximum(squared, 0.0))
+    return np.asarray(np.sqrt(np.maximum(squared, 0.0)))
 
 
 def _apart(commands: Array, positions: Array) -> Array:
     """rms(position_j / gain - command_i), [i, j, gain]."""
     scaled = positions[:, :, None] / np.array(GAINS)
-    return np.sqrt(np.stack([((scaled - column[:, None, None]) ** 2).mean(axis=0) for column in commands.T]))
+    errors = [((scaled - column[:, None, None]) ** 2).mean(axis=0) for column in commands.T]
+    return np.asarray(np.sqrt(np.stack(errors)))

@@ -100,7 +100,7 @@ class TrainingData:
         wrong_scale = np.array([not self.wants_scale(scale, joint) for joint in range(len(scale))])
         believed = fits & wrong_scale & (moves | (inside[1.0] < _OUTSIDE))
         if believed.any():
-            return fits & wrong_scale
+            return np.asarray(fits & wrong_scale)
         all_fit = bool(fits.all()) and moves.sum() >= max(2, len(scale) // 2)
         return fits if all_fit and bool((inside[1.0] < _OUTSIDE).any()) else np.zeros(len(scale), bool)
 
@@ -155,11 +155,11 @@ class TrainingData:
         """[joints] share of the samples within the range, with a margin."""
         values = self.robot.to_policy_units(positions)
         margin = _MARGIN * (self.high - self.low)
-        return ((values >= self.low - margin) & (values <= self.high + margin)).mean(axis=0)
+        return np.asarray(((values >= self.low - margin) & (values <= self.high + margin)).mean(axis=0))
 
     def _distance(self, values: Array) -> Array:
         """[joints] root mean square of the standardised values."""
-        return np.sqrt((((values - self.mean) / self.std) ** 2).mean(axis=0))
+        return np.asarray(np.sqrt((((values - self.mean) / self.std) ** 2).mean(axis=0)))
 
 
 def _spread(mean: Array, std: Array) -> Array:

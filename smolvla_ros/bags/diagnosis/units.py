@@ -51,7 +51,7 @@ def _ratios(known: Evidence) -> Array:
     if tracking is None:
         return ratios
     suspicious = tracking.suspicious()
-    for joint in np.flatnonzero(tracking.command_moves):
+    for joint in np.flatnonzero(tracking.command_moves).tolist():
         gain = tracking.other_gain(joint)
         if not suspicious[joint]:
             ratios[joint] = 1.0

@@ -234,7 +234,7 @@ class Recording:
         }
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
     """YAML without anchors, which not every reader of bags takes."""
 
     def ignore_aliases(self, data: Any) -> bool:
@@ -242,7 +242,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _yaml(data: Any) -> str:
-    return yaml.dump(data, Dumper=_Dumper, sort_keys=False)
+    return str(yaml.dump(data, Dumper=_Dumper, sort_keys=False))
 
 
 class _File:

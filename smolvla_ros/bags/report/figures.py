@@ -58,7 +58,8 @@ def traces(replay: Replay) -> str:
         figure.add_scatter(x=x, y=y, name="policy, each chunk", legendgroup="p", showlegend=first, mode="lines",
                            line={"color": POLICY, "width": 1.1}, opacity=0.75, **place)  # fmt: skip
         starts = np.array([chunk.start_ns for chunk in chunks], np.int64)
-        figure.add_scatter(x=_seconds(replay, starts), y=np.float32([chunk.positions[0, joint] for chunk in chunks]),
+        first_rows = np.array([chunk.positions[0, joint] for chunk in chunks], np.float32)
+        figure.add_scatter(x=_seconds(replay, starts), y=first_rows,
                            name="policy, first row", legendgroup="p", showlegend=False, mode="markers",
                            marker={"color": POLICY, "size": 3.5}, **place)  # fmt: skip
     _mark_events(figure, replay)
@@ -72,7 +73,7 @@ def traces(replay: Replay) -> str:
 
 def horizon(replay: Replay) -> str:
     """Error by how far ahead of its observation a row lies, with standing still as the yardstick."""
-    ahead_s = np.float32(np.arange(replay.rows) * replay.step_s)
+    ahead_s = (np.arange(replay.rows) * replay.step_s).astype(np.float32)
     figure = go.Figure()
     policy, hold = replay.errors.robot, replay.hold_errors.robot
     figure.add_scatter(x=ahead_s, y=np.float32(hold.row_mean), name="standing still, mean", mode="lines",
@@ -96,7 +97,7 @@ def heat_map(replay: Replay) -> str:
     in_std = bool(np.isfinite(replay.action_std).all())
     cells = (replay.errors.std if in_std else replay.errors.robot).cell_mean.T
     unit = "std" if in_std else "rad"
-    ahead_s = np.float32(np.arange(replay.rows) * replay.step_s)
+    ahead_s = (np.arange(replay.rows) * replay.step_s).astype(np.float32)
     finite = cells[np.isfinite(cells)]
     figure = go.Figure(
         go.Heatmap(
@@ -174,7 +175,7 @@ def _fans(
 def _line(times_s: NDArray[np.float32], values: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Thinned out, but keeping the smallest and the largest value of every stretch, so that no peak is lost."""
     if len(values) <= _LINE_POINTS:
-        return times_s, np.float32(values)
+        return times_s, values.astype(np.float32)
     edges = np.linspace(0, len(values), _LINE_POINTS // 2 + 1).astype(int)
     places = []
     for begin, end in zip(edges[:-1], edges[1:], strict=True):
@@ -183,11 +184,11 @@ def _line(times_s: NDArray[np.float32], values: NDArray[np.float64]) -> tuple[ND
             places.append(begin)
         else:
             places += sorted({begin + int(np.nanargmin(stretch)), begin + int(np.nanargmax(stretch))})
-    return times_s[places], np.float32(values[places])
+    return times_s[places], values[places].astype(np.float32)
 
 
 def _seconds(replay: Replay, times_ns: NDArray[np.int64]) -> NDArray[np.float32]:
-    return np.float32((times_ns - replay.start_ns) / 1e9)
+    return ((times_ns - replay.start_ns) / 1e9).astype(np.float32)
 
 
 def _finished(figure: go.Figure, height: int, top_px: int = 48) -> str:
