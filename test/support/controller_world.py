@@ -81,6 +81,7 @@ class Monitor(Node):
         self._ends = []  # of the sequences of commands: stamp [s], position
         # Commands that may have been lost on the way here without a trace in the stamps, as those of a paused clock.
         self.lost_commands = 0
+        self._ignoring = False  # a subscription must not be destroyed while another thread waits for it
         self._command_topic = self.create_subscription(JointState, "joint_command", self._on_command, 100)
         self._status_topic = self.create_subscription(ExecutionStatus, "execution_status", self._on_status, 100)
         self.create_subscription(JointState, "joint_states", self.states.append, qos_profile_sensor_data)
@@ -103,8 +104,7 @@ class Monitor(Node):
 
     def ignore_commands_and_status(self):
         """Those of this test are no controller's."""
-        self.destroy_subscription(self._command_topic)
-        self.destroy_subscription(self._status_topic)
+        self._ignoring = True
 
     def wait_for_commanders(self, number):
         """Until the arm and the monitor have discovered so many; what is commanded before is lost to them."""
@@ -165,6 +165,8 @@ class Monitor(Node):
         return float(np.abs(position - last).max() / max(stamp - before, PERIOD_S))
 
     def _on_command(self, message):
+        if self._ignoring:
+            return
         stamp_s = Time.from_msg(message.header.stamp).nanoseconds * 1e-9
         position = np.array(message.position)
         self._expect(tuple(message.name) == JOINTS, f"names {message.name}")
@@ -190,6 +192,8 @@ class Monitor(Node):
         return MAX_VELOCITY * elapsed_s * 1.01 + 1e-6
 
     def _on_status(self, status):
+        if self._ignoring:
+            return
         rows = status.rows_executed + status.rows_discarded + status.rows_queued
         self._expect(status.rows_received == rows, f"I4: {status.rows_received} received, {rows} accounted for")
         held = status.state in (ExecutionStatus.HOLDING, ExecutionStatus.STOPPED)

@@ -1,4 +1,4 @@
-"""The three nodes, each in its world, under fuzz: for the tests and for benchmarks/wire_fuzz.py."""
+"""The three nodes, each in its world, under fuzz."""
 
 from __future__ import annotations
 

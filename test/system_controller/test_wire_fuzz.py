@@ -1,6 +1,6 @@
 """Every field of every message and request that each node takes, mutated, over DDS: it lives, answers and stays safe.
 
-The invariants on the wire are asserted by the monitor. benchmarks/wire_fuzz.py does the same with many more messages.
+The invariants on the wire are asserted by the monitor.
 """
 
 import pytest
