@@ -15,7 +15,6 @@ import scservo_sdk
 MODEL_STS3215 = 777
 BAUD_RATE = 1_000_000
 
-MODEL = (3, 2)
 MIN_POSITION = (9, 2)
 MAX_POSITION = (11, 2)
 HOMING_OFFSET = (31, 2)
@@ -23,7 +22,7 @@ OPERATING_MODE = (33, 1)
 TORQUE_ENABLE = (40, 1)
 GOAL_POSITION = (42, 2)
 LOCK = (55, 1)
-PRESENT = (56, 15)
+PRESENT = (56, 8)
 
 # How long an answer may take beside its bytes' time on the wire: a servo's own delay, USB, a busy machine [ms]. In a
 # control cycle a lost answer is better than a late one.
@@ -47,14 +46,13 @@ class PortLostError(BusError):
 
 @dataclass(frozen=True)
 class Present:
-    """What a servo measures: ticks, ticks/s, load -1 to 1, V, deg C, A, and its alarms in words."""
+    """What a servo measures: ticks, ticks/s, load -1 to 1, V, deg C, and its alarms in words."""
 
     position: int
     velocity: int
     load: float
     voltage_v: float
     temperature_c: int
-    current_a: float
     alarms: tuple[str, ...]
 
 
@@ -204,6 +202,5 @@ def _present(data: Sequence[int], alarms: int) -> Present:
         load=signed(word(4), 10) / 1000,
         voltage_v=data[6] / 10,
         temperature_c=data[7],
-        current_a=signed(word(13), 15) * 0.0065,
         alarms=tuple(text for bit, text in _STATUS.items() if alarms & bit),
     )

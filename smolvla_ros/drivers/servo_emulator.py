@@ -115,11 +115,6 @@ class EmulatedBus:
         with self._lock:
             return self._servos[servo].torque
 
-    def place(self, servo: int, position: int) -> None:
-        """Moves a servo as a hand would."""
-        with self._lock:
-            self._servos[servo].position = float(position)
-
     def set_register(self, servo: int, address: int, values: Sequence[int]) -> None:
         with self._lock:
             self._servos[servo].registers[address : address + len(values)] = bytes(values)

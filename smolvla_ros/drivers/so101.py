@@ -198,7 +198,7 @@ class SO101:
         self.engaged, self._command, self.trouble = False, None, why
 
     def _disengage_when_lasting(self, why: str, now_s: float) -> None:
-        self.trouble = why
+        """One lost exchange is only counted, by the bus."""
         if any(now_s - self._heard_s.get(joint, -math.inf) > PATIENCE_S for joint in self._motors):
             self._disengage(why)
 

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
-from rclpy.time import Time
 from sensor_msgs.msg import Image
 from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 
 from smolvla_ros.client import LATCHED, ArmClient, ClientError
 from smolvla_ros.msg import ActionChunk, ExecutionStatus
+from smolvla_ros.stamps import stamp_ns
 
 _SERVICE_TIMEOUT_S = 10.0
 # Success has a topic of its own and can come a little later than the touch; a wrong cube has no success to wait for.
@@ -130,7 +130,7 @@ class Operator(ArmClient):
         self._collect(self.statuses, message)
 
     def _collect(self, messages: list[Any], message: Any) -> None:
-        if Time.from_msg(message.header.stamp).nanoseconds >= self._since_ns:
+        if stamp_ns(message.header.stamp) >= self._since_ns:
             messages.append(message)
 
     def _ask(

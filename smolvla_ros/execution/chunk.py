@@ -10,10 +10,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from smolvla_ros.stamps import stamp_ns
 from smolvla_ros.wording import listed
 
 MAX_ROWS = 1000
@@ -86,6 +88,26 @@ class Chunk:
     @property
     def rows(self) -> int:
         return len(self.positions)
+
+    @classmethod
+    def from_message(cls, message: Any, joints: Sequence[str]) -> Chunk:
+        """Checks an ActionChunk, of rclpy or of a bag, and brings its columns into the order of `joints`.
+
+        Raises:
+            ChunkError: see `from_fields`.
+        """
+        return cls.from_fields(
+            joints,
+            session=message.session,
+            sequence=message.sequence,
+            stamp_ns=stamp_ns(message.header.stamp),
+            image_stamp_ns=stamp_ns(message.image_stamp),
+            joint_names=message.joint_names,
+            step_ns=message.step.sec * 1_000_000_000 + message.step.nanosec,
+            rows=message.rows,
+            positions=message.positions,
+            frozen_rows=message.frozen_rows,
+        )
 
     @classmethod
     def from_fields(

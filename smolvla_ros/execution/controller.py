@@ -7,7 +7,7 @@ never moves the arm.
 
 Threads: one lock guards everything. Every public method takes it and is atomic, so chunks, joint states and services
 may come from the executor's thread while the control thread steps. Nothing is called back while the lock is held, and
-the longest hold of it is one merge (some 100 us). The controller owns its parts; nobody else touches them.
+the longest hold of it is one merge (1 to 2 ms). The controller owns its parts; nobody else touches them.
 
 Time is an argument: `now_ns` on the ROS clock, `steady_ns` on a clock that neither jumps nor pauses.
 """

@@ -31,7 +31,6 @@ from smolvla_ros.robot import RobotConfig
 from smolvla_ros.robot.joint_limits import limits_from
 from smolvla_ros.robot.joint_states import JointStates
 from smolvla_ros.robot.refusals import RefusedMessage, StampRule
-from smolvla_ros.stamps import stamp_ns
 
 from .command_output import outputs_from
 from .control_thread import ControlThread, set_fifo, set_ordinary
@@ -168,18 +167,7 @@ class ControllerNode(ManagedNode[ControllerParameters]):
 
     def _checked(self, message: ActionChunk) -> Chunk:
         try:
-            return Chunk.from_fields(
-                self._joints,
-                session=message.session,
-                sequence=message.sequence,
-                stamp_ns=stamp_ns(message.header.stamp),
-                image_stamp_ns=stamp_ns(message.image_stamp),
-                joint_names=message.joint_names,
-                step_ns=message.step.sec * 1_000_000_000 + message.step.nanosec,
-                rows=message.rows,
-                positions=message.positions,
-                frozen_rows=message.frozen_rows,
-            )
+            return Chunk.from_message(message, self._joints)
         except ChunkError as error:
             self._controller.reject_chunk(error.reason, message.session, message.sequence)
             raise

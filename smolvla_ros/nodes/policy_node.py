@@ -203,21 +203,9 @@ class PolicyNode(ManagedNode[PolicyParameters]):
         self._status_heard_s = time.monotonic()
         if self._loop is None:
             return
-        mine = message.session == self._session
+        last_chunk = (message.last_session, message.last_sequence, bool(message.last_rejection))
         self._loop.set_status(
-            ExecutionView(
-                stamp_ns=stamp_ns(message.header.stamp),
-                accepts_chunks=message.state in (ExecutionStatus.HOLDING, ExecutionStatus.FOLLOWING),
-                following=message.state == ExecutionStatus.FOLLOWING,
-                session=message.session,
-                sequence=message.sequence,
-                remaining_rows=message.remaining_rows if mine else 0,
-                remaining_s=message.remaining_s if mine else 0.0,
-                rows_executed=message.rows_executed,
-                last_session=message.last_session,
-                last_sequence=message.last_sequence,
-                last_refused=bool(message.last_rejection),
-            )
+            ExecutionView.of(message, self._session, stamp_ns(message.header.stamp), last_chunk)
         )
 
     def _watch_controller(self) -> None:

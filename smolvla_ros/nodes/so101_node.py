@@ -48,7 +48,6 @@ class SO101Node(ManagedNode[SO101Parameters]):
     def configure(self) -> None:
         self._motors = read_calibration(Path(self.parameters.calibration).expanduser())
         self._readings: dict[str, Reading] = {}
-        self._refused = ""
         self._told = ""
         self._reconnect_s = 0.0
         self._connect()
@@ -72,20 +71,25 @@ class SO101Node(ManagedNode[SO101Parameters]):
             self._thread = None
 
     def cleanup(self) -> None:
+        self._disconnect()
+
+    def _disconnect(self) -> None:
         if self._bus is not None:
             self._bus.close()
             self._bus = None
 
     def _connect(self) -> None:
         """Opens the port and holds the servos against the calibration. Raises BusError, ArmError."""
-        if self._bus is not None:
-            self._bus.close()
-            self._bus = None
+        self._disconnect()
         self._bus = ServoBus(self.parameters.port, self.parameters.baud_rate)
         self._arm = SO101(self._bus, self._motors)
-        if self.parameters.write_calibration:
-            self._arm.write_calibration()
-        self._arm.check()
+        try:
+            if self.parameters.write_calibration:
+                self._arm.write_calibration()
+            self._arm.check()
+        except (BusError, ArmError):
+            self._disconnect()  # an arm that was not proven is not driven
+            raise
 
     # The driver's thread.
 
@@ -97,8 +101,7 @@ class SO101Node(ManagedNode[SO101Parameters]):
                     return
                 readings = self._arm.cycle(time.monotonic())
             except PortLostError:
-                self._bus.close() if self._bus is not None else None
-                self._bus = None
+                self._disconnect()
                 return
             finally:
                 self._tell(self._arm.trouble)

@@ -22,9 +22,13 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
+from smolvla_ros.execution.chunk import Chunk, ChunkError
 from smolvla_ros.execution.status import ControllerState, Reason
 from smolvla_ros.installation import share_folder
 from smolvla_ros.msg import ActionChunk, ExecutionStatus
+from smolvla_ros.parameters import ParameterError
+from smolvla_ros.parameters.policy import PolicyParameters
+from smolvla_ros.robot import RobotConfig, RobotConfigError
 from smolvla_ros.robot.images import ImageError, decode_image
 from smolvla_ros.view.page import Page
 from smolvla_ros.view.robot_model import RobotModel, RobotModelError
@@ -99,9 +103,7 @@ class ViewNode(Node):
             reason=_name(Reason, message.reason),
             detail=message.detail,
             dry_run=message.dry_run,
-            session=message.session,
             sequence=message.sequence,
-            row=message.row,
             remaining_rows=message.remaining_rows,
             remaining_s=message.remaining_s,
             action_age_s=message.action_age_s,
@@ -113,15 +115,12 @@ class ViewNode(Node):
         self._watched.set_status(facts, time.monotonic())
 
     def _on_chunk(self, message: ActionChunk) -> None:
-        rows, joints = message.rows, len(message.joint_names)
-        if not 0 < rows * joints == len(message.positions) or rows > 1000:
+        joints = tuple(message.joint_names)
+        try:
+            chunk = Chunk.from_message(message, joints)
+        except ChunkError:
             return  # the controller refuses it and tells why
-        positions = np.array(message.positions).reshape(rows, joints)
-        if np.isfinite(positions).all():
-            step_s = message.step.sec + 1e-9 * message.step.nanosec
-            chunk = ChunkAhead(tuple(message.joint_names), positions, step_s, message.session, message.sequence,
-                               message.instruction, message.latency_s)  # fmt: skip
-            self._watched.set_chunk(chunk, time.monotonic())
+        self._watched.set_chunk(ChunkAhead(joints, chunk.positions, chunk.session, chunk.sequence), time.monotonic())
 
     def _on_joint_state(self, message: JointState) -> None:
         if len(message.name) == len(message.position) <= 1000:
@@ -160,18 +159,22 @@ class ViewNode(Node):
 
     def _watch_cameras(self, parameters: dict[str, Any]) -> None:
         """Subscribes to the cameras that the policy looks through; a camera that changed is subscribed anew."""
-        for name in parameters.get("cameras", []):
-            topic = str(parameters.get(f"camera.{name}.topic", ""))
-            kind = CompressedImage if parameters.get(f"camera.{name}.transport") == "compressed" else Image
-            known = self._camera_subscriptions.get(name)
-            if not topic:
-                continue
+        try:
+            cameras = RobotConfig.from_parameters(PolicyParameters.from_values(parameters)).cameras
+        except (ParameterError, RobotConfigError) as error:
+            self.get_logger().warning(f"the policy describes a robot that this version does not know: {error}")
+            return
+        for camera in cameras:
+            kind = CompressedImage if camera.transport == "compressed" else Image
+            known = self._camera_subscriptions.get(camera.name)
             if known is not None:
-                if (known.msg_type, known.topic_name) == (kind, self.resolve_topic_name(topic)):
+                if (known.msg_type, known.topic_name) == (kind, self.resolve_topic_name(camera.topic)):
                     continue
                 self.destroy_subscription(known)
-            callback = functools.partial(self._on_image, name)
-            self._camera_subscriptions[name] = self.create_subscription(kind, topic, callback, qos_profile_sensor_data)
+            callback = functools.partial(self._on_image, camera.name)
+            self._camera_subscriptions[camera.name] = self.create_subscription(
+                kind, camera.topic, callback, qos_profile_sensor_data
+            )
 
     def show_shipped_robot(self) -> None:
         """The arm that ships, until somebody publishes a robot_description."""

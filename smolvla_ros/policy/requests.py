@@ -7,9 +7,12 @@ Rules and their analysis: SmolVLA paper (arXiv 2506.01844), algorithm 1; docs/ex
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from smolvla_ros.execution.status import ControllerState
 
 RULES = ("synchronous", "threshold", "every_n", "continuous")
 
@@ -137,6 +140,31 @@ class ExecutionView:
     last_session: int = 0
     last_sequence: int = 0
     last_refused: bool = False
+
+    @classmethod
+    def of(cls, status: Any, session: int, stamp_ns: int, last_chunk: tuple[int, int, bool]) -> Self:
+        """What the policy of this session makes of a status.
+
+        Args:
+            status: an ExecutionStatus or the controller's own; the fields of both have the same names and values.
+            session: of the policy.
+            stamp_ns: when the status was taken, on the ROS clock.
+            last_chunk: session, sequence and refusal of the chunk looked at last.
+        """
+        mine = status.session == session
+        return cls(
+            stamp_ns=stamp_ns,
+            accepts_chunks=status.state in (ControllerState.HOLDING, ControllerState.FOLLOWING),
+            following=status.state == ControllerState.FOLLOWING,
+            session=status.session,
+            sequence=status.sequence,
+            remaining_rows=status.remaining_rows if mine else 0,
+            remaining_s=status.remaining_s if mine else 0.0,
+            rows_executed=status.rows_executed,
+            last_session=last_chunk[0],
+            last_sequence=last_chunk[1],
+            last_refused=last_chunk[2],
+        )
 
 
 class Requester:

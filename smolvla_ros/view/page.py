@@ -6,7 +6,7 @@ Threads: `update` belongs to one thread; the callbacks of buttons run in viser's
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import cv2
@@ -51,8 +51,8 @@ class _Drawn:
 
     chunk: tuple[int, int] = (0, 0)
     instructions: tuple[str, ...] = ()
-    html: dict[str, str] | None = None
-    image_at_s: dict[str, float] | None = None
+    html: dict[str, str] = field(default_factory=dict)
+    image_at_s: dict[str, float] = field(default_factory=dict)
 
 
 class Page:
@@ -69,7 +69,7 @@ class Page:
         self._shape: ViserUrdf | None = None
         self._picture: viser.GuiImageHandle | None = None
         self._frusta: dict[str, viser.CameraFrustumHandle] = {}
-        self._drawn = _Drawn(html={})
+        self._drawn = _Drawn()
         self._updates = 0
         self._build()
 
@@ -111,7 +111,7 @@ class Page:
 
     def _build(self) -> None:
         gui, scene = self.server.gui, self.server.scene
-        gui.configure_theme(control_layout="fixed", control_width="large", show_logo=False, show_share_button=False)
+        self._use_theme(dark=False)
         gui.set_panel_label("smolvla_ros")
         scene.set_up_direction("+z")
         scene.configure_default_lights(cast_shadow=False)  # shadows cost more than everything else without a GPU
@@ -167,7 +167,7 @@ class Page:
     # Keeping it up to date.
 
     def _show(self, name: str, handle: viser.GuiHtmlHandle, html: str) -> None:
-        if self._drawn.html is not None and self._drawn.html.get(name) != html:
+        if self._drawn.html.get(name) != html:
             self._drawn.html[name] = html
             handle.content = html
 

@@ -30,15 +30,12 @@ class Heard:
 
 @dataclass(frozen=True)
 class ChunkAhead:
-    """A chunk as the view draws it: `positions` [rows, joints] in rad or m, `step_s` between two rows."""
+    """A chunk as the view draws it: `positions` [rows, joints] in rad or m, and what tells it from others."""
 
     joints: tuple[str, ...]
     positions: NDArray[np.float64]
-    step_s: float
     session: int
     sequence: int
-    instruction: str
-    latency_s: float
 
 
 @dataclass(frozen=True)
@@ -49,9 +46,7 @@ class ExecutionFacts:
     reason: str
     detail: str
     dry_run: bool
-    session: int
     sequence: int
-    row: int
     remaining_rows: int
     remaining_s: float
     action_age_s: float

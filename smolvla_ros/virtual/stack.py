@@ -16,7 +16,7 @@ from smolvla_ros.execution.commander import Command
 from smolvla_ros.execution.controller import Controller
 from smolvla_ros.execution.settings import ControllerSettings
 from smolvla_ros.execution.simulated_time import SimulatedTime
-from smolvla_ros.execution.status import ControllerState, Status
+from smolvla_ros.execution.status import Status
 from smolvla_ros.policy.loop_types import ChunkSource, LoopSettings, ObservationSource, SentChunk
 from smolvla_ros.policy.requests import ExecutionView, RequestPolicy
 
@@ -109,18 +109,5 @@ class VirtualStack:
 
 def execution_view(status: Status, session: int) -> ExecutionView:
     """What the policy node of this session makes of a status."""
-    mine = status.session == session
     last_session, last_sequence, rejection = status.counters.last_chunk
-    return ExecutionView(
-        stamp_ns=status.now_ns,
-        accepts_chunks=status.state in (ControllerState.HOLDING, ControllerState.FOLLOWING),
-        following=status.state == ControllerState.FOLLOWING,
-        session=status.session,
-        sequence=status.sequence,
-        remaining_rows=status.remaining_rows if mine else 0,
-        remaining_s=status.remaining_s if mine else 0.0,
-        rows_executed=status.rows_executed,
-        last_session=last_session,
-        last_sequence=last_sequence,
-        last_refused=rejection is not None,
-    )
+    return ExecutionView.of(status, session, status.now_ns, (last_session, last_sequence, rejection is not None))

@@ -16,7 +16,7 @@ LIMITS = {"joint.shoulder_pan.min_position": -1.0, "joint.shoulder_pan.max_posit
 def facts():
     """Execution facts with some fields replaced."""
     following = ExecutionFacts(
-        state="following", reason="none", detail="", dry_run=False, session=5, sequence=7, row=3, remaining_rows=40,
+        state="following", reason="none", detail="", dry_run=False, sequence=7, remaining_rows=40,
         remaining_s=1.3, action_age_s=0.2, idle_fraction=0.02, chunks_merged=12, chunks_rejected=1, clamps=0,
     )  # fmt: skip
     return lambda **changes: replace(following, **changes)
@@ -27,7 +27,7 @@ def watched(facts):
     watched = Watched()
     watched.set_status(facts(), 10.0)
     rows = np.linspace([0.0, 0.0], [0.5, 1.0], 50)
-    watched.set_chunk(ChunkAhead(JOINTS, rows, 1 / 30, 5, 7, "touch the red cube", 0.2), 10.0)
+    watched.set_chunk(ChunkAhead(JOINTS, rows, 5, 7), 10.0)
     watched.set_joints({"shoulder_pan": 0.25}, 10.0)
     watched.set_joints({"gripper": 1.5}, 10.0)
     watched.set_image("front", np.zeros((4, 4, 3), np.uint8), 10.0)

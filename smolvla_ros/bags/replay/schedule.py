@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from smolvla_ros.execution.chunk import Chunk, ChunkError
 from smolvla_ros.policy.requests import RULES
-from smolvla_ros.stamps import stamp_ns
 
 from ..errors import BagError
 from ..messages import Recorded
@@ -104,18 +103,7 @@ def recorded_chunks(
 
 def _recorded_chunk(recorded: Recorded, joints: Sequence[str]) -> RecordedChunk:
     message = recorded.message
-    chunk = Chunk.from_fields(
-        joints,
-        session=message.session,
-        sequence=message.sequence,
-        stamp_ns=stamp_ns(message.header.stamp),
-        image_stamp_ns=stamp_ns(message.image_stamp),
-        joint_names=message.joint_names,
-        step_ns=message.step.sec * 10**9 + message.step.nanosec,
-        rows=message.rows,
-        positions=message.positions,
-        frozen_rows=message.frozen_rows,
-    )
+    chunk = Chunk.from_message(message, joints)
     latency_s = float(message.latency_s)
     if not 0.0 <= latency_s <= MAX_LATENCY_S:  # negative: not measured
         latency_s = min(max((recorded.log_ns - chunk.stamp_ns) / 1e9, 0.0), MAX_LATENCY_S)
