@@ -22,7 +22,6 @@ from rclpy.parameter import parameter_value_to_python
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
 
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 ARM_NODES = ("policy_node", "controller_node", "sim_node")
 
 _POLL_S = 0.01

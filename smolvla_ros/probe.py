@@ -20,12 +20,13 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
 
-from smolvla_ros.client import LATCHED, ArmClient
+from smolvla_ros.client import ArmClient
 from smolvla_ros.msg import ActionChunk, ExecutionStatus
 from smolvla_ros.nodes.serialized import stamp_ns
 from smolvla_ros.parameters import ParameterError
 from smolvla_ros.parameters.controller import ControllerParameters
 from smolvla_ros.parameters.policy import PolicyParameters
+from smolvla_ros.qos import LATCHED
 from smolvla_ros.robot import RobotConfig, RobotConfigError
 
 _WINDOW = 200

@@ -50,7 +50,7 @@ def _said(client: ArmClient, text: str, args: argparse.Namespace) -> dict[str, A
     """What the policy node says to the instruction."""
     from std_msgs.msg import String
 
-    from smolvla_ros.client import LATCHED
+    from smolvla_ros.qos import LATCHED
 
     words: list[dict[str, Any]] = []
     client.node.create_subscription(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-import threading
+from contextlib import ExitStack
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,50 +25,28 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    import rclpy
-    from rclpy.executors import SingleThreadedExecutor
-    from rclpy.signals import SignalHandlerOptions
-
+    from smolvla_ros.client import ArmClient
     from smolvla_ros.nodes.view_node import ViewNode, watch
     from smolvla_ros.view.gate import Gate
     from smolvla_ros.view.page import Page
     from smolvla_ros.view.watched import Watched
 
-    ended = threading.Event()
-    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     watched = Watched()
-    node = ViewNode(args.namespace, watched)
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-
-    def spin() -> None:
-        while not ended.is_set():
-            executor.spin_once(timeout_sec=0.1)
-
-    spinning = threading.Thread(target=spin, name="view executor")
     local = args.host in ("127.0.0.1", "localhost", "::1")
-    gate = page = None
-    try:
-        page = Page(args.host if local else "127.0.0.1", args.port if local else 0, node)
-        gate = None if local else Gate(args.host, args.port, page.port)
+    with ArmClient("view_node", args.namespace) as client, ExitStack() as ended:
+        node = ViewNode(client, watched)
+        try:
+            page = Page(args.host if local else "127.0.0.1", args.port if local else 0, node)
+            ended.callback(page.close)
+            gate = None if local else Gate(args.host, args.port, page.port)
+        except OSError as error:
+            where = f"{args.host}:{args.port}"
+            print(f"smolvla-ros view: cannot listen on {where}: {error}; another --port?", file=sys.stderr)
+            return 1
+        if gate is not None:
+            ended.callback(gate.close)
         node.page = page
-        node.show_shipped_robot()
-        spinning.start()
         print("view: " + (f"http://{args.host}:{gate.port}/?token={gate.token}" if gate else
                           f"http://localhost:{page.port}"), flush=True)  # fmt: skip
         args.signals.kept = "the arm goes on without being watched"
-        watch(node, watched, page, args.signals.check)
-    except OSError as error:
-        print(f"smolvla-ros view: cannot listen on {args.host}:{args.port}: {error}; another --port?", file=sys.stderr)
-        return 1
-    finally:
-        ended.set()
-        if spinning.ident is not None:
-            spinning.join()
-        if gate is not None:
-            gate.close()
-        if page is not None:
-            page.close()
-        executor.shutdown(timeout_sec=1.0)
-        node.destroy_node()
-        rclpy.try_shutdown()
+        watch(watched, page, args.signals.check)

@@ -20,8 +20,9 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 
-from smolvla_ros.client import LATCHED, ArmClient, ClientError
+from smolvla_ros.client import ArmClient, ClientError
 from smolvla_ros.msg import ActionChunk, ExecutionStatus
+from smolvla_ros.qos import LATCHED
 from smolvla_ros.stamps import stamp_ns
 
 _SERVICE_TIMEOUT_S = 10.0

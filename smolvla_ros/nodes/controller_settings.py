@@ -10,8 +10,7 @@ from smolvla_ros.execution.limits import JointLimits
 from smolvla_ros.execution.settings import ControllerSettings
 from smolvla_ros.parameters import ParameterError
 from smolvla_ros.parameters.controller import ControllerParameters
-
-from .qos import LATCHED
+from smolvla_ros.qos import LATCHED
 
 
 def robot_description(node: Node, parameters: ControllerParameters) -> str | None:

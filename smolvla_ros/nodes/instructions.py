@@ -16,7 +16,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from std_msgs.msg import String
 
-from .qos import LATCHED
+from smolvla_ros.qos import LATCHED
 
 _TOPIC = "instruction"
 _REMEMBERED = 32

@@ -30,11 +30,11 @@ from smolvla_ros.log_folder import ensure_log_folder
 from smolvla_ros.parameters import ParameterError
 from smolvla_ros.parameters.node import NodeParameterSet
 from smolvla_ros.parameters.robot import RobotParameters
+from smolvla_ros.qos import LATCHED
 from smolvla_ros.robot import RobotConfigError
 
 from .boundary import GuardedNode
 from .parameters import NodeParameters
-from .qos import LATCHED
 from .stop_signals import StopSignals
 
 _SPIN_PERIOD_S = 0.1

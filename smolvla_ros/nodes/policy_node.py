@@ -30,6 +30,7 @@ from smolvla_ros.policy.envelope import envelope_s
 from smolvla_ros.policy.loop import InferenceLoop
 from smolvla_ros.policy.loop_types import LoopState, SentChunk
 from smolvla_ros.policy.requests import ExecutionView
+from smolvla_ros.qos import LATCHED
 from smolvla_ros.robot import Camera, RobotConfig
 from smolvla_ros.robot.images import greyed
 from smolvla_ros.robot.observation import ObservationBuffer
@@ -42,7 +43,6 @@ from .lifecycle import ManagedNode
 from .lifecycle import main as run_node
 from .patience import WaitLog
 from .policy_diagnostics import diagnostics
-from .qos import LATCHED
 
 _STATUS_TIMEOUT_S = 1.0
 _CLOCK_WATCH_PERIOD_S = 0.05

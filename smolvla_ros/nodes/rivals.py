@@ -18,7 +18,7 @@ from typing import Any
 from rclpy.node import Node
 from std_msgs.msg import UInt64
 
-from .qos import LATCHED
+from smolvla_ros.qos import LATCHED
 
 _NO_INSTANCE = UInt64(data=0)
 _HEARD_S = 1.0

@@ -25,6 +25,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from smolvla_ros.parameters.controller import COMMAND_TOPICS
 from smolvla_ros.parameters.sim import SimParameters
+from smolvla_ros.qos import LATCHED
 from smolvla_ros.sim import CAMERAS, JOINTS, World
 from smolvla_ros.sim.cameras import VIEWER, Renderer
 from smolvla_ros.sim.commands import CommandError, FollowedTrajectory, Follower, check_positions
@@ -33,7 +34,6 @@ from smolvla_ros.stamps import stamp_ns
 
 from .lifecycle import ManagedNode
 from .lifecycle import main as run_node
-from .qos import LATCHED
 from .sim_messages import diagnostics, image_message
 
 _PHYSICS_PERIOD_S = 0.005

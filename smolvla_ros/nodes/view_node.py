@@ -1,6 +1,6 @@
 """The node behind the live view: listens to everything, publishes instructions, calls stop, resume and reset.
 
-Threads: the executor's thread runs the callbacks, which convert and cache; the thread of `run` brings the page up to
+Threads: the client's executor runs the callbacks, which convert and cache; the thread of `watch` brings the page up to
 date ten times a second; viser calls `say`, `stop`, `resume` and `reset` from threads of its own, where publishing and
 calling a service asynchronously are safe.
 """
@@ -16,54 +16,52 @@ from typing import Any, NoReturn
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
+from smolvla_ros.client import ARM_NODES, ArmClient
 from smolvla_ros.execution.chunk import Chunk, ChunkError
 from smolvla_ros.execution.status import ControllerState, Reason
 from smolvla_ros.installation import share_folder
 from smolvla_ros.msg import ActionChunk, ExecutionStatus
 from smolvla_ros.parameters import ParameterError
 from smolvla_ros.parameters.policy import PolicyParameters
+from smolvla_ros.qos import LATCHED
 from smolvla_ros.robot import RobotConfig, RobotConfigError
 from smolvla_ros.robot.images import ImageError, decode_image
 from smolvla_ros.view.page import Page
-from smolvla_ros.view.robot_model import RobotModel, RobotModelError
 from smolvla_ros.view.watched import ChunkAhead, ExecutionFacts, Watched
 
-from .qos import LATCHED
-
 _PERIOD_S = 0.1
-_NODES = ("policy_node", "controller_node", "sim_node")
 # Larger pictures are drawn smaller: the panel has no more room, and sending them takes the cores from the policy.
 _PICTURE_COLUMNS = 320
 
 
-class ViewNode(Node):
-    """Watches one arm, that of `namespace`."""
+class ViewNode:
+    """Watches one arm through a client."""
 
-    def __init__(self, namespace: str, watched: Watched):
-        super().__init__("view_node", namespace=namespace)
+    def __init__(self, client: ArmClient, watched: Watched):
+        self._node = node = client.node
         self._watched = watched
+        # The arm that ships, until somebody publishes a robot_description.
+        watched.set_robot((share_folder() / "urdf" / "so101.urdf").read_text(encoding="utf-8"))
         self.page: Page | None = None
         self._camera_subscriptions: dict[str, Any] = {}
-        self._robot_text = ""
-        self._instruction = self.create_publisher(String, "instruction", LATCHED)
+        self._instruction = node.create_publisher(String, "instruction", LATCHED)
         self._triggers = {
-            name: self.create_client(Trigger, name)
+            name: node.create_client(Trigger, name)
             for name in ("controller_node/stop", "controller_node/resume", "sim_node/reset")
         }
-        self.create_subscription(ExecutionStatus, "execution_status", self._on_status, qos_profile_sensor_data)
-        self.create_subscription(ActionChunk, "action_chunk", self._on_chunk, qos_profile_sensor_data)
-        self.create_subscription(JointState, "joint_states", self._on_joint_state, qos_profile_sensor_data)
-        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos_profile_sensor_data)
-        self.create_subscription(String, "robot_description", self._on_robot_description, LATCHED)
-        for name in _NODES:
+        node.create_subscription(ExecutionStatus, "execution_status", self._on_status, qos_profile_sensor_data)
+        node.create_subscription(ActionChunk, "action_chunk", self._on_chunk, qos_profile_sensor_data)
+        node.create_subscription(JointState, "joint_states", self._on_joint_state, qos_profile_sensor_data)
+        node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos_profile_sensor_data)
+        node.create_subscription(String, "robot_description", self._on_robot_description, LATCHED)
+        for name in ARM_NODES:
             callback = functools.partial(self._on_description, name)
-            self.create_subscription(String, f"{name}/description", callback, LATCHED)
+            node.create_subscription(String, f"{name}/description", callback, LATCHED)
 
     # What a person does, in viser's threads.
 
@@ -129,7 +127,7 @@ class ViewNode(Node):
                 self._watched.set_joints(positions, time.monotonic())
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        mine = f"{self.get_namespace().strip('/')}/policy_node: inference".lstrip("/")
+        mine = f"{self._node.get_namespace().strip('/')}/policy_node: inference".lstrip("/")
         for status in message.status:
             if status.name == mine:
                 self._watched.set_latencies({pair.key: pair.value for pair in status.values}, time.monotonic())
@@ -153,7 +151,7 @@ class ViewNode(Node):
         self._watched.set_image(camera, image[::every, ::every], time.monotonic())
 
     def _on_robot_description(self, message: String) -> None:
-        self._show_robot(message.data)
+        self._watched.set_robot(message.data)
 
     # What follows from it.
 
@@ -162,39 +160,26 @@ class ViewNode(Node):
         try:
             cameras = RobotConfig.from_parameters(PolicyParameters.from_values(parameters)).cameras
         except (ParameterError, RobotConfigError) as error:
-            self.get_logger().warning(f"the policy describes a robot that this version does not know: {error}")
+            self._node.get_logger().warning(f"the policy describes a robot that this version does not know: {error}")
             return
         for camera in cameras:
             kind = CompressedImage if camera.transport == "compressed" else Image
             known = self._camera_subscriptions.get(camera.name)
             if known is not None:
-                if (known.msg_type, known.topic_name) == (kind, self.resolve_topic_name(camera.topic)):
+                if (known.msg_type, known.topic_name) == (kind, self._node.resolve_topic_name(camera.topic)):
                     continue
-                self.destroy_subscription(known)
+                self._node.destroy_subscription(known)
             callback = functools.partial(self._on_image, camera.name)
-            self._camera_subscriptions[camera.name] = self.create_subscription(
+            self._camera_subscriptions[camera.name] = self._node.create_subscription(
                 kind, camera.topic, callback, qos_profile_sensor_data
             )
-
-    def show_shipped_robot(self) -> None:
-        """The arm that ships, until somebody publishes a robot_description."""
-        self._show_robot((share_folder() / "urdf" / "so101.urdf").read_text(encoding="utf-8"))
-
-    def _show_robot(self, text: str) -> None:
-        if self.page is None or text == self._robot_text:
-            return
-        self._robot_text = text
-        try:
-            self.page.show_robot(RobotModel(text))
-        except RobotModelError as error:
-            self.get_logger().warning(str(error))
 
 
 def _name(kind: type[IntEnum], number: int) -> str:
     return kind(number).name.lower() if number in iter(kind) else f"{kind.__name__} {number}"
 
 
-def watch(node: ViewNode, watched: Watched, page: Page, check: Callable[[], None]) -> NoReturn:
+def watch(watched: Watched, page: Page, check: Callable[[], None]) -> NoReturn:
     """Keeps the page up to date until `check` raises."""
     while True:
         check()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from viser.extras import ViserUrdf
 
 from . import words
-from .robot_model import RobotModel
+from .robot_model import RobotModel, RobotModelError
 from .watched import HISTORY_S, ChunkAhead, Snapshot
 
 _PATH_BLUE = (37, 99, 235)
@@ -51,6 +51,7 @@ class _Drawn:
 
     chunk: tuple[int, int] = (0, 0)
     instructions: tuple[str, ...] = ()
+    robot: str = ""
     html: dict[str, str] = field(default_factory=dict)
     image_at_s: dict[str, float] = field(default_factory=dict)
 
@@ -85,18 +86,13 @@ class Page:
         for client in self.server.get_clients().values():
             client.add_notification(title, text, auto_close_seconds=6.0, color="green" if good else "red")
 
-    def show_robot(self, model: RobotModel) -> None:
-        """Draws another arm from now on."""
-        if self._shape is not None:
-            self._shape.remove()
-        self._model, self._shape = model, ViserUrdf(self.server, model.urdf, root_node_name="/robot")
-
     def update(self, snapshot: Snapshot, now_s: float) -> None:
         """Brings the page up to date; does nothing while nobody looks."""
         if not self.server.get_clients():
             return
         self._updates += 1
         self._show("banner", self._banner, words.banner(snapshot, now_s))
+        self._show_robot(snapshot.robot)
         self._show_images(snapshot)
         self._show_arm(snapshot)
         if self._updates % _SLOW_EVERY == 0:
@@ -170,6 +166,20 @@ class Page:
         if self._drawn.html.get(name) != html:
             self._drawn.html[name] = html
             handle.content = html
+
+    def _show_robot(self, urdf: str) -> None:
+        """Draws another arm from now on; one whose description cannot be read leaves the one before."""
+        if urdf == self._drawn.robot:
+            return
+        self._drawn.robot = urdf
+        try:
+            model = RobotModel(urdf)
+        except RobotModelError as error:
+            self.tell("robot_description", str(error), good=False)
+            return
+        if self._shape is not None:
+            self._shape.remove()
+        self._model, self._shape = model, ViserUrdf(self.server, model.urdf, root_node_name="/robot")
 
     def _show_images(self, snapshot: Snapshot) -> None:
         at_s = {name: heard.at_s for name, heard in snapshot.images.items()}

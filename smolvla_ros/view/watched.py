@@ -77,6 +77,7 @@ class Snapshot:
     latencies: Heard | None = None
     instructions: Sequence[str] = ()
     history: Sequence[Point] = ()
+    robot: str = ""  # its description, a URDF
 
     def parameters(self, node: str) -> dict[str, Any]:
         """The parameters that a node described itself with; empty before."""
@@ -122,6 +123,10 @@ class Watched:
     def set_latencies(self, values: Mapping[str, str], now_s: float) -> None:
         with self._lock:
             self._now = replace(self._now, latencies=Heard(dict(values), now_s))
+
+    def set_robot(self, urdf: str) -> None:
+        with self._lock:
+            self._now = replace(self._now, robot=urdf)
 
     def add_instruction(self, text: str) -> None:
         """Keeps what was said, newest first, each text once."""

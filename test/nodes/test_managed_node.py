@@ -15,11 +15,11 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from smolvla_ros.nodes.lifecycle import ManagedNode
-from smolvla_ros.nodes.qos import LATCHED
 from smolvla_ros.parameters import ParameterError, ParameterSet, parameter, records
 from smolvla_ros.parameters.controller import ControllerParameters
 from smolvla_ros.parameters.node import NodeParameterSet
 from smolvla_ros.parameters.robot import RobotParameters
+from smolvla_ros.qos import LATCHED
 from smolvla_ros.robot import RobotConfig, RobotConfigError
 
 

@@ -22,7 +22,7 @@ from std_srvs.srv import Trigger
 from smolvla_ros.bags.reader import open_bag
 from smolvla_ros.cli.play import keys
 from smolvla_ros.msg import ActionChunk, ExecutionStatus
-from smolvla_ros.nodes.qos import LATCHED
+from smolvla_ros.qos import LATCHED
 
 S = 10**9
 

@@ -18,8 +18,8 @@ from std_msgs.msg import String
 from smolvla_ros.bags.reader import open_bag
 from smolvla_ros.bags.streams import recorded_parameters
 from smolvla_ros.installation import share_folder
-from smolvla_ros.nodes.qos import LATCHED
 from smolvla_ros.policy.setup import file_hashes
+from smolvla_ros.qos import LATCHED
 
 
 def losses(bag):
