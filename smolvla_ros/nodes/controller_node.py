@@ -21,7 +21,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from smolvla_ros.execution.chunk import Chunk, ChunkError, Rejection
+from smolvla_ros.execution.chunk import Chunk, ChunkError
 from smolvla_ros.execution.controller import Controller
 from smolvla_ros.execution.status import ControllerState, Reason
 from smolvla_ros.execution.urdf import UrdfError
@@ -30,7 +30,7 @@ from smolvla_ros.parameters.controller import ControllerParameters
 from smolvla_ros.robot import RobotConfig
 from smolvla_ros.robot.joint_limits import limits_from
 from smolvla_ros.robot.joint_states import JointStates
-from smolvla_ros.robot.refusals import RefusedMessage, StampRule
+from smolvla_ros.robot.refusals import Refusal, RefusedMessage, StampRule
 
 from .command_output import outputs_from
 from .control_thread import ControlThread, set_fifo, set_ordinary
@@ -42,7 +42,7 @@ from .joint_state_sources import rival_sources
 from .lifecycle import ManagedNode
 from .lifecycle import main as run_node
 from .node_time import NodeTime
-from .patience import WaitLog
+from .patience import RefusalLog, WaitLog
 from .rivals import Rivals
 
 _SUPERVISION_PERIOD_S = 0.2
@@ -50,7 +50,6 @@ _SUPERVISION_PERIOD_S = 0.2
 _SILENCE_S = 1.0
 _SILENT_LOOKS = 3
 _HALT_TIMEOUT_S = 1.0
-_REFUSAL_LOG_S = 5.0
 _REMINDER_S = 10.0
 # What every start goes through; the policy node says what keeps a chunk from coming.
 _WAITS = (Reason.WAITING_FOR_JOINT_STATES, Reason.WAITING_FOR_CHUNK)
@@ -86,7 +85,7 @@ class ControllerNode(ManagedNode[ControllerParameters]):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         commands = [publisher for output in self._outputs for publisher in output.publishers]
         self._rivals = Rivals(self, commands, self._conflict)
-        self._refusals_logged_s: dict[Rejection, float] = {}
+        self._refusals = RefusalLog(self.get_logger())
         subscribe = self.create_subscription
         subscribe(ActionChunk, "action_chunk", self._on_chunk, QoSProfile(depth=1))
         subscribe(JointState, "joint_states", self._on_joint_state, qos_profile_sensor_data, raw=True)
@@ -163,7 +162,7 @@ class ControllerNode(ManagedNode[ControllerParameters]):
             chunk = self._checked(message)
             self._controller.receive_chunk(chunk, now_ns, steady_ns)
         except ChunkError as error:
-            self._log_refusal(message.sequence, error)
+            self._refusals.tell("chunk", error.reason, f"{error} ({error.reason}, sequence {message.sequence})")
 
     def _checked(self, message: ActionChunk) -> Chunk:
         try:
@@ -177,19 +176,14 @@ class ControllerNode(ManagedNode[ControllerParameters]):
         if not message.data.strip():
             self._controller.withdraw()
 
-    def _log_refusal(self, sequence: int, error: ChunkError) -> None:
-        """One line per reason and some seconds: a flood of one must not hide another."""
-        if time.monotonic() - self._refusals_logged_s.get(error.reason, -_REFUSAL_LOG_S) >= _REFUSAL_LOG_S:
-            self._refusals_logged_s[error.reason] = time.monotonic()
-            self.get_logger().warning(f"chunk {sequence} refused ({error.reason}): {error}")
-
     def _on_joint_state(self, data: bytes) -> None:
         now_ns, states = self._time.now_ns(), self._joint_states
         try:
             used = states.put(data, now_ns)
         except RefusedMessage as error:
             self._controller.reject_joint_state(states.problem(now_ns))
-            self.get_logger().warning(f"joint state refused: {error}", throttle_duration_sec=5.0)
+            starting = error.reason == Refusal.OLD_STAMP and not self._waits.has_worked
+            self._refusals.tell("joint state", error.reason, str(error), ordinary=starting)
             return
         if used and states.complete:
             self._controller.receive_joint_positions(
@@ -267,7 +261,8 @@ class ControllerNode(ManagedNode[ControllerParameters]):
     def _log_transitions(self) -> None:
         for transition in self._controller.take_transitions():
             text = f"holding ({transition.reason.name.lower()}): {transition.detail}"
-            if transition.state == ControllerState.HOLDING and transition.reason in _WAITS:
+            starting = transition.reason == Reason.JOINT_STATES_STALE and not self._waits.has_worked
+            if transition.state == ControllerState.HOLDING and (transition.reason in _WAITS or starting):
                 self._waits.begin(text, ordinary=transition.reason == Reason.WAITING_FOR_CHUNK)
             elif transition.state == ControllerState.HOLDING:
                 self.get_logger().warning(text)

@@ -1,4 +1,4 @@
-"""How waiting is logged: ordinary while a node starts, and worth a warning once it lasts or comes back."""
+"""How waiting and refusing are logged: ordinary while a node starts, worth a warning once it lasts or comes back."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 _PATIENCE_S = 3.0
+_REFUSAL_PERIOD_S = 5.0
 
 
 class WaitLog:
@@ -20,6 +21,11 @@ class WaitLog:
         self._logger, self._patience_s = logger, patience_s
         self._has_worked = False
         self._waiting: tuple[str, float] | None = None
+
+    @property
+    def has_worked(self) -> bool:
+        """Whether the node has done its work once."""
+        return self._has_worked
 
     def begin(self, text: str, ordinary: bool = False) -> None:
         """A wait began; one that is `ordinary` may last for ever. Any thread."""
@@ -40,3 +46,27 @@ class WaitLog:
         if waiting is not None and time.monotonic() - waiting[1] > self._patience_s:
             self._waiting = None
             self._logger.warning(f"still {waiting[0]}")
+
+
+class RefusalLog:
+    """One line per stream and reason in some seconds: a flood of one must not hide another.
+
+    Args:
+        logger: of the node.
+        period_s: between two lines about the same.
+    """
+
+    def __init__(self, logger: Any, period_s: float = _REFUSAL_PERIOD_S):
+        self._logger, self._period_s = logger, period_s
+        self._told_s: dict[tuple[str, str], float] = {}
+
+    def tell(self, stream: str, reason: str, text: str, ordinary: bool = False) -> None:
+        """A message of `stream` was refused for `reason`; what is `ordinary` needs no look. One thread."""
+        now_s = time.monotonic()
+        if now_s - self._told_s.get((stream, reason), -self._period_s) < self._period_s:
+            return
+        self._told_s[stream, reason] = now_s
+        if ordinary:
+            self._logger.info(f"{stream} refused: {text}")
+        else:
+            self._logger.warning(f"{stream} refused: {text}")

@@ -34,14 +34,14 @@ from smolvla_ros.qos import LATCHED
 from smolvla_ros.robot import Camera, RobotConfig
 from smolvla_ros.robot.images import greyed
 from smolvla_ros.robot.observation import ObservationBuffer
-from smolvla_ros.robot.refusals import RefusedMessage
+from smolvla_ros.robot.refusals import Refusal, RefusedMessage
 from smolvla_ros.stamps import stamp_ns
 
 from .instructions import InstructionTopic
 from .joint_state_reader import JointStateReader
 from .lifecycle import ManagedNode
 from .lifecycle import main as run_node
-from .patience import WaitLog
+from .patience import RefusalLog, WaitLog
 from .policy_diagnostics import diagnostics
 
 _STATUS_TIMEOUT_S = 1.0
@@ -59,7 +59,7 @@ class PolicyNode(ManagedNode[PolicyParameters]):
     def __init__(self) -> None:
         super().__init__("policy_node")
         self._loop: InferenceLoop | None = None
-        self._waits = WaitLog(self.get_logger())
+        self._waits, self._refusals = WaitLog(self.get_logger()), RefusalLog(self.get_logger())
         self._session = 0
 
     # Lifecycle, in the executor's thread.
@@ -154,7 +154,7 @@ class PolicyNode(ManagedNode[PolicyParameters]):
         try:
             self._buffer.put_image(camera, message, self.get_clock().now().nanoseconds)
         except RefusedMessage as error:
-            self.get_logger().warning(f"image of camera '{camera}' refused: {error}", throttle_duration_sec=5.0)
+            self._tell_refusal(f"image of camera '{camera}'", error)
             return
         if camera in self._unseen:
             self._unseen.remove(camera)
@@ -167,7 +167,12 @@ class PolicyNode(ManagedNode[PolicyParameters]):
         try:
             self._buffer.put_joint_state(data, self.get_clock().now().nanoseconds)
         except RefusedMessage as error:
-            self.get_logger().warning(f"joint state refused: {error}", throttle_duration_sec=5.0)
+            self._tell_refusal("joint state", error)
+
+    def _tell_refusal(self, stream: str, error: RefusedMessage) -> None:
+        """A busy machine delays messages while the network loads; what stays old shows as waiting."""
+        starting = error.reason == Refusal.OLD_STAMP and not self._waits.has_worked
+        self._refusals.tell(stream, error.reason, str(error), ordinary=starting)
 
     def _on_instruction(self, text: str) -> None:
         text = text.strip()

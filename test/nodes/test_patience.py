@@ -2,12 +2,17 @@
 
 from types import SimpleNamespace
 
-from smolvla_ros.nodes.patience import WaitLog
+from smolvla_ros.nodes.patience import RefusalLog, WaitLog
+
+
+def recorder():
+    lines = []
+    logger = SimpleNamespace(info=lambda t: lines.append(("info", t)), warning=lambda t: lines.append(("warning", t)))
+    return logger, lines
 
 
 def logged(patience_s):
-    lines = []
-    logger = SimpleNamespace(info=lambda t: lines.append(("info", t)), warning=lambda t: lines.append(("warning", t)))
+    logger, lines = recorder()
     return WaitLog(logger, patience_s), lines
 
 
@@ -38,3 +43,17 @@ def test_waiting_for_people_is_never_a_warning():
         waits.look()
         waits.end()
     assert {level for level, _ in lines} == {"info"}
+
+
+def test_a_flood_of_one_refusal_is_one_line_and_hides_no_other():
+    logger, lines = recorder()
+    refusals = RefusalLog(logger, period_s=3600.0)
+    for _ in range(3):
+        refusals.tell("joint state", "old_stamp", "stamp is 9 s old")
+        refusals.tell("joint state", "not_finite", "position of 'elbow' is nan")
+        refusals.tell("image of camera 'front'", "old_stamp", "stamp is 9 s old", ordinary=True)
+    assert lines == [
+        ("warning", "joint state refused: stamp is 9 s old"),
+        ("warning", "joint state refused: position of 'elbow' is nan"),
+        ("info", "image of camera 'front' refused: stamp is 9 s old"),
+    ]
