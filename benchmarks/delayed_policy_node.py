@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from smolvla_ros.nodes.lifecycle import main
 from smolvla_ros.nodes.policy_node import PolicyNode
+from smolvla_ros.nodes.running import run_node
 from smolvla_ros.parameters import parameter
 from smolvla_ros.parameters.policy import PolicyParameters
 
@@ -49,4 +49,4 @@ class DelayedPolicyNode(PolicyNode):
 
 
 if __name__ == "__main__":
-    sys.exit(main(DelayedPolicyNode))
+    sys.exit(run_node(DelayedPolicyNode))

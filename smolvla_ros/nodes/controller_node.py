@@ -40,10 +40,10 @@ from .instructions import hear_all_instructions
 from .joint_state_reader import JointStateReader
 from .joint_state_sources import rival_sources
 from .lifecycle import ManagedNode
-from .lifecycle import main as run_node
 from .node_time import NodeTime
 from .patience import RefusalLog, WaitLog
 from .rivals import Rivals
+from .running import run_node
 
 _SUPERVISION_PERIOD_S = 0.2
 # The control thread counts as dead when it has missed all ticks of this time, at so many looks in a row.

@@ -1,32 +1,19 @@
-"""What all nodes share: lifecycle with automatic bring-up, errors told in one line, an orderly end.
-
-`main(NodeClass)` runs a node in the calling thread until SIGINT or SIGTERM and returns 0. rclpy's own signal handlers
-shut the context down at once, so that nothing could be published any more; here a signal only raises a flag, the node
-is deactivated first (the safety action), and a second Ctrl-C during the teardown changes nothing. The same happens if
-the executor fails: the node goes down in order, and the exit code is 1.
-"""
+"""What all nodes share: lifecycle with automatic bring-up, errors told in one line."""
 
 from __future__ import annotations
 
 import json
-import os
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from threading import Thread
 from typing import Any, ClassVar, Generic, TypeVar
 
-import rclpy
 from lifecycle_msgs.srv import ChangeState
 from rclpy.exceptions import InvalidTopicNameException
-from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.signals import SignalHandlerOptions
-from rclpy.task import Future
 from std_msgs.msg import String
 
-from smolvla_ros.log_folder import ensure_log_folder
 from smolvla_ros.parameters import ParameterError
 from smolvla_ros.parameters.node import NodeParameterSet
 from smolvla_ros.parameters.robot import RobotParameters
@@ -35,10 +22,6 @@ from smolvla_ros.robot import RobotConfigError
 
 from .boundary import GuardedNode
 from .parameters import NodeParameters
-from .stop_signals import StopSignals
-
-_SPIN_PERIOD_S = 0.1
-_LEAVE_TIMEOUT_S = 1.0
 
 _Set = TypeVar("_Set", bound=NodeParameterSet)
 _LIFECYCLE_SERVICES = (
@@ -275,50 +258,3 @@ class ManagedNode(GuardedNode, LifecycleNode, Generic[_Set]):
         for service in self._services:
             if service.srv_name.rpartition("/")[2] in _LIFECYCLE_SERVICES:
                 service.callback = self._guarded_service(service.callback)
-
-
-def main(
-    node_class: type[ManagedNode[Any]],
-    args: list[str] | None = None,
-    executor_class: type[Executor] = SingleThreadedExecutor,
-) -> int:
-    """Runs a node until SIGINT or SIGTERM.
-
-    Returns:
-        The exit code: 0 after either signal, 1 after a failure that no callback contains.
-    """
-    signals = StopSignals()
-    ensure_log_folder()
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    node = node_class()
-    executor = executor_class()
-    executor.add_node(node)
-    try:
-        node.bring_up(configuring=signals.calling(lambda: _leave(node, executor)))  # loading a policy takes seconds
-        while not signals.requested:
-            # Not spin_once: it returns after each callback, and to begin anew costs more than most callbacks.
-            executor.spin_until_future_complete(Future(), timeout_sec=_SPIN_PERIOD_S)
-    except Exception as error:  # past every callback: in rclpy, or in what it calls
-        node.boundary.report("the executor, which ends the node", error)
-    finally:
-        node.bring_down()
-        _destroy(node, executor)
-    return 0 if signals.requested else 1
-
-
-def _destroy(node: ManagedNode[Any], executor: Executor) -> None:
-    executor.shutdown(timeout_sec=1.0)
-    node.destroy_node()
-    rclpy.try_shutdown()
-
-
-def _leave(node: ManagedNode[Any], executor: Executor) -> None:
-    """Ends the process out of a signal handler, with code 0, while the node is being configured: nothing runs yet.
-
-    In a thread of its own, because the main thread may hold a lock of rclpy.
-    """
-    node.get_logger().info("told to stop while starting")
-    destruction = Thread(target=_destroy, args=(node, executor), daemon=True)
-    destruction.start()
-    destruction.join(_LEAVE_TIMEOUT_S)
-    os._exit(0)

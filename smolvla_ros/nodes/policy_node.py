@@ -40,9 +40,9 @@ from smolvla_ros.stamps import stamp_ns
 from .instructions import InstructionTopic
 from .joint_state_reader import JointStateReader
 from .lifecycle import ManagedNode
-from .lifecycle import main as run_node
 from .patience import RefusalLog, WaitLog
 from .policy_diagnostics import diagnostics
+from .running import run_node
 
 _STATUS_TIMEOUT_S = 1.0
 _CLOCK_WATCH_PERIOD_S = 0.05

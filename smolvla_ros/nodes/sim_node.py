@@ -33,7 +33,7 @@ from smolvla_ros.sim.pacing import Pace, PeriodicThread
 from smolvla_ros.stamps import stamp_ns
 
 from .lifecycle import ManagedNode
-from .lifecycle import main as run_node
+from .running import run_node
 from .sim_messages import diagnostics, image_message
 
 _PHYSICS_PERIOD_S = 0.005

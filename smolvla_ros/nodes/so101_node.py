@@ -25,7 +25,7 @@ from smolvla_ros.parameters.so101 import SO101Parameters
 
 from .control_thread import ControlThread
 from .lifecycle import ManagedNode
-from .lifecycle import main as run_node
+from .running import run_node
 
 _RECONNECT_S = 1.0
 _STOP_TIMEOUT_S = 1.0

@@ -103,7 +103,8 @@ def test_a_clock_that_tells_no_time_is_refused_and_counted(world, seconds, nanos
 BROKEN = """
 import sys
 from rclpy.executors import SingleThreadedExecutor
-from smolvla_ros.nodes.lifecycle import ManagedNode, main
+from smolvla_ros.nodes.lifecycle import ManagedNode
+from smolvla_ros.nodes.running import run_node
 from smolvla_ros.parameters.node import NodeParameterSet
 
 class Quiet(ManagedNode[NodeParameterSet]):
@@ -119,7 +120,7 @@ class BrokenExecutor(SingleThreadedExecutor):
     def spin_until_future_complete(self, future, timeout_sec=None):
         raise MemoryError("no wait set")
 
-sys.exit(main(Quiet, args=[], executor_class=BrokenExecutor))
+sys.exit(run_node(Quiet, args=[], executor_class=BrokenExecutor))
 """
 
 
