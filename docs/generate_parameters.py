@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from smolvla_ros.parameters import Parameter, ParameterSet, Value
+from smolvla_ros.parameters.camera import CameraDriverParameters
 from smolvla_ros.parameters.controller import ControllerParameters
 from smolvla_ros.parameters.node import NodeParameterSet
 from smolvla_ros.parameters.policy import PolicyParameters
@@ -39,6 +40,7 @@ SECTIONS = (
     ("controller_node", "", ControllerParameters),
     ("sim_node", "", SimParameters),
     ("so101_node", "", SO101Parameters),
+    ("camera_node", "", CameraDriverParameters),
 )
 
 
