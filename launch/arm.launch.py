@@ -16,13 +16,14 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import Action, LaunchContext, LaunchDescription
 from smolvla_ros.bringup import ArmOptions, CommandProcess, NodeProcess, arm_processes
+from smolvla_ros.bringup.options import launch_text
 
 FIELDS = dataclasses.fields(ArmOptions)
 
 
 def generate_launch_description() -> LaunchDescription:
     arguments = [
-        DeclareLaunchArgument(field.name, default_value=str(field.default).lower(), description=field.metadata["help"])
+        DeclareLaunchArgument(field.name, default_value=launch_text(field.default), description=field.metadata["help"])
         for field in FIELDS
     ]
     return LaunchDescription([*arguments, OpaqueFunction(function=start)])

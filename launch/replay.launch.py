@@ -25,6 +25,7 @@ from launch_ros.events.lifecycle import StateTransition
 
 from launch import Action, EventHandler, LaunchContext, LaunchDescription
 from smolvla_ros.bringup import ArmOptions, ReplayOptions
+from smolvla_ros.bringup.options import launch_text
 from smolvla_ros.bringup.replay import bag_play_command, plan_replay
 
 FIELDS = dataclasses.fields(ReplayOptions)
@@ -32,7 +33,7 @@ FIELDS = dataclasses.fields(ReplayOptions)
 
 def generate_launch_description() -> LaunchDescription:
     arguments = [
-        DeclareLaunchArgument(field.name, default_value=str(field.default).lower(), description=field.metadata["help"])
+        DeclareLaunchArgument(field.name, default_value=launch_text(field.default), description=field.metadata["help"])
         for field in FIELDS
     ]
     return LaunchDescription([*arguments, OpaqueFunction(function=start)])
@@ -55,7 +56,7 @@ def start(context: LaunchContext) -> list[Action]:
 
 def arm(options: ArmOptions) -> Action:
     given = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
-    texts = {name: str(value).lower() if isinstance(value, bool) else value for name, value in given.items()}
+    texts = {name: launch_text(value) for name, value in given.items()}
     return IncludeLaunchDescription(str(Path(__file__).with_name("arm.launch.py")), launch_arguments=texts.items())
 
 

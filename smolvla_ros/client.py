@@ -138,6 +138,6 @@ class ArmClient:
         self.node.create_subscription(Log, "/rosout", collect, qos)
 
     def errors(self, node_name: str) -> list[str]:
-        """The first line of each error that a node has logged."""
-        logger = ".".join(part for part in (*self.node.get_namespace().split("/"), node_name) if part)
+        """The first line of each error that a node has logged; `node_name` may begin with an inner namespace."""
+        logger = ".".join(part for part in (*self.node.get_namespace().split("/"), *node_name.split("/")) if part)
         return [message.msg.partition("\n")[0] for message in self._errors if message.name == logger]

@@ -17,7 +17,14 @@ class BringUpError(ValueError):
     """An argument of the bring-up cannot be used; the text says what to give instead."""
 
 
-def _argument(default: str | bool | float, text: str) -> Any:
+def launch_text(value: str | bool | float | tuple[str, ...]) -> str:
+    """A value as a launch argument: `BringupOptions.from_strings` reads it back."""
+    if isinstance(value, tuple):
+        return " ".join(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _argument(default: str | bool | float | tuple[str, ...], text: str) -> Any:
     """A field of `Options`."""
     return dataclasses.field(default=default, metadata={"help": text})
 
@@ -43,6 +50,10 @@ class ArmOptions(BringupOptions):
 
     sim: bool = _argument(True, "start the simulated SO-101; false: a real arm and its cameras run already")
     robot: str = _argument("", "robot config: the name of a shipped one or a YAML file; default: so101_sim or so101")
+    so101: str = _argument("", "serial port of an SO-100 or SO-101: drive it with so101_node, not the simulation; "
+                           "needs the robot config that `smolvla-ros robot-from-lerobot` writes")
+    camera: tuple[str, ...] = _argument((), "NAME=DEVICE: start camera_node for NAME; a device, a part of its stable "
+                                        "name, or a video file")
     checkpoint: str = _argument("", "folder or hub id of the policy; default in simulation: the one that ships")
     revision: str = _argument("", "commit, tag or branch of a hub id")
     namespace: str = _argument("", "namespace of all nodes and topics, for several arms")
@@ -54,9 +65,27 @@ class ArmOptions(BringupOptions):
 
     def __post_init__(self) -> None:
         _check_log_level(self.log_level)
-        if not self.sim and not self.checkpoint:
+        if self.so101 and not self.robot:
+            raise BringUpError("so101 needs a robot config with the calibration of this arm: write it with "
+                               "`smolvla-ros robot-from-lerobot --calibration FILE --out my_arm.yaml`, then give robot")
+        if self.camera and self.is_simulated:
+            raise BringUpError("camera is given, and the simulated arm has cameras of its own: give so101, or no sim")
+        for camera in self.camera:
+            if camera.count("=") != 1 or not all(camera.split("=")):
+                raise BringUpError(f"camera is '{camera}', expected NAME=DEVICE, such as front=/dev/video0")
+        if not self.is_simulated and not self.checkpoint:
             raise BringUpError("checkpoint is empty: the policy that ships was trained in simulation only, so a real "
                                "arm needs the checkpoint that was trained for it")
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether the arm is the simulated one."""
+        return self.sim and not self.so101
+
+    @property
+    def cameras(self) -> dict[str, str]:
+        """Devices of the cameras to start, by name."""
+        return dict(camera.split("=") for camera in self.camera)
 
     @property
     def robot_file(self) -> Path:
@@ -65,7 +94,7 @@ class ArmOptions(BringupOptions):
         Raises:
             BringUpError: there is no such file.
         """
-        robot = self.robot or ("so101_sim" if self.sim else "so101")
+        robot = self.robot or ("so101_sim" if self.is_simulated else "so101")
         shipped = share_folder() / "config"
         for file in (shipped / f"{robot}.yaml", Path(robot)):
             if file.is_file():
@@ -130,8 +159,9 @@ def _number(name: str, text: str) -> float:
         raise BringUpError(f"{name} is '{text}', expected a number") from None
 
 
-_READERS: dict[type, Callable[[str, str], str | bool | float]] = {
+_READERS: dict[type, Callable[[str, str], str | bool | float | tuple[str, ...]]] = {
     str: lambda _, text: text,
+    tuple: lambda _, text: tuple(text.split()),
     bool: _switch,
     float: _number,
 }

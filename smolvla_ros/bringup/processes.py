@@ -19,6 +19,7 @@ from .options import ArmOptions, BringUpError
 class NodeProcess:
     """One node in a process of its own.
 
+    `executable` is its program; `namespace` is where it runs, and `inside` a namespace within that, such as a camera's.
     `parameters` override those of `parameter_file`; `environment` is added to the inherited one.
     """
 
@@ -59,7 +60,7 @@ class CommandProcess:
 
 
 def arm_processes(options: ArmOptions) -> tuple[NodeProcess | CommandProcess, ...]:
-    """What `options` ask for: the policy, the controller, in simulation the simulated arm, and a recorder.
+    """What `options` ask for: the policy, the controller, the arm or its driver, cameras, and a recorder.
 
     Raises:
         BringUpError: an option names a file that does not exist.
@@ -70,22 +71,25 @@ def arm_processes(options: ArmOptions) -> tuple[NodeProcess | CommandProcess, ..
         "policy_node": policy,
         "controller_node": {"dry_run": options.dry_run},
     }
-    if options.sim:
+    if options.so101:
+        parameters["so101_node"] = {"port": options.so101}
+    elif options.is_simulated:
         parameters["sim_node"] = {}
-    if options.use_sim_time:
-        parameters = {name: values | {"use_sim_time": True} for name, values in parameters.items()}
-    nodes = tuple(
-        NodeProcess(
-            name=name,
-            namespace=options.namespace,
-            parameter_file=options.robot_file,
-            log_level=options.log_level,
-            parameters=values,
-            environment=transport_variables() | _variables(name),
-        )
-        for name, values in parameters.items()
+    nodes = [_node(options, name, values) for name, values in parameters.items()]
+    nodes += [_node(options, "camera_node", {"device": device}, name) for name, device in options.cameras.items()]
+    return (*nodes, _recorder(options)) if options.bag else tuple(nodes)
+
+
+def _node(options: ArmOptions, name: str, parameters: Mapping[str, str | bool], inside: str = "") -> NodeProcess:
+    """A node of the arm, in the namespace `inside` within the arm's."""
+    return NodeProcess(
+        name=name,
+        namespace="/".join(part for part in (options.namespace.strip("/"), inside) if part),
+        parameter_file=options.robot_file,
+        log_level=options.log_level,
+        parameters={**parameters, "use_sim_time": True} if options.use_sim_time else parameters,
+        environment=transport_variables() | _variables(name),
     )
-    return (*nodes, _recorder(options)) if options.bag else nodes
 
 
 def _recorder(options: ArmOptions) -> CommandProcess:

@@ -1,7 +1,9 @@
 """Bring up an arm: policy, controller and, in simulation, the simulated SO-101.
 
     smolvla-ros arm                                              the simulated arm
-    smolvla-ros arm --no-sim --checkpoint DIR --robot my_arm.yaml --dry-run
+    smolvla-ros arm --so101 /dev/ttyACM0 --camera front=/dev/video0 --camera wrist=/dev/video2 --robot my_arm.yaml \
+        --checkpoint org/name --dry-run                          an SO-101, see docs/how_to/so101.md
+    smolvla-ros arm --no-sim --checkpoint DIR --robot my_arm.yaml --dry-run      any arm that is driven already
 
 The same nodes and arguments as `ros2 launch smolvla_ros arm.launch.py`. Says when all are ready and what to type; ends
 with Ctrl-C, or with exit code 1 if a node cannot start or dies.
@@ -22,6 +24,7 @@ from .live import CommandFailed
 if TYPE_CHECKING:
     import threading
 
+    from smolvla_ros.bringup.processes import NodeProcess
     from smolvla_ros.client import ArmClient
 
 # An error is logged a moment before the state is told, but may arrive after it [s].
@@ -40,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
 
     options = options_from(args, ArmOptions)
     processes = arm_processes(options)
-    nodes = [process.name for process in processes if isinstance(process, NodeProcess)]
+    nodes = [_name_within(options, process) for process in processes if isinstance(process, NodeProcess)]
     failures: list[str] = []
 
     def work(stop: threading.Event) -> int:
@@ -55,6 +58,12 @@ def run(args: argparse.Namespace) -> int:
     if failures and exit_code == 1:
         raise CommandFailed("; ".join(failures))
     return exit_code
+
+
+def _name_within(options: ArmOptions, process: NodeProcess) -> str:
+    """The node's name as the arm's namespace knows it, such as front/camera_node."""
+    inside = process.namespace.strip("/").removeprefix(options.namespace.strip("/")).strip("/")
+    return f"{inside}/{process.name}" if inside else process.name
 
 
 class _Stopped(Exception):

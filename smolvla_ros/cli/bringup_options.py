@@ -22,6 +22,9 @@ def add_options(
         flag, text = "--" + field.name.replace("_", "-"), field.metadata["help"]
         if isinstance(field.default, bool):
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=field.default, help=text)
+        elif isinstance(field.default, tuple):
+            metavar, _, text = text.partition(": ")
+            parser.add_argument(flag, action="append", default=[], metavar=metavar, help=f"{text}; repeatable")
         else:
             choices = LOG_LEVELS if field.name == "log_level" else None
             parser.add_argument(flag, type=type(field.default), default=field.default, choices=choices, help=text)
@@ -29,4 +32,5 @@ def add_options(
 
 def options_from(args: argparse.Namespace, options: type[OptionsT]) -> OptionsT:
     """The options that were given."""
-    return options(**{field.name: getattr(args, field.name) for field in dataclasses.fields(options)})
+    values = {field.name: getattr(args, field.name) for field in dataclasses.fields(options)}
+    return options(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})

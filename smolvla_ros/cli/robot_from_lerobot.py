@@ -1,7 +1,7 @@
 """Write the robot YAML of an SO-100 or SO-101 out of LeRobot's calibration file.
 
 Scales, offsets and limits come out of the calibration: the checkpoint hears of each posture what LeRobot would have
-told it. Cameras are given as NAME=TOPIC; --unit is what the checkpoint counts the arm's joints in.
+told it. --camera names the checkpoint's cameras; --unit is what the checkpoint counts the arm's joints in.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--calibration", type=Path, required=True, metavar="FILE", help="LeRobot's, of the follower")
     parser.add_argument("--unit", choices=("degrees", "-100..100"), default="degrees",
                         help="of the checkpoint's joints: LeRobot's use_degrees, or its range (default: degrees)")
-    parser.add_argument("--camera", action="append", default=[], metavar="NAME=TOPIC", help="repeatable")
+    parser.add_argument("--camera", action="append", default=[], metavar="NAME[=TOPIC]",
+                        help="repeatable; without a topic that of `smolvla-ros arm --camera`")
     parser.add_argument("--port", default="/dev/ttyACM0", help="serial port of the arm (default: /dev/ttyACM0)")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="where to write the YAML")
 
@@ -51,9 +52,10 @@ def robot_parameters(calibration: Path, unit: str, cameras: list[str], port: str
     from smolvla_ros.drivers.calibration import GRIPPER, JOINTS, CalibrationError, Unit, read_calibration
 
     motors = read_calibration(calibration)
-    if any(camera.count("=") != 1 or not all(camera.split("=")) for camera in cameras):
-        raise CalibrationError(f"cameras are {', '.join(cameras)}, expected NAME=TOPIC for each")
-    names = dict(camera.split("=") for camera in cameras)
+    if any(camera.count("=") > 1 or not all(camera.split("=")) for camera in cameras):
+        raise CalibrationError(f"cameras are {', '.join(cameras)}, expected NAME or NAME=TOPIC for each")
+    given = (camera.partition("=") for camera in cameras)
+    names = {name: topic or f"{name}/image_raw/compressed" for name, _, topic in given}
     shared: dict[str, Any] = {"cameras": list(names)}
     for name, topic in names.items():
         shared[f"camera.{name}"] = {"feature": f"observation.images.{name}", "topic": topic, "transport": "compressed"}

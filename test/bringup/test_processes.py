@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from smolvla_ros.bringup import ArmOptions, BringUpError, arm_processes
+from smolvla_ros.bringup.options import launch_text
 from smolvla_ros.installation import share_folder
 from smolvla_ros.parameters import ParameterError
 from smolvla_ros.parameters.controller import ControllerParameters
@@ -148,6 +149,37 @@ def test_a_wrong_launch_argument_is_refused_by_name(values, problem):
         ArmOptions.from_strings(values)
 
 
+def test_a_real_so101_is_its_driver_and_its_cameras_instead_of_the_simulation():
+    options = ArmOptions(so101="/dev/ttyACM0", camera=("front=/dev/video0", "wrist=1A2B"), robot="so101",
+                         checkpoint="org/name", namespace="left")  # fmt: skip
+    processes = arm_processes(options)
+    assert [(process.namespace, process.name) for process in processes] == [
+        ("left", "policy_node"), ("left", "controller_node"), ("left", "so101_node"),
+        ("left/front", "camera_node"), ("left/wrist", "camera_node"),
+    ]  # fmt: skip
+    assert [dict(process.parameters) for process in processes[2:]] == [
+        {"port": "/dev/ttyACM0"}, {"device": "/dev/video0"}, {"device": "1A2B"},
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "problem"), [
+    ({"so101": "/dev/ttyACM0", "checkpoint": "x"}, "robot-from-lerobot"),
+    ({"so101": "/dev/ttyACM0", "robot": "so101"}, "checkpoint is empty"),
+    ({"camera": ("front=/dev/video0",)}, "cameras of its own"),
+    ({"sim": False, "checkpoint": "x", "camera": ("/dev/video0",)}, "expected NAME=DEVICE"),
+    ({"sim": False, "checkpoint": "x", "camera": ("front=",)}, "expected NAME=DEVICE"),
+])  # fmt: skip
+def test_a_bring_up_that_cannot_be_meant_is_refused_with_what_to_give(options, problem):
+    with pytest.raises(BringUpError, match=problem):
+        ArmOptions(**options)
+
+
+def test_every_option_goes_through_a_launch_argument_and_back():
+    options = ArmOptions(sim=False, checkpoint="x", camera=("front=/dev/video0", "wrist=/dev/video2"), dry_run=True)
+    texts = {name: launch_text(value) for name, value in dataclasses.asdict(options).items()}
+    assert ArmOptions.from_strings(texts) == options
+
+
 def test_the_launch_file_declares_exactly_the_options(repository):
     """Read as text: launch is not installed everywhere. test/system runs the file."""
     tree = ast.parse((repository / "launch" / "arm.launch.py").read_text())
@@ -155,8 +187,8 @@ def test_the_launch_file_declares_exactly_the_options(repository):
     assert "dataclasses.fields(ArmOptions)" in text
     assert not re.search(r"DeclareLaunchArgument\('", text)
     assert {field.name for field in dataclasses.fields(ArmOptions)} == {
-        "sim", "robot", "checkpoint", "revision", "namespace", "instruction", "dry_run", "use_sim_time", "bag",
-        "log_level",
+        "sim", "robot", "so101", "camera", "checkpoint", "revision", "namespace", "instruction", "dry_run",
+        "use_sim_time", "bag", "log_level",
     }  # fmt: skip
 
 
