@@ -52,6 +52,7 @@ class ArmOptions(BringupOptions):
     robot: str = _argument("", "robot config: the name of a shipped one or a YAML file; default: so101_sim or so101")
     so101: str = _argument("", "serial port of an SO-100 or SO-101: drive it with so101_node, not the simulation; "
                            "needs the robot config that `smolvla-ros robot-from-lerobot` writes")
+    servo_bus: bool = _argument(False, "drive the simulated arm by so101_node, as a real one, over an emulated bus")
     camera: tuple[str, ...] = _argument((), "NAME=DEVICE: start camera_node for NAME; a device, a part of its stable "
                                         "name, or a video file")
     checkpoint: str = _argument("", "folder or hub id of the policy; default in simulation: the one that ships")
@@ -68,6 +69,8 @@ class ArmOptions(BringupOptions):
         if self.so101 and not self.robot:
             raise BringUpError("so101 needs a robot config with the calibration of this arm: write it with "
                                "`smolvla-ros robot-from-lerobot --calibration FILE --out my_arm.yaml`, then give robot")
+        if self.servo_bus and not self.is_simulated:
+            raise BringUpError("servo_bus is of the simulated arm: leave it out with so101, and without sim")
         if self.camera and self.is_simulated:
             raise BringUpError("camera is given, and the simulated arm has cameras of its own: give so101, or no sim")
         for camera in self.camera:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from smolvla_ros.installation import executable, transport_variables
+from smolvla_ros.installation import executable, share_folder, transport_variables
 
 from .options import ArmOptions, BringUpError
+
+# The simulated arm opens its bus only when it has compiled its world.
+_PORT_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ def arm_processes(options: ArmOptions) -> tuple[NodeProcess | CommandProcess, ..
     """
     policy = {"checkpoint": options.checkpoint_source}
     policy |= {name: value for name in ("instruction", "revision") if (value := getattr(options, name))}
-    parameters: dict[str, dict[str, str | bool]] = {
+    parameters: dict[str, dict[str, str | bool | float]] = {
         "policy_node": policy,
         "controller_node": {"dry_run": options.dry_run},
     }
@@ -75,12 +79,20 @@ def arm_processes(options: ArmOptions) -> tuple[NodeProcess | CommandProcess, ..
         parameters["so101_node"] = {"port": options.so101}
     elif options.is_simulated:
         parameters["sim_node"] = {}
+    if options.servo_bus:
+        port = str(Path(tempfile.mkdtemp(prefix="smolvla_ros_")) / "servo_bus")
+        calibration = share_folder() / "config" / "so101_sim_calibration.json"
+        parameters["sim_node"]["servo_bus"] = port
+        parameters["controller_node"]["command_type"] = "joint_state"
+        parameters["so101_node"] = {"port": port, "calibration": str(calibration), "port_timeout_s": _PORT_TIMEOUT_S}
     nodes = [_node(options, name, values) for name, values in parameters.items()]
     nodes += [_node(options, "camera_node", {"device": device}, name) for name, device in options.cameras.items()]
     return (*nodes, _recorder(options)) if options.bag else tuple(nodes)
 
 
-def _node(options: ArmOptions, name: str, parameters: Mapping[str, str | bool], inside: str = "") -> NodeProcess:
+def _node(
+    options: ArmOptions, name: str, parameters: Mapping[str, str | bool | float], inside: str = ""
+) -> NodeProcess:
     """A node of the arm, in the namespace `inside` within the arm's."""
     return NodeProcess(
         name=name,

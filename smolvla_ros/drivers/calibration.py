@@ -68,10 +68,13 @@ class MotorCalibration:
     def to_rad(self, ticks: float) -> float:
         return self._origin_rad + self._direction * (ticks - self._origin) * RAD_PER_TICK
 
+    def ticks_at(self, rad: float) -> float:
+        """The reverse of `to_rad`."""
+        return self._origin + self._direction * (rad - self._origin_rad) / RAD_PER_TICK
+
     def to_ticks(self, rad: float) -> int:
         """The nearest tick inside the calibrated range."""
-        ticks = self._origin + self._direction * (rad - self._origin_rad) / RAD_PER_TICK
-        return min(self.range_max, max(self.range_min, round(ticks)))
+        return min(self.range_max, max(self.range_min, round(self.ticks_at(rad))))
 
     @property
     def limits_rad(self) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 It speaks the protocol itself (ping, read, write, sync read, sync write; checksums; the sender's own bytes do not come
 back, as on LeRobot's board), takes as long for an answer as its bytes take at the bus's rate, and can be told to
-misbehave. Its joints go where they are told at a limited speed.
+misbehave. Its joints go where they are told at a limited speed, or stand where a simulation puts them.
 
 Threads: one serves the terminal; everything else may be called from any thread, under one lock.
 """
@@ -15,10 +15,20 @@ import select
 import threading
 import time
 import tty
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .servo_bus import GOAL_POSITION, MODEL_STS3215, PRESENT, TORQUE_ENABLE, sign_magnitude
+from .calibration import MotorCalibration
+from .servo_bus import (
+    GOAL_POSITION,
+    HOMING_OFFSET,
+    MAX_POSITION,
+    MIN_POSITION,
+    MODEL_STS3215,
+    PRESENT,
+    TORQUE_ENABLE,
+    sign_magnitude,
+)
 
 _PING, _READ, _WRITE, _SYNC_READ, _SYNC_WRITE = 1, 2, 3, 0x82, 0x83
 _BROADCAST = 0xFE
@@ -73,11 +83,11 @@ class EmulatedBus:
 
     Args:
         positions: where each servo stands.
-        speed: ticks per second of a servo that goes to its goal.
+        speed: ticks per second of a servo that goes to its goal; None: servos stand where `place` puts them.
         timed: answers take the time that their bytes take on the wire.
     """
 
-    def __init__(self, positions: Mapping[int, int], speed: float = 3000.0, timed: bool = True):
+    def __init__(self, positions: Mapping[int, int], speed: float | None = 3000.0, timed: bool = True):
         self._servos = {servo: _Servo(servo, position) for servo, position in positions.items()}
         self._speed, self._timed = speed, timed
         self._lock = threading.Lock()
@@ -115,6 +125,27 @@ class EmulatedBus:
         with self._lock:
             return self._servos[servo].torque
 
+    def place(self, servos: Mapping[int, tuple[float, float]]) -> dict[int, int]:
+        """Puts servos at positions [ticks] with velocities [ticks/s]; the goals [ticks] of those that are torqued."""
+        with self._lock:
+            for servo, (position, velocity) in servos.items():
+                self._servos[servo].position, self._servos[servo].velocity = position, velocity
+            return {servo: one.goal for servo, one in self._servos.items() if one.torque}
+
+    def release(self) -> None:
+        """Takes the torque off all servos, as a loss of power does."""
+        with self._lock:
+            for one in self._servos.values():
+                one.registers[TORQUE_ENABLE[0]] = 0
+
+    def calibrate(self, motors: Iterable[MotorCalibration]) -> None:
+        """Writes a calibration into the servos."""
+        for motor in motors:
+            words = {HOMING_OFFSET: sign_magnitude(motor.homing_offset, 11), MIN_POSITION: motor.range_min,
+                     MAX_POSITION: motor.range_max}  # fmt: skip
+            for (address, size), value in words.items():
+                self.set_register(motor.id, address, list(value.to_bytes(size, "little")))
+
     def set_register(self, servo: int, address: int, values: Sequence[int]) -> None:
         with self._lock:
             self._servos[servo].registers[address : address + len(values)] = bytes(values)
@@ -141,7 +172,8 @@ class EmulatedBus:
     def _advance(self) -> None:
         now_s = time.monotonic()
         for servo in self._servos.values():
-            servo.advance(now_s - self._advanced_s, self._speed)
+            if self._speed is not None:
+                servo.advance(now_s - self._advanced_s, self._speed)
             servo.refresh(self.faults.voltage_v)
         self._advanced_s = now_s
 

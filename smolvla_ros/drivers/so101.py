@@ -3,8 +3,9 @@
 The servos are free until a first command arrives that lies where the arm is; only then they are torqued, at the present
 position. From then on the newest command is written in every cycle, inside the calibrated range. A servo that raises an
 alarm, or a bus that fails for longer than `PATIENCE_S`, disengages: goals stay where they are (a servo keeps its last
-goal by itself, so nothing falls), and motion needs a command at the present position again. Torque goes off only by
-`release`.
+goal by itself, so nothing falls). When all servos answer again without an alarm, motion goes on from where the arm is:
+the distance to the command, which may have gone on meanwhile, shrinks at `GLIDE_RAD_S`. Torque goes off only by
+`release`, after which a command must lie at the arm again.
 
 One thread owns an object. Time is an argument [s].
 """
@@ -12,7 +13,7 @@ One thread owns an object. Time is an argument [s].
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .calibration import RAD_PER_TICK, MotorCalibration
@@ -36,6 +37,8 @@ from .servo_bus import (
 ENGAGE_RAD = 0.1
 # A bus or a servo that fails for longer than this disengages the arm [s].
 PATIENCE_S = 0.1
+# How fast the distance between arm and command shrinks once the arm is engaged [rad/s].
+GLIDE_RAD_S = 0.5
 
 
 class ArmError(ValueError):
@@ -66,6 +69,9 @@ class SO101:
         self._command: dict[str, float] | None = None
         self._heard_s: dict[str, float] = {}
         self._present: dict[str, Reading] = {}
+        self._is_trusted = False  # a command lay at the arm since it was free
+        self._offset: dict[str, float] = {}
+        self._moved_s = -math.inf
         self.engaged = False
         self.trouble = ""
 
@@ -144,11 +150,11 @@ class SO101:
         readings = {self._joint_of[servo]: self._reading(servo, present) for servo, present in found.items()}
         self._present |= readings
         self._heard_s |= dict.fromkeys(readings, now_s)
-        alarms = [f"{self._name(servo)}: {', '.join(one.alarms)}" for servo, one in found.items() if one.alarms]
+        alarms = self._told((servo, ", ".join(one.alarms)) for servo, one in found.items() if one.alarms)
         if alarms:
-            self._disengage("; ".join(alarms))
+            self._disengage(alarms)
         elif errors:
-            self._disengage_when_lasting("; ".join(f"{self._name(e.servo)}: {e}" for e in errors), now_s)
+            self._disengage_when_lasting(self._told((e.servo, str(e).partition(": ")[2]) for e in errors), now_s)
         else:
             self.trouble = ""
         if not alarms:
@@ -157,7 +163,7 @@ class SO101:
 
     def release(self) -> None:
         """Takes the torque off: the arm falls if nobody holds it. Raises BusError."""
-        self.engaged, self._command = False, None
+        self.engaged, self._command, self._is_trusted = False, None, False
         for motor in self._motors.values():
             self._bus.write(motor.id, TORQUE_ENABLE, 0)
 
@@ -168,7 +174,9 @@ class SO101:
         try:
             if not self.engaged and not self._engage(command, now_s):
                 return
-            self._bus.write_goals({one.id: one.to_ticks(command[joint]) for joint, one in self._motors.items()})
+            self._glide(now_s)
+            goals = {joint: command[joint] + self._offset.get(joint, 0.0) for joint in self._motors}
+            self._bus.write_goals({one.id: one.to_ticks(goals[joint]) for joint, one in self._motors.items()})
         except BusError as error:
             self._disengage_when_lasting(str(error), now_s)
 
@@ -176,20 +184,44 @@ class SO101:
         """Torques the arm where it is, if the command lies there and every servo was heard just now."""
         if any(now_s - self._heard_s.get(joint, -math.inf) > PATIENCE_S for joint in self._motors):
             return False
-        for joint, motor in self._motors.items():
-            lower, upper = motor.limits_rad
-            found = min(upper, max(lower, self._present[joint].position_rad))
-            if abs(command[joint] - found) > ENGAGE_RAD:
-                self.trouble = (
-                    f"{joint} is commanded {command[joint]:.2f} rad and stands at {found:.2f}: the first command "
-                    f"must lie within {ENGAGE_RAD} rad of the arm"
-                )
-                return False
+        self._offset = {joint: self._place(joint) - command[joint] for joint in self._motors}
+        joint, distance = max(self._offset.items(), key=lambda item: abs(item[1]))
+        if abs(distance) > ENGAGE_RAD and not self._is_trusted:
+            self.trouble = (
+                f"{joint} is commanded {command[joint]:.2f} rad and stands at {self._place(joint):.2f}: the first "
+                f"command must lie within {ENGAGE_RAD} rad of the arm"
+            )
+            return False
         self._bus.write_goals({motor.id: self._ticks_now(joint) for joint, motor in self._motors.items()})
         for motor in self._motors.values():
             self._bus.write(motor.id, TORQUE_ENABLE, 1)
-        self.engaged, self.trouble = True, ""
+        self.engaged = self._is_trusted = True
+        self.trouble, self._moved_s = "", now_s
         return True
+
+    def _glide(self, now_s: float) -> None:
+        """Lets the distance that was found when the arm was engaged shrink."""
+        step = GLIDE_RAD_S * (now_s - self._moved_s)
+        self._moved_s = now_s
+        self._offset = {
+            joint: math.copysign(abs(offset) - step, offset)
+            for joint, offset in self._offset.items()
+            if abs(offset) > step
+        }
+
+    def _place(self, joint: str) -> float:
+        """Where a joint stands, inside its calibrated range [rad]."""
+        lower, upper = self._motors[joint].limits_rad
+        return min(upper, max(lower, self._present[joint].position_rad))
+
+    def _told(self, troubles: Iterable[tuple[int, str]]) -> str:
+        """What is wrong with which servos, the same trouble told once."""
+        who: dict[str, list[str]] = {}
+        for servo, what in troubles:
+            who.setdefault(what, []).append(self._name(servo))
+        every = len(self._motors)
+        return "; ".join(f"{'all servos' if len(names) == every else ', '.join(names)}: {what}"
+                         for what, names in who.items())  # fmt: skip
 
     def _ticks_now(self, joint: str) -> int:
         return max(0, self._present[joint].present.position)

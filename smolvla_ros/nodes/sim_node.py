@@ -9,8 +9,10 @@ the lock too, so that a touch from before a reset cannot come after it.
 from __future__ import annotations
 
 import array
+import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,8 @@ from std_msgs.msg import Bool, Float64MultiArray, String
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
+from smolvla_ros.drivers.calibration import read_calibration
+from smolvla_ros.installation import share_folder
 from smolvla_ros.parameters.controller import COMMAND_TOPICS
 from smolvla_ros.parameters.sim import SimParameters
 from smolvla_ros.qos import LATCHED
@@ -30,6 +34,7 @@ from smolvla_ros.sim import CAMERAS, JOINTS, World
 from smolvla_ros.sim.cameras import VIEWER, Renderer
 from smolvla_ros.sim.commands import CommandError, FollowedTrajectory, Follower, check_positions
 from smolvla_ros.sim.pacing import Pace, PeriodicThread
+from smolvla_ros.sim.servos import SimulatedServos
 from smolvla_ros.stamps import stamp_ns
 
 from .lifecycle import ManagedNode
@@ -37,6 +42,8 @@ from .running import run_node
 from .sim_messages import diagnostics, image_message
 
 _PHYSICS_PERIOD_S = 0.005
+# A servo answers within a millisecond or two, whatever else this process computes [s].
+_SWITCH_INTERVAL_S = 0.0001
 
 
 class SimNode(ManagedNode[SimParameters]):
@@ -60,13 +67,26 @@ class SimNode(ManagedNode[SimParameters]):
         self._accepted = self._refused = 0
         self._told: tuple[str, bool] | None = None
         self._create_publishers()
+        self._servos = self._open_servos() if self.parameters.servo_bus else None
+        if self._servos is None:
+            self._subscribe_to_commands()
+        self.create_service(Trigger, "~/reset", self._on_reset)
+
+    def _subscribe_to_commands(self) -> None:
         for kind, name, callback in (
             (JointTrajectory, "joint_trajectory", self._on_trajectory),
             (Float64MultiArray, "position_array", self._on_position_array),
             (JointState, "joint_state", self._on_joint_state),
         ):
             self.create_subscription(kind, COMMAND_TOPICS[name], callback, QoSProfile(depth=10))
-        self.create_service(Trigger, "~/reset", self._on_reset)
+
+    def _open_servos(self) -> SimulatedServos:
+        """The arm behind a serial port, until cleanup."""
+        motors = read_calibration(share_folder() / "config" / "so101_sim_calibration.json")
+        servos = SimulatedServos(Path(self.parameters.servo_bus), motors, self._world.joint_positions())
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
+        self.defer(lambda: servos.__exit__())
+        return servos.__enter__()
 
     def activate(self) -> None:
         self._pace.start()
@@ -113,7 +133,7 @@ class SimNode(ManagedNode[SimParameters]):
     def _advance(self) -> None:
         with self._lock:
             elapsed_s = self._pace.elapsed_s()
-            self._world.set_targets(self._follower.targets(self._pace.now_s))
+            self._world.set_targets(self._wanted())
             self._world.step(elapsed_s)
             if self._told != (self._world.touched(), self._is_success()):
                 self._tell_touch()
@@ -122,7 +142,7 @@ class SimNode(ManagedNode[SimParameters]):
             efforts = self._world.joint_efforts()
         if self._clock_topic is not None:
             self._clock_topic.publish(Clock(clock=stamp))
-        if self._pace.now_s < self._next_joint_state_s:
+        if self._pace.now_s < self._next_joint_state_s or self._servos is not None:
             return
         self._next_joint_state_s = max(
             self._next_joint_state_s + 1.0 / self.parameters.joint_states_rate_hz, self._pace.now_s
@@ -131,6 +151,12 @@ class SimNode(ManagedNode[SimParameters]):
         message.header.stamp = stamp
         message.position, message.velocity, message.effort = (_doubles(v) for v in (positions, velocities, efforts))
         self._joint_states.publish(message)
+
+    def _wanted(self) -> np.ndarray:
+        """Where the joints are told to go [6], over topics or over the servo bus; the caller holds the lock."""
+        if self._servos is None:
+            return self._follower.targets(self._pace.now_s)
+        return self._servos.exchange(self._world.joint_positions(), self._world.joint_velocities())
 
     def _is_success(self) -> bool:
         return bool(self._world.touched() == self._target)
@@ -225,6 +251,8 @@ class SimNode(ManagedNode[SimParameters]):
             seed = self.parameters.seed
             self._world.reset(seed)
             self._follower.hold(self._world.targets())
+            if self._servos is not None:
+                self._servos.cut_power(self._world.joint_positions())
             self._reset_ns = self._now().nanoseconds
             self._tell_touch()
         response.success, response.message = True, f"seed {seed}, target {self._target}"

@@ -29,6 +29,8 @@ from .running import run_node
 
 _RECONNECT_S = 1.0
 _STOP_TIMEOUT_S = 1.0
+_LOOK_S = 0.1
+_TELL_PERIOD_S = 2.0
 
 
 class SO101Node(ManagedNode[SO101Parameters]):
@@ -48,8 +50,9 @@ class SO101Node(ManagedNode[SO101Parameters]):
     def configure(self) -> None:
         self._motors = read_calibration(Path(self.parameters.calibration).expanduser())
         self._readings: dict[str, Reading] = {}
-        self._told = ""
+        self._told, self._told_s = "", -_TELL_PERIOD_S
         self._reconnect_s = 0.0
+        self._await_port()
         self._connect()
         self._joint_states = self.create_publisher(JointState, "joint_states", QoSProfile(depth=10))
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -72,6 +75,11 @@ class SO101Node(ManagedNode[SO101Parameters]):
 
     def cleanup(self) -> None:
         self._disconnect()
+
+    def _await_port(self) -> None:
+        give_up_s = time.monotonic() + self.parameters.port_timeout_s
+        while not Path(self.parameters.port).exists() and time.monotonic() < give_up_s:
+            time.sleep(_LOOK_S)
 
     def _disconnect(self) -> None:
         if self._bus is not None:
@@ -130,10 +138,10 @@ class SO101Node(ManagedNode[SO101Parameters]):
         self._joint_states.publish(message)
 
     def _tell(self, trouble: str) -> None:
-        """One line when it begins or changes, one when it ends."""
-        if trouble == self._told:
+        """One line when it begins, one now and then while it changes, one when it ends."""
+        if trouble == self._told or (trouble and time.monotonic() - self._told_s < _TELL_PERIOD_S):
             return
-        self._told = trouble
+        self._told, self._told_s = trouble, time.monotonic()
         if trouble:
             self.get_logger().error(trouble)
         else:

@@ -27,6 +27,8 @@ class SimParameters(NodeParameterSet):
     viewer_height: int = parameter(360, "Height of the viewer's images.", "px", 16, 1080)
     viewer_shadows: bool = parameter(False, "Shadows and smooth edges for the viewer; without a GPU thirty times "
         "slower.")
+    servo_bus: str = parameter("", "Path of a link to the serial port of an emulated servo bus, through which alone "
+        "the arm then tells and takes joint positions: so101_node drives it as a real one. Empty: topics.")
     publish_clock: bool = parameter(False, "Publish /clock, and stamp everything with that time; for nodes with "
         "use_sim_time.")
     real_time_factor: float = parameter(1.0, "Simulated seconds per second. Other than 1 only makes sense with "

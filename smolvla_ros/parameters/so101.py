@@ -17,6 +17,8 @@ class SO101Parameters(NodeParameterSet):
     calibration: str = parameter("", "LeRobot's calibration file of the follower arm (JSON).", required=True)
     baud_rate: int = parameter(1_000_000, "Baud rate of the servos.", minimum=4800, maximum=1_000_000)
     driver_rate_hz: float = parameter(100.0, "Readings of all servos and commands per second.", "Hz", 1.0, 250.0)
+    port_timeout_s: float = parameter(0.0, "How long to wait at configure for a port that is not there yet.", "s", 0.0,
+        600.0)
     write_calibration: bool = parameter(False, "Write the calibration file into the servos at configure, instead of "
         "refusing an arm that holds another one.")
     stall_torque_nm: float = parameter(1.9, "Torque of a servo at full load, the unit of effort: 1.9 at "

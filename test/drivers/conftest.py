@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from smolvla_ros.drivers.calibration import JOINTS, read_calibration
-from smolvla_ros.drivers.servo_bus import HOMING_OFFSET, MAX_POSITION, MIN_POSITION, ServoBus, sign_magnitude
+from smolvla_ros.drivers.servo_bus import ServoBus
 from smolvla_ros.drivers.servo_emulator import EmulatedBus
 from smolvla_ros.drivers.so101 import SO101
 
@@ -45,10 +45,7 @@ def quick_threads():
 @pytest.fixture
 def emulated(motors):
     with EmulatedBus(START, speed=1e6, timed=False) as bus:
-        for motor in motors.values():
-            bus.set_register(motor.id, HOMING_OFFSET[0], _word(sign_magnitude(motor.homing_offset, 11)))
-            bus.set_register(motor.id, MIN_POSITION[0], _word(motor.range_min))
-            bus.set_register(motor.id, MAX_POSITION[0], _word(motor.range_max))
+        bus.calibrate(motors.values())
         yield bus
 
 
@@ -68,7 +65,3 @@ def arm(bus, motors):
 def here(motors):
     """Where the emulated arm stands at the start [rad], in the order of the joints."""
     return [motors[joint].to_rad(START[motors[joint].id]) for joint in JOINTS]
-
-
-def _word(value):
-    return list(value.to_bytes(2, "little"))

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from smolvla_ros.drivers.calibration import JOINTS
+from smolvla_ros.drivers.calibration import JOINTS, RAD_PER_TICK
 from smolvla_ros.drivers.servo_bus import PortLostError, ServoBus
-from smolvla_ros.drivers.so101 import ENGAGE_RAD, PATIENCE_S, SO101, ArmError
+from smolvla_ros.drivers.so101 import ENGAGE_RAD, GLIDE_RAD_S, PATIENCE_S, SO101, ArmError
 
 PERIOD_S = 0.01
 
@@ -65,7 +65,7 @@ def test_a_command_that_cannot_be_is_refused(arm, joints, positions, expected):
         arm.command(joints, positions)
 
 
-def test_an_alarm_is_named_and_ends_the_motion_until_a_command_lies_at_the_arm_again(arm, emulated, here):
+def test_an_alarm_is_named_and_ends_the_motion_until_it_is_over(arm, emulated, here):
     arm.command(JOINTS, here)
     arm.cycle(0.0)
     emulated.misbehave(lambda faults: faults.alarms.update({4: 32}))
@@ -79,7 +79,44 @@ def test_an_alarm_is_named_and_ends_the_motion_until_a_command_lies_at_the_arm_a
     arm.command(JOINTS, here)
     arm.cycle(3 * PERIOD_S)
     assert arm.engaged
+    assert arm.trouble == ""
     assert torqued(emulated) == [1, 2, 3, 4, 5, 6]  # an alarm takes no torque off: nothing falls
+
+
+def test_an_alarm_of_all_servos_is_one_short_sentence(arm, emulated):
+    emulated.misbehave(lambda faults: faults.alarms.update(dict.fromkeys(range(1, 7), 1)))
+    arm.cycle(0.0)
+    assert arm.trouble == "all servos: voltage out of range"
+
+
+def test_after_a_fault_the_arm_glides_from_where_it_is_to_a_command_that_went_on(arm, emulated, motors, here):
+    """A controller that does not know of the fault must not be refused for ever, and nothing may jump."""
+    arm.command(JOINTS, here)
+    arm.cycle(0.0)
+    emulated.misbehave(lambda faults: faults.alarms.update({4: 32}))
+    arm.cycle(PERIOD_S)
+    emulated.misbehave(lambda faults: faults.alarms.clear())
+    wanted = [here[0] + 3 * ENGAGE_RAD, *here[1:]]
+    goals = [motors["shoulder_pan"].to_rad(emulated.goal(1))]
+    for tick in range(2, 102):
+        arm.command(JOINTS, wanted)
+        arm.cycle(tick * PERIOD_S)
+        goals.append(motors["shoulder_pan"].to_rad(emulated.goal(1)))
+    assert arm.engaged
+    reach = goals[0] + GLIDE_RAD_S * PERIOD_S * np.arange(len(goals))
+    assert (np.array(goals) <= reach + 2 * RAD_PER_TICK).all()  # also where a busy machine loses a cycle
+    assert np.diff(goals).min() >= -RAD_PER_TICK
+    assert goals[-1] == pytest.approx(wanted[0], abs=RAD_PER_TICK)
+
+
+def test_after_a_release_a_command_must_lie_at_the_arm_again(arm, emulated, here):
+    arm.command(JOINTS, here)
+    arm.cycle(0.0)
+    arm.release()
+    arm.command(JOINTS, [here[0] + 2 * ENGAGE_RAD, *here[1:]])
+    arm.cycle(PERIOD_S)
+    assert not arm.engaged
+    assert torqued(emulated) == []
 
 
 def test_a_servo_that_vanishes_is_missing_from_the_joint_states_and_recovers(arm, emulated, here):

@@ -16,12 +16,14 @@ from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
 from smolvla_ros.cli.robot_from_lerobot import robot_parameters
-from smolvla_ros.drivers.calibration import JOINTS
+from smolvla_ros.drivers.calibration import JOINTS, read_calibration
+from smolvla_ros.drivers.servo_emulator import EmulatedBus
 from smolvla_ros.installation import executable
 from smolvla_ros.parameters.controller import ControllerParameters
 from smolvla_ros.parameters.policy import PolicyParameters
 from smolvla_ros.parameters.so101 import SO101Parameters
 
+START = {1: 2025, 2: 1900, 3: 2000, 4: 2000, 5: 2047, 6: 2100}
 TIMEOUT_S = 60.0  # a loaded machine starts a process in many seconds
 
 
@@ -167,3 +169,29 @@ def test_the_file_from_lerobots_calibration_is_one_that_all_nodes_take(calibrati
     assert policy.joints == controller.joints == JOINTS
     assert driver.port == "/dev/ttyACM0"
     assert controller.joint["shoulder_pan"].max_position == pytest.approx(1.944, abs=1e-3)
+
+
+def test_a_pulled_cable_is_told_and_the_arm_is_driven_again_when_it_is_back(client, driver, calibration_file, tmp_path):
+    link, motors = tmp_path / "arm", read_calibration(calibration_file)
+
+    def plugged():
+        bus = EmulatedBus(START, timed=False)
+        bus.calibrate(motors.values())
+        link.unlink(missing_ok=True)
+        link.symlink_to(bus.port)
+        return bus
+
+    def troubles():
+        return {status.message for message in client.diagnostics for status in message.status if status.level == b"\2"}
+
+    here = [motors[joint].to_rad(START[motors[joint].id]) for joint in JOINTS]
+    with plugged() as bus:
+        driver(port=link)
+        client.until(lambda: client.command(here) or bus.torque(1), "torque")
+    client.until(lambda: any("is the arm plugged in" in text for text in troubles()), "the error")
+    client.states.clear()
+    with plugged() as bus:
+        client.until(lambda: len(client.states) > 5, "joint states")
+        assert not bus.torque(1)  # no command since
+        client.until(lambda: client.command(here) or bus.torque(1), "torque again")
+        assert bus.position(1) == START[1]
