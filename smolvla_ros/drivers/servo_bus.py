@@ -6,6 +6,7 @@ the caller. Register addresses: the servo's manual (FT-SMS-STS).
 
 from __future__ import annotations
 
+import termios
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,9 @@ PRESENT = (56, 8)
 # control cycle a lost answer is better than a late one.
 _CYCLE_LATENCY_MS = 4.0
 _LATENCY_MS = 50.0
+
+# What pyserial lets through when a port vanishes; termios has an error of its own kind.
+_PORT_ERRORS = (OSError, termios.error)
 
 _STATUS = {1: "voltage out of range", 2: "position sensor", 4: "too hot", 8: "over-current", 32: "overload"}
 
@@ -90,7 +94,7 @@ class ServoBus:
             raise BusError(
                 f"no right to use {port}: `sudo usermod -aG dialout $USER` and log in again, or a udev rule for it"
             ) from error
-        except OSError as error:  # pyserial's SerialException is one
+        except _PORT_ERRORS as error:
             raise BusError(f"{port} cannot be opened: {error}; is the arm plugged in and powered?") from error
         if not opened:
             raise BusError(f"baud rate {baud_rate} is not one of the servos'; expected {BAUD_RATE}")
@@ -154,13 +158,13 @@ class ServoBus:
         self.exchanges += 1
         try:
             return method(self._port, *arguments)
-        except OSError as error:
+        except _PORT_ERRORS as error:
             raise self._lost(error) from error
 
     def _receive(self) -> tuple[list[int], int]:
         try:
             packet, result = self._packets.rxPacket(self._port)
-        except OSError as error:
+        except _PORT_ERRORS as error:
             raise self._lost(error) from error
         if result == scservo_sdk.COMM_RX_CORRUPT and self._port.isPacketTimeout():
             result = scservo_sdk.COMM_RX_TIMEOUT
@@ -175,7 +179,7 @@ class ServoBus:
         how = {scservo_sdk.COMM_RX_TIMEOUT: "no answer", scservo_sdk.COMM_RX_CORRUPT: "a broken answer"}
         return BusError(f"servo {servo}: {how.get(result, f'result {result}')} to {what}", servo)
 
-    def _lost(self, error: OSError) -> PortLostError:
+    def _lost(self, error: Exception) -> PortLostError:
         self.failures += 1
         self._port.is_using = False
         return PortLostError(f"the port is gone: {error}; was the cable pulled?")

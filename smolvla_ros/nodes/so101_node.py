@@ -63,7 +63,7 @@ class SO101Node(ManagedNode[SO101Parameters]):
 
     def activate(self) -> None:
         period_s = 1.0 / self.parameters.driver_rate_hz
-        self._thread = ControlThread(period_s, self._cycle, warn=self.get_logger().warning)
+        self._thread = ControlThread(period_s, self.boundary.guarded(self._cycle), warn=self.get_logger().warning)
         self._thread.start()
         self.create_timer(1.0, self._publish_diagnostics)
 
@@ -176,7 +176,8 @@ class SO101Node(ManagedNode[SO101Parameters]):
         with self._lock:
             trouble, engaged, readings = self._arm.trouble, self._arm.engaged, dict(self._readings)
             counts = (self._bus.exchanges, self._bus.failures) if self._bus is not None else (0, 0)
-        values = {"engaged": str(engaged), "exchanges": str(counts[0]), "failed_exchanges": str(counts[1])}
+        values = self.health() | {"engaged": str(engaged)}
+        values |= {"exchanges": str(counts[0]), "failed_exchanges": str(counts[1])}
         for joint, one in readings.items():
             values[f"{joint}_temperature_c"] = str(one.present.temperature_c)
             values[f"{joint}_voltage_v"] = f"{one.present.voltage_v:.1f}"
