@@ -54,8 +54,8 @@ def examine_arm(probe: ArmProbe) -> Iterator[Finding]:
     yield from _clock(probe)
 
 
-def examine_machine(probe: ArmProbe) -> Iterator[Finding]:
-    """This machine: its disk, its load, its rights."""
+def examine_machine(wanted: int = 0) -> Iterator[Finding]:
+    """This machine: its disk, its load, its rights; `wanted` is the real-time priority that a node asks for."""
     free = shutil.disk_usage(Path.cwd()).free
     level: Literal["ok", "warn"] = "warn" if free < _LITTLE_SPACE else "ok"
     yield Finding(level, "disk", f"{free / 1e9:.1f} GB free", "make room before recording")
@@ -63,7 +63,6 @@ def examine_machine(probe: ArmProbe) -> Iterator[Finding]:
     level = "warn" if load > cores else "ok"
     yield Finding(level, "CPU", f"{cores} cores, {load:.1f} of them wanted by what runs",
                   "end what is not needed: the policy and the control thread wait for each other's cores")  # fmt: skip
-    wanted = int(probe.described.get("controller_node", {}).get("parameters", {}).get("fifo_priority", 0))
     allowed = resource.getrlimit(resource.RLIMIT_RTPRIO)[0]
     may = os.geteuid() == 0 or allowed == resource.RLIM_INFINITY or allowed >= max(1, wanted)
     if wanted and not may:

@@ -98,6 +98,10 @@ class ArmProbe:
         self._subscribe()
         self._client.pause(duration_s)
 
+    def fifo_priority(self) -> int:
+        """The real-time priority that the controller asks for; 0 is none."""
+        return int(self.described.get("controller_node", {}).get("parameters", {}).get("fifo_priority", 0))
+
     def robot(self) -> tuple[RobotConfig, PolicyParameters, ControllerParameters] | None:
         """The robot as both nodes describe it; None before they do, or if they cannot be understood."""
         policy, controller = (

@@ -80,7 +80,7 @@ def arm_processes(options: ArmOptions) -> tuple[NodeProcess | CommandProcess, ..
     elif options.is_simulated:
         parameters["sim_node"] = {}
     if options.servo_bus:
-        port = str(Path(tempfile.mkdtemp(prefix="smolvla_ros_")) / "servo_bus")
+        port = str(Path(tempfile.gettempdir()) / f"smolvla_ros_servo_bus_{os.getpid()}")
         calibration = share_folder() / "config" / "so101_sim_calibration.json"
         parameters["sim_node"]["servo_bus"] = port
         parameters["controller_node"]["command_type"] = "joint_state"

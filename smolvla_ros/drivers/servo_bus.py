@@ -1,7 +1,7 @@
 """A bus of Feetech STS3215 servos, by Feetech's own library (`feetech-servo-sdk`, which LeRobot uses, too).
 
 One thread owns an object. A failed exchange raises `BusError`, which names the servo; what was read before stays with
-the caller. Register addresses: the servo's manual (FT-SMS-STS).
+the caller.
 """
 
 from __future__ import annotations
@@ -13,17 +13,7 @@ from typing import Any
 
 import scservo_sdk
 
-MODEL_STS3215 = 777
-BAUD_RATE = 1_000_000
-
-MIN_POSITION = (9, 2)
-MAX_POSITION = (11, 2)
-HOMING_OFFSET = (31, 2)
-OPERATING_MODE = (33, 1)
-TORQUE_ENABLE = (40, 1)
-GOAL_POSITION = (42, 2)
-LOCK = (55, 1)
-PRESENT = (56, 8)
+from .servo_registers import BAUD_RATE, GOAL_POSITION, PRESENT, signed
 
 # How long an answer may take beside its bytes' time on the wire: a servo's own delay, USB, a busy machine [ms]. In a
 # control cycle a lost answer is better than a late one.
@@ -183,17 +173,6 @@ class ServoBus:
         self.failures += 1
         self._port.is_using = False
         return PortLostError(f"the port is gone: {error}; was the cable pulled?")
-
-
-def signed(value: int, sign_bit: int) -> int:
-    """A number of sign and magnitude, as the servo counts."""
-    magnitude = value & ((1 << sign_bit) - 1)
-    return -magnitude if value & (1 << sign_bit) else magnitude
-
-
-def sign_magnitude(value: int, sign_bit: int) -> int:
-    """The reverse of `signed`."""
-    return abs(value) | (1 << sign_bit if value < 0 else 0)
 
 
 def _present(data: Sequence[int], alarms: int) -> Present:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .calibration import MotorCalibration
-from .servo_bus import (
+from .servo_registers import (
     GOAL_POSITION,
     HOMING_OFFSET,
     MAX_POSITION,

@@ -17,7 +17,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .calibration import RAD_PER_TICK, MotorCalibration
-from .servo_bus import (
+from .servo_bus import BusError, PortLostError, Present, ServoBus
+from .servo_registers import (
     HOMING_OFFSET,
     LOCK,
     MAX_POSITION,
@@ -25,10 +26,6 @@ from .servo_bus import (
     MODEL_STS3215,
     OPERATING_MODE,
     TORQUE_ENABLE,
-    BusError,
-    PortLostError,
-    Present,
-    ServoBus,
     sign_magnitude,
     signed,
 )
@@ -82,28 +79,33 @@ class SO101:
             ArmError: a servo is missing, is of another model, or holds another calibration.
             BusError: the port failed.
         """
-        for joint, motor in self._motors.items():
-            try:
-                model = self._bus.ping(motor.id)
-            except BusError as error:
-                if error.servo == 0:
-                    raise
-                raise ArmError(
-                    f"servo {motor.id} ({joint}) does not answer: check its cable, the power supply and the ids"
-                ) from error
-            if model != MODEL_STS3215:
-                raise ArmError(f"servo {motor.id} ({joint}) is model {model}, expected {MODEL_STS3215} (STS3215)")
-            found = (
-                signed(self._bus.read(motor.id, HOMING_OFFSET), 11),
-                self._bus.read(motor.id, MIN_POSITION),
-                self._bus.read(motor.id, MAX_POSITION),
+        for joint in self._motors:
+            self.check_servo(joint)
+
+    def check_servo(self, joint: str) -> None:
+        """The same for one joint; the same errors."""
+        motor = self._motors[joint]
+        try:
+            model = self._bus.ping(motor.id)
+        except BusError as error:
+            if error.servo == 0:
+                raise
+            raise ArmError(
+                f"servo {motor.id} ({joint}) does not answer: check its cable, the power supply and the ids"
+            ) from error
+        if model != MODEL_STS3215:
+            raise ArmError(f"servo {motor.id} ({joint}) is model {model}, expected {MODEL_STS3215} (STS3215)")
+        found = (
+            signed(self._bus.read(motor.id, HOMING_OFFSET), 11),
+            self._bus.read(motor.id, MIN_POSITION),
+            self._bus.read(motor.id, MAX_POSITION),
+        )
+        if found != (motor.homing_offset, motor.range_min, motor.range_max):
+            raise ArmError(
+                f"servo {motor.id} ({joint}) holds homing offset, minimum and maximum {found}, the calibration "
+                f"file {(motor.homing_offset, motor.range_min, motor.range_max)}: it is the file of another arm, "
+                "or the servo was replaced; set write_calibration to write it to the servos, or calibrate again"
             )
-            if found != (motor.homing_offset, motor.range_min, motor.range_max):
-                raise ArmError(
-                    f"servo {motor.id} ({joint}) holds homing offset, minimum and maximum {found}, the calibration "
-                    f"file {(motor.homing_offset, motor.range_min, motor.range_max)}: it is the file of another arm, "
-                    "or the servo was replaced; set write_calibration to write it to the servos, or calibrate again"
-                )
 
     def write_calibration(self) -> None:
         """Writes the calibration into the servos, which must be free of torque."""

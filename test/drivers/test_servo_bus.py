@@ -2,15 +2,8 @@
 
 import pytest
 
-from smolvla_ros.drivers.servo_bus import (
-    GOAL_POSITION,
-    MODEL_STS3215,
-    TORQUE_ENABLE,
-    BusError,
-    ServoBus,
-    sign_magnitude,
-    signed,
-)
+from smolvla_ros.drivers.servo_bus import BusError, ServoBus
+from smolvla_ros.drivers.servo_registers import GOAL_POSITION, MODEL_STS3215, TORQUE_ENABLE, sign_magnitude, signed
 
 SERVOS = [1, 2, 3, 4, 5, 6]
 
