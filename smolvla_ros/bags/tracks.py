@@ -51,7 +51,12 @@ class Track:
         self._values.extend(positions.tolist())
 
     def plan(self, now_ns: int, points: Sequence[tuple[int, Array]]) -> None:
-        """What is to happen from now on, (instant, positions) each, in place of whatever was planned before."""
+        """What is to happen from now on, (instant, positions) each, in place of whatever was planned before.
+
+        Where the new plan is elsewhere at once, positions jump. If its first point lies ahead, the way there begins
+        where the plan before was.
+        """
+        points = _from(now_ns, points)
         cut: tuple[int, Array] | None = None
         while self._times_ns and self._times_ns[-1] > now_ns:
             cut = self._pop()
@@ -62,8 +67,7 @@ class Track:
         elif self._times_ns:
             self.add(now_ns, self._last()[1])  # the plan before had ended, and its last point held
         for time_ns, positions in points:
-            if time_ns > now_ns or not self._times_ns:
-                self.add(time_ns, positions)
+            self.add(time_ns, positions)
 
     def sample(self, times_ns: Times) -> Array:
         """Positions at these instants, [instants, joints]."""
@@ -127,7 +131,7 @@ class CommandTrack:
         if recorded.topic != self._command.topic:
             self._gripper.add(due_ns, positions)
         elif self._command.type == COMMAND_TYPES["joint_trajectory"]:
-            self._plan(recorded.message, due_ns, positions)
+            self._plan(recorded, due_ns, positions)
         else:
             self._arm.add(due_ns, positions)
         return due_ns, positions
@@ -137,7 +141,8 @@ class CommandTrack:
         arm = self._arm.sample(times_ns)
         return np.where(np.isfinite(arm), arm, self._gripper.sample(times_ns))
 
-    def _plan(self, message: Any, due_ns: int, first: Array) -> None:
+    def _plan(self, recorded: Recorded, due_ns: int, first: Array) -> None:
+        message = recorded.message
         if not message.points:
             return
         start_ns = due_ns - _duration_ns(message.points[0])
@@ -149,7 +154,18 @@ class CommandTrack:
                 raise BagError(f"a point has {len(point.positions)} positions for {len(message.joint_names)} joints")
             positions = np.array([point.positions[place] if place >= 0 else np.nan for place in places])
             points.append((start_ns + _duration_ns(point), positions))
-        self._arm.plan(start_ns, points)
+        self._arm.plan(recorded.log_ns, points)  # it takes effect when it comes, whatever its stamp
+
+
+def _from(now_ns: int, points: Sequence[tuple[int, Array]]) -> list[tuple[int, Array]]:
+    """The points later than `now_ns`, and before them where the straight lines between the points are then."""
+    ahead = [point for point in points if point[0] > now_ns]
+    passed = points[: len(points) - len(ahead)]
+    if not passed:
+        return ahead
+    (before_ns, before), (after_ns, after) = passed[-1], (ahead or passed)[0 if ahead else -1]
+    share = (now_ns - before_ns) / (after_ns - before_ns) if after_ns > before_ns else 0.0
+    return [(now_ns, before + share * (after - before)), *ahead]
 
 
 def _duration_ns(point: Any) -> int:

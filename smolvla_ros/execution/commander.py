@@ -20,10 +20,14 @@ _S = 1e-9
 
 
 class Command(NamedTuple):
-    """What is sent to the arm for one instant: positions and velocities, each [joints] in rad or m, s."""
+    """What is sent to the arm for one instant: positions and velocities, each [joints] in rad or m, s.
+
+    `before`: positions one control period earlier, where the motion came from; None for what is only foreseen.
+    """
 
     positions: Vector
     velocities: Vector
+    before: Vector | None = None
 
 
 class Commander:
@@ -86,7 +90,8 @@ class Commander:
         """What to send now."""
         if self._last is None or self._smooth is None:
             return None
-        return Command(self._last.position, self._smooth.velocity)
+        position, mean_velocity, _ = self._last
+        return Command(position, self._smooth.velocity, position - self._period_s * mean_velocity)
 
     def look_ahead(self, plan: Plan | None, now_ns: int, spacing_s: float, points: int) -> list[Command]:
         """The present command and the ones that would follow it if nothing new came, `spacing_s` apart."""

@@ -32,9 +32,10 @@ from smolvla_ros.parameters.sim import SimParameters
 from smolvla_ros.qos import LATCHED
 from smolvla_ros.sim import CAMERAS, JOINTS, World
 from smolvla_ros.sim.cameras import VIEWER, Renderer
-from smolvla_ros.sim.commands import CommandError, FollowedTrajectory, Follower, check_positions
+from smolvla_ros.sim.commands import Follower, check_positions, check_trajectory
 from smolvla_ros.sim.pacing import Pace, PeriodicThread
 from smolvla_ros.sim.servos import SimulatedServos
+from smolvla_ros.sim.trajectory_follower import CommandError
 from smolvla_ros.stamps import stamp_ns
 
 from .lifecycle import ManagedNode
@@ -61,7 +62,7 @@ class SimNode(ManagedNode[SimParameters]):
     def configure(self) -> None:
         self._target = self.parameters.target
         self._world = World(self.parameters.seed)
-        self._follower = Follower(self._world.targets())
+        self._follower = Follower(self._world.targets(), round(_PHYSICS_PERIOD_S * 1e9))
         self._pace = Pace(self.parameters.real_time_factor)
         self._reset_ns = 0
         self._accepted = self._refused = 0
@@ -155,7 +156,8 @@ class SimNode(ManagedNode[SimParameters]):
     def _wanted(self) -> np.ndarray:
         """Where the joints are told to go [6], over topics or over the servo bus; the caller holds the lock."""
         if self._servos is None:
-            return self._follower.targets(self._pace.now_s)
+            measured = self._world.joint_positions(), self._world.joint_velocities()
+            return self._follower.targets(self._now().nanoseconds, *measured)
         return self._servos.exchange(self._world.joint_positions(), self._world.joint_velocities())
 
     def _is_success(self) -> bool:
@@ -201,24 +203,22 @@ class SimNode(ManagedNode[SimParameters]):
 
     def _on_trajectory(self, message: JointTrajectory) -> None:
         try:
-            start_ns = stamp_ns(message.header.stamp)
-            _check_stamp(start_ns)
-            times = [stamp_ns(point.time_from_start) * 1e-9 for point in message.points]
-            trajectory = FollowedTrajectory.checked(
+            sent_ns = stamp_ns(message.header.stamp)
+            _check_stamp(sent_ns)
+            columns, trajectory = check_trajectory(
                 message.joint_names,
-                times,
+                sent_ns,
+                [stamp_ns(point.time_from_start) for point in message.points],
                 [point.positions for point in message.points],
                 [point.velocities for point in message.points],
             )
+            with self._lock:
+                if sent_ns and sent_ns < self._reset_ns:
+                    return  # meant for the arm before the reset
+                self._follower.follow(columns, trajectory, self._now().nanoseconds)
+                self._accepted += 1
         except CommandError as error:
             self._refuse("trajectory", error)
-            return
-        with self._lock:
-            start_s = self._pace.now_s
-            if start_ns:
-                start_s += (start_ns - self._now().nanoseconds) * 1e-9
-            self._follower.follow(trajectory, start_s, self._pace.now_s)
-            self._accepted += 1
 
     def _on_position_array(self, message: Float64MultiArray) -> None:
         self._set_point("position array", (), message.data, 0)

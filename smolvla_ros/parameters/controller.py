@@ -76,6 +76,10 @@ class ControllerParameters(RobotParameters, NodeParameterSet):
     trajectory_points: int = parameter(5, "Type 'joint_trajectory': points of a message before the one that brakes to "
         "a standstill. If this node dies, the arm follows them and stops.", minimum=1, maximum=50)
     trajectory_spacing_s: float = parameter(0.04, "Type 'joint_trajectory': time between two points.", "s", 0.005, 1.0)
+    trajectory_slack_s: float = parameter(0.02, "Type 'joint_trajectory': how late a message may reach the arm's "
+        "controller and be taken up by it, or how far that one's clock may differ, without any effect on the motion: "
+        "two of its periods and the jitter of the network. The arm is behind its commands by so much and one control "
+        "period.", "s", 0.0, 0.5)
     gripper_joint: str = parameter("", "Joint that is commanded on a topic of its own (Float64MultiArray with one "
         "number); empty: the gripper is a joint as any other.")
     gripper_topic: str = parameter("gripper_controller/commands", "Topic of the gripper_joint.", is_topic=True)

@@ -3,65 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.interpolate import CubicHermiteSpline
 
 from smolvla_ros.wording import listed
 
+from .trajectory_follower import CommandError, FollowedTrajectory, TrajectoryFollower
 from .world import JOINTS
 
 Array = NDArray[np.float64]
+Columns = tuple[int, ...]
 _MOST = 1000.0  # rad, rad/s: what a servo could ever be told; arithmetic with much more overflows
 
 
-class CommandError(ValueError):
-    """A command cannot be followed; the text says what it holds and what is expected."""
+def check_trajectory(
+    names: Sequence[str],
+    stamp_ns: int,
+    times_ns: Sequence[int],
+    positions: Sequence[Sequence[float]],
+    velocities: Sequence[Sequence[float]],
+) -> tuple[Columns, FollowedTrajectory]:
+    """Columns of the arm, rising, and the trajectory for them, out of a message's fields.
 
-
-@dataclass(frozen=True)
-class FollowedTrajectory:
-    """Points for some joints: `columns` of the arm, `times_s` from its start, `positions` [points, columns].
-
-    `velocities` of the same shape, or None: then the points are joined by straight lines, as
-    joint_trajectory_controller does.
+    Raises:
+        CommandError: unknown or repeated joints, no points, times that do not rise, wrong sizes, values that are not
+            finite.
     """
-
-    columns: tuple[int, ...]
-    times_s: Array
-    positions: Array
-    velocities: Array | None
-
-    @classmethod
-    def checked(
-        cls,
-        names: Sequence[str],
-        times_s: ArrayLike,
-        positions: Sequence[Sequence[float]],
-        velocities: Sequence[Sequence[float]],
-    ) -> FollowedTrajectory:
-        """A trajectory out of a message's fields.
-
-        Raises:
-            CommandError: unknown or repeated joints, no points, times that do not rise, wrong sizes, values that
-                are not finite.
-        """
-        columns = _columns(names)
-        times = np.asarray(times_s, float)
-        if not len(times) or (np.diff(times) <= 0).any() or times[0] < 0 or not np.isfinite(times).all():
-            raise CommandError(f"the points' times are {times[:5].tolist()} s, expected some that rise from 0 or later")
-        with_velocities = any(len(row) for row in velocities)
-        return cls(
-            columns,
-            times,
-            np.stack([_finite(row, len(columns), "positions") for row in positions]),
-            np.stack([_finite(row, len(columns), "velocities") for row in velocities]) if with_velocities else None,
-        )
+    columns = _columns(names)
+    times = np.asarray(times_ns, np.int64)
+    if not len(times) or (np.diff(times) <= 0).any() or times[0] < 0:
+        seconds = (times[:5] * 1e-9).tolist()
+        raise CommandError(f"the points' times are {seconds} s, expected some that rise from 0 or later")
+    order = np.argsort(columns)
+    rows = np.stack([_finite(row, len(columns), "positions") for row in positions])[:, order]
+    rates = None
+    if any(len(row) for row in velocities):
+        rates = np.stack([_finite(row, len(columns), "velocities") for row in velocities])[:, order]
+    return tuple(sorted(columns)), FollowedTrajectory(stamp_ns, times, rows, rates)
 
 
-def check_positions(names: Sequence[str], positions: Sequence[float]) -> tuple[tuple[int, ...], Array]:
+def check_positions(names: Sequence[str], positions: Sequence[float]) -> tuple[Columns, Array]:
     """Columns and values of a set point by joint names; without names it is for all joints, in order.
 
     Raises:
@@ -72,55 +54,53 @@ def check_positions(names: Sequence[str], positions: Sequence[float]) -> tuple[t
 
 
 class Follower:
-    """Turns commands into servo targets; time is an argument, in s of any clock. Not thread-safe."""
+    """Turns commands into servo targets; time is an argument, ns on the clock of the commands' stamps. Not thread-safe.
 
-    def __init__(self, positions: ArrayLike):
+    Args:
+        positions: [6] targets until a command comes.
+        period_ns: between two calls of `targets`.
+    """
+
+    def __init__(self, positions: ArrayLike, period_ns: int):
+        self._period_ns = period_ns
         self.hold(positions)
 
     def hold(self, positions: ArrayLike) -> None:
         """Forgets every command; the targets are `positions` [6]."""
         self._targets = np.array(positions, float)
-        self._moves: list[tuple[tuple[int, ...], CubicHermiteSpline | None, Array, Array]] = []
+        self._controllers: dict[Columns, TrajectoryFollower] = {}
 
-    def set_positions(self, columns: tuple[int, ...], positions: Array) -> None:
+    def set_positions(self, columns: Columns, positions: Array) -> None:
         """These joints go to `positions` at once; a trajectory of theirs ends."""
-        self._moves = [move for move in self._moves if not set(move[0]) & set(columns)]
+        self._release(columns)
         self._targets[list(columns)] = positions
 
-    def follow(self, trajectory: FollowedTrajectory, start_s: float, now_s: float) -> None:
-        """Follows `trajectory` from `start_s` on, from where the joints' targets are now."""
-        self.targets(now_s)
-        columns = list(trajectory.columns)
-        self._moves = [move for move in self._moves if not set(move[0]) & set(columns)]
-        times = start_s + trajectory.times_s
-        ahead = times > now_s
-        here = self._targets[columns]
-        if not ahead.any():
-            self.set_positions(trajectory.columns, trajectory.positions[-1])
-            return
-        knots = np.concatenate([[now_s], times[ahead]])
-        positions = np.concatenate([here[None], trajectory.positions[ahead]])
-        spline = None
-        if trajectory.velocities is not None:
-            # The way to the first point starts with the straight line's slope: the target's own speed is not kept.
-            slope = (positions[1] - positions[0]) / (knots[1] - knots[0])
-            velocities = np.concatenate([slope[None], trajectory.velocities[ahead]])
-            spline = CubicHermiteSpline(knots, positions, velocities)
-        self._moves.append((trajectory.columns, spline, knots, positions))
+    def follow(self, columns: Columns, trajectory: FollowedTrajectory, now_ns: int) -> None:
+        """Follows `trajectory` with these joints, as a joint_trajectory_controller that has exactly them.
 
-    def targets(self, now_s: float) -> Array:
-        """The servo targets [6] at `now_s`, rad."""
-        for columns, spline, knots, positions in self._moves:
-            at = min(now_s, knots[-1])
-            if spline is not None:
-                self._targets[list(columns)] = spline(at)
-            else:
-                self._targets[list(columns)] = [np.interp(at, knots, column) for column in positions.T]
-        self._moves = [move for move in self._moves if move[2][-1] > now_s]
+        Raises:
+            CommandError: such a controller would refuse it.
+        """
+        controller = self._controllers.get(columns)
+        if controller is None:
+            controller = TrajectoryFollower(self._targets[list(columns)], now_ns, self._period_ns)
+        controller.receive(trajectory, now_ns)
+        if columns not in self._controllers:
+            self._release(columns)
+            self._controllers[columns] = controller
+
+    def targets(self, now_ns: int, positions: Array, velocities: Array) -> Array:
+        """The servo targets [6] at this update, rad, given what is measured, [6] each."""
+        for columns, controller in self._controllers.items():
+            place = list(columns)
+            self._targets[place] = controller.update(now_ns, positions[place], velocities[place])
         return self._targets
 
+    def _release(self, columns: Columns) -> None:
+        self._controllers = {own: kept for own, kept in self._controllers.items() if not set(own) & set(columns)}
 
-def _columns(names: Sequence[str]) -> tuple[int, ...]:
+
+def _columns(names: Sequence[str]) -> Columns:
     unknown = [name for name in names if name not in JOINTS]
     if unknown or not names or len(set(names)) != len(names):
         raise CommandError(

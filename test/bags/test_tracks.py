@@ -34,11 +34,12 @@ def sent(kind, log_ms, message, topic="/command"):
     return SimpleNamespace(topic=topic, type=COMMAND_TYPES[kind], log_ns=log_ms * MS, message=message)
 
 
-def trajectory(start_ms, *points, names=("a", "b")):
-    """A message that arrives at its stamp; points are (ms from the start, positions)."""
+def trajectory(start_ms, *points, names=("a", "b"), came_ms=None):
+    """A message that arrives at its stamp, if nothing else is said; points are (ms from the start, positions)."""
     made = [SimpleNamespace(positions=positions, time_from_start=SimpleNamespace(sec=0, nanosec=after * MS))
             for after, positions in points]  # fmt: skip
-    return sent("joint_trajectory", start_ms, stamped(start_ms, joint_names=list(names), points=made))
+    came_ms = start_ms if came_ms is None else came_ms
+    return sent("joint_trajectory", came_ms, stamped(start_ms, joint_names=list(names), points=made))
 
 
 def test_positions_lie_on_straight_lines_between_measurements():
@@ -112,13 +113,25 @@ def test_a_trajectory_after_one_that_has_ended_begins_at_its_last_point():
     assert at(track, 4000, 5000, 5500, 6000) == pytest.approx([1.0, 1.0, 1.5, 2.0])
 
 
-def test_trajectories_that_overlap_as_the_controller_sends_them_give_what_was_commanded():
-    """Ten milliseconds apart, each with points for the next 50 ms; the first is due when the next message comes."""
+def test_trajectories_as_the_controller_sends_them_give_what_was_commanded_when_it_is_followed():
+    """Ten milliseconds apart, each with the commands of the last 30 ms for 20 ms later, and with what is foreseen."""
     track = CommandTrack(command("joint_trajectory"), ROBOT)
-    for now in range(0, 1000, 10):
-        track.add(trajectory(now, *((after, [(now + after) / 1e3, 0.0]) for after in range(10, 60, 10))))
-    times = np.arange(20, 1000, 7)
-    np.testing.assert_allclose(at(track, *times), times / 1e3)
+    for now in range(30, 1000, 10):
+        after = [0, 10, 20, 30, 70, 110]
+        points = [(ms, [(now - 30 + ms) / 1e3, 0.0]) for ms in after[:4]]
+        wrong = [(ms, [9.0, 0.0]) for ms in after[4:]]  # other chunks came
+        track.add(trajectory(now - 10, *points, *wrong, came_ms=now + 1))
+    times = np.arange(50, 1000, 7)
+    np.testing.assert_allclose(at(track, *times), (times - 20) / 1e3)
+
+
+def test_a_trajectory_takes_effect_when_it_comes_even_if_its_stamp_is_older_or_later():
+    track = CommandTrack(command("joint_trajectory"), ROBOT)
+    track.add(trajectory(0, (0, [1.0, 0.0])))
+    track.add(trajectory(100, (0, [4.0, 0.0]), (100, [5.0, 0.0]), came_ms=150))
+    assert at(track, 100, 149, 150, 200) == pytest.approx([1.0, 1.0, 4.5, 5.0])
+    track.add(trajectory(600, (0, [0.0, 0.0]), came_ms=400))
+    assert at(track, 400, 500, 600) == pytest.approx([5.0, 2.5, 0.0])
 
 
 def test_a_trajectory_of_some_joints_says_nothing_of_the_others():
@@ -145,4 +158,4 @@ def test_a_plan_that_reaches_into_the_past_does_not_change_it():
     track = Track(1, 10**9, holds=True)
     track.plan(0, [(0, np.array([1.0]))])
     track.plan(100 * MS, [(50 * MS, np.array([5.0])), (200 * MS, np.array([2.0]))])
-    assert at(track, 50, 100, 200) == pytest.approx([1.0, 1.0, 2.0])
+    assert at(track, 50, 99, 100, 200) == pytest.approx([1.0, 1.0, 4.0, 2.0])

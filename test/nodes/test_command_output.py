@@ -6,14 +6,17 @@ import numpy as np
 import pytest
 import rclpy
 from rclpy.time import Time
+from scipy.interpolate import CubicHermiteSpline
 
 from smolvla_ros.execution.chunk import Chunk
+from smolvla_ros.execution.commander import Command
 from smolvla_ros.execution.controller import Controller
 from smolvla_ros.execution.limits import JointLimits, stopping
 from smolvla_ros.execution.settings import ControllerSettings
 from smolvla_ros.nodes.command_output import outputs_from
 from smolvla_ros.parameters import ParameterError
 from smolvla_ros.parameters.controller import COMMAND_TOPICS, ControllerParameters
+from smolvla_ros.sim.trajectory_follower import FollowedTrajectory, TrajectoryFollower
 
 JOINTS = ("shoulder", "elbow", "gripper")
 PERIOD_NS = 10_000_000
@@ -106,25 +109,52 @@ def test_joints_that_the_robot_does_not_have_are_refused(wrong):
         run(ticks=1, **wrong)
 
 
-def seconds(duration):
-    return duration.sec + duration.nanosec * 1e-9
+def in_ns(time):
+    return time.sec * 10**9 + time.nanosec
+
+
+DELAY_NS, SLACK_NS = 30_000_000, 20_000_000  # a period and the slack; how early a message may come
 
 
 def test_every_trajectory_keeps_the_rules_of_joint_trajectory_controller():
-    (recorder,), _ = run(command_type="joint_trajectory")
+    (recorder,), commands = run(command_type="joint_trajectory")
     assert len(recorder.messages) > 100
-    for message in recorder.messages:
-        assert (message.header.stamp.sec, message.header.stamp.nanosec) == (0, 0)  # begin now
+    for sent_ns, message in zip(sending_instants(commands), recorder.messages, strict=True):
         assert tuple(message.joint_names) == JOINTS
-        times = [seconds(point.time_from_start) for point in message.points]
-        assert times[0] > 0.0  # a point at 0 would be a jump
-        assert (np.diff(times) > 0.0).all()
+        times = np.array([in_ns(point.time_from_start) for point in message.points])
+        assert times[0] == 0 and (np.diff(times) > 0).all()
+        assert in_ns(message.header.stamp) + times[-1] > sent_ns + 10**8  # one that ended in the past is refused
         assert all(len(point.positions) == len(point.velocities) == 3 for point in message.points)
         assert not any(message.points[-1].velocities)  # refused otherwise
         positions = np.array([point.positions for point in message.points])
         assert np.isfinite(positions).all()
         assert (np.abs(positions) <= 2.0 + 1e-9).all()
-        assert (np.abs(np.diff(positions, axis=0)) <= 3.0 * np.diff(times)[:, None] + 1e-9).all()
+        assert (np.abs(np.diff(positions, axis=0)) <= 3.0 * np.diff(times)[:, None] * 1e-9 + 1e-9).all()
+
+
+def test_a_trajectory_is_dated_and_repeats_what_the_one_before_said_until_well_after_it_is_sent():
+    (recorder,), commands = run(command_type="joint_trajectory")
+    sent = dict(zip(sending_instants(commands), commands, strict=True))
+    for sent_ns, message in list(zip(sending_instants(commands), recorder.messages, strict=True))[6:]:
+        stamp_ns = in_ns(message.header.stamp)
+        assert stamp_ns <= sent_ns - SLACK_NS  # nobody has to wait for its beginning, though its clock be behind
+        past = [point for point in message.points if in_ns(point.time_from_start) <= sent_ns - stamp_ns + DELAY_NS]
+        assert len(past) == 6
+        for point in past:
+            command = sent[stamp_ns + in_ns(point.time_from_start) - DELAY_NS]
+            np.testing.assert_array_equal(point.positions, command.positions)
+            np.testing.assert_array_equal(point.velocities, command.velocities)
+
+
+def test_after_a_silence_or_a_jump_of_the_clock_nothing_from_before_is_repeated():
+    publisher, one = Recorder(None, "t"), np.ones(3)
+    parameters = ControllerParameters.from_values({"joints": list(JOINTS)})
+    (output,) = outputs_from(FakeNode(), parameters, Controller(ControllerSettings(limits(), 0.01)), limits())
+    output.publishers = [publisher]
+    for now_ns, place in ((10**12, 0.1), (10**12 + PERIOD_NS, 0.2), (10**12 + 10**9, 0.5), (10**11, 0.7)):
+        output.send(Command(place * one, 0.0 * one, (place - 0.01) * one), now_ns)
+    _, joined, silent, jumped = [[round(p.positions[0], 6) for p in m.points] for m in publisher.messages]
+    assert joined[:3] == [0.09, 0.1, 0.2] and silent[:2] == [0.49, 0.5] and jumped[:2] == [0.69, 0.7]
 
 
 def test_the_way_to_a_standstill_stays_inside_the_position_limits_of_every_joint():
@@ -141,58 +171,70 @@ def test_the_way_to_a_standstill_stays_inside_the_position_limits_of_every_joint
     assert (np.abs(change) <= tight.acceleration * spacing_s + 1e-9).all()
 
 
-class TrajectoryFollower:
-    """joint_trajectory_controller with interpolate_from_desired_state, as its documentation describes it.
-
-    Each message replaces the trajectory; the desired state at that instant is the first knot; knots with positions and
-    velocities are joined by cubics; after the last one its position is held.
-    """
-
-    def __init__(self, position):
-        self.position, self.velocity = np.array(position), np.zeros(3)
-        self.knots = None
-
-    def receive(self, message, now_s):
-        points = [(seconds(p.time_from_start), np.array(p.positions), np.array(p.velocities)) for p in message.points]
-        self.knots = [(now_s, self.position, self.velocity)]
-        self.knots += [(now_s + time, position, velocity) for time, position, velocity in points]
-
-    def update(self, now_s):
-        for (t0, q0, v0), (t1, q1, v1) in zip(self.knots, self.knots[1:], strict=False):
-            if now_s <= t1:
-                h, x = t1 - t0, (now_s - t0) / (t1 - t0)
-                slope = (q1 - q0) / h
-                c2, c3 = 3 * slope - 2 * v0 - v1, v0 + v1 - 2 * slope
-                self.position = q0 + h * (v0 * x + c2 * x**2 + c3 * x**3)
-                self.velocity = v0 + 2 * c2 * x + 3 * c3 * x**2
-                return
-        self.position, self.velocity = self.knots[-1][1], np.zeros(3)
+def sending_instants(commands, ticks=150):
+    first_ns = 10**12 + (ticks - len(commands) + 1) * PERIOD_NS
+    return [first_ns + index * PERIOD_NS for index in range(len(commands))]
 
 
-def follow(messages, silent_after=None):
-    """Positions of a follower at 1 kHz that receives one message per period, [ticks, joints]."""
-    follower, path = TrajectoryFollower(np.zeros(3)), []
-    for index, message in enumerate(messages):
-        if silent_after is None or index < silent_after:
-            follower.receive(message, index * 0.01)
-        for millisecond in range(1, 11):
-            follower.update(index * 0.01 + millisecond * 1e-3)
-            path.append(follower.position)
-    return np.array(path)
+def follow(messages, commands, rate_hz, *, from_desired=False, lag_ms=0, jitter_ms=0, silent_after=None):
+    """What joint_trajectory_controller commands for each of its updates, [n, joints], and the instants [ns]."""
+    random, period_ns = np.random.default_rng(3), round(1e9 / rate_hz)
+    instants = sending_instants(commands)
+    ways = 200_000 + (jitter_ms * 1e6 * random.uniform(0.0, 1.0, len(instants))).astype(int)
+    arrivals = list(zip((np.array(instants) + ways).tolist(), messages, strict=True))[:silent_after]
+    times = np.arange(instants[0] - 10 * period_ns + 700_000, instants[-1], period_ns)
+    follower = TrajectoryFollower(np.zeros(3), int(times[0]) - period_ns, period_ns, from_desired=from_desired)
+    lag, path = round(lag_ms * rate_hz / 1000), [np.zeros(3)]
+    for now_ns in times.tolist():
+        while arrivals and arrivals[0][0] <= now_ns:
+            at_ns, message = arrivals.pop(0)
+            follower.receive(as_followed(message), at_ns)
+        measured, before = path[max(-1 - lag, -len(path))], path[max(-2 - lag, -len(path))]
+        path.append(follower.update(now_ns, measured, (measured - before) * rate_hz))
+    return np.array(path[1:]), times + period_ns
 
 
-def test_a_follower_of_the_stream_moves_as_smoothly_as_the_commands_and_one_period_behind():
+def as_followed(message):
+    return FollowedTrajectory(
+        in_ns(message.header.stamp),
+        np.array([in_ns(point.time_from_start) for point in message.points]),
+        np.array([point.positions for point in message.points]),
+        np.array([point.velocities for point in message.points]),
+    )
+
+
+@pytest.mark.parametrize("rate_hz", [100, 200, 500, 1000])
+@pytest.mark.parametrize("from_desired", [False, True])
+@pytest.mark.parametrize("lag_ms", [0, 30])
+@pytest.mark.parametrize("jitter_ms", [0, 4])
+def test_a_controller_follows_exactly_what_was_commanded_a_fixed_time_later_at_any_rate_lag_and_jitter(
+    sine, rate_hz, from_desired, lag_ms, jitter_ms
+):
+    """With a stamp of 0 and the first point ahead, 1 rad/s meant became 20 commanded at 500 Hz."""
+    messages, commands = sine
+    path, times = follow(
+        messages, commands, rate_hz, from_desired=from_desired, lag_ms=lag_ms, jitter_ms=jitter_ms
+    )
+    begin_ns = sending_instants(commands)[0] - PERIOD_NS
+    knots = np.arange(len(commands) + 1) * 0.01
+    meant = CubicHermiteSpline(
+        knots,
+        np.array([commands[0].before, *(command.positions for command in commands)]),
+        np.array([np.zeros(3), *(command.velocities for command in commands)]),
+    )(np.clip((times - DELAY_NS - begin_ns) * 1e-9, 0.0, knots[-1]))
+    # At 100 Hz a late message is taken up when the one before was final no more, by less than the jitter.
+    np.testing.assert_allclose(path, meant, atol=1e-12 if rate_hz > 100 else 1e-5)
+
+
+@pytest.fixture(scope="module")
+def sine():
     (recorder,), commands = run(command_type="joint_trajectory")
-    path = follow(recorder.messages)
-    sent = np.array([command.positions for command in commands])
-    np.testing.assert_allclose(path[9::10], sent, atol=2e-3)
-    acceleration = np.abs(np.diff(path, n=2, axis=0)).max() / 1e-6
-    assert acceleration < 3 * 20.0
+    return recorder.messages, commands
 
 
-def test_a_follower_glides_to_a_standstill_when_the_stream_breaks_off():
-    (recorder,), _ = run(command_type="joint_trajectory")
-    path = follow(recorder.messages, silent_after=40)
+@pytest.mark.parametrize("from_desired", [False, True])
+def test_a_follower_glides_to_a_standstill_when_the_stream_breaks_off(sine, from_desired):
+    path, _ = follow(*sine, 1000, from_desired=from_desired, silent_after=40)
     steps = np.abs(np.diff(path, axis=0))
     assert steps[380:395].max() > 5e-4  # it was moving
     assert steps[-100:].max() == 0.0
@@ -206,8 +248,6 @@ def test_the_real_publishers_take_the_messages(ros_domain):
     for kind in COMMAND_TOPICS:
         parameters = ControllerParameters.from_values({"joints": list(JOINTS), "command_type": kind})
         (output,) = outputs_from(node, parameters, controller, limits())
-        from smolvla_ros.execution.commander import Command
-
         output.send(Command(np.zeros(3), np.zeros(3)), 1)
         node.destroy_publisher(output.publishers[0])
     node.destroy_node()
