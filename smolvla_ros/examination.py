@@ -168,10 +168,15 @@ def _joints(
 
 
 def _commands(probe: ArmProbe, controller: ControllerParameters) -> Iterator[Finding]:
-    """Who takes the commands, and who else gives them."""
-    topic = probe.resolve(controller.command_topic_name)
+    """Who takes the commands, and who else gives them; actions have no topic to look at."""
+    for group in controller.groups:
+        if not group.is_action:
+            yield from _command_topic(probe, probe.resolve(group.topic), controller.dry_run)
+
+
+def _command_topic(probe: ArmProbe, topic: str, dry_run: bool) -> Iterator[Finding]:
     listeners = probe.listeners(topic)
-    if controller.dry_run:
+    if dry_run:
         yield Finding("ok", "command", f"dry run: nothing is sent on {topic}")
     elif listeners:
         yield Finding("ok", "command", f"{topic}: heard by {listeners}")

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,32 +45,24 @@ _JOINT_STATES_LOOKED_AT = 200
 
 
 @dataclass(frozen=True)
-class Gripper:
-    """A joint that is commanded on a topic of its own: message value = scale * position + offset."""
-
-    topic: str
-    joint: str
-    scale: float
-    offset: float
-
-
-@dataclass(frozen=True)
 class CommandStream:
-    """The command topic: its type, and the joints in the order of a message without names."""
+    """A command topic: its type, and the joints in the order of a message without names.
+
+    What a message says = scale * position + offset.
+    """
 
     topic: str
     type: str
     joints: tuple[str, ...]
-    gripper: Gripper | None = None
-
-    @property
-    def topics(self) -> tuple[str, ...]:
-        return (self.topic, self.gripper.topic) if self.gripper else (self.topic,)
+    scale: float = 1.0
+    offset: float = 0.0
 
 
 @dataclass(frozen=True)
 class Streams:
     """Full topic names by meaning; None: the bag has no such topic. `cameras` by camera, `descriptions` by node.
+
+    `commands`: one for each group of joints whose topic the bag has.
 
     `policy_tells_instruction`: its descriptions say which instruction the policy acts on.
     """
@@ -78,7 +70,7 @@ class Streams:
     cameras: dict[str, str]
     joint_states: str
     instruction: str | None
-    commands: CommandStream | None
+    commands: tuple[CommandStream, ...]
     chunks: str | None
     status: str | None
     descriptions: dict[str, str]
@@ -125,7 +117,7 @@ def find_streams(
         cameras=cameras,
         joint_states=joint_states,
         instruction=_typed(bag, names.resolve("instruction"), STRING_TYPE),
-        commands=_command(bag, parameters, names),
+        commands=_commands(bag, parameters, names),
         chunks=_typed(bag, names.resolve("action_chunk"), CHUNK_TYPE),
         status=_typed(bag, names.resolve("execution_status"), STATUS_TYPE),
         descriptions=descriptions,
@@ -164,15 +156,12 @@ def described_namespaces(bag: Bag) -> list[str]:
 
 
 def command_topics(parameters: ControllerParameters) -> dict[str, str]:
-    """Names and types of the topics on which the arm is commanded."""
-    topics = {parameters.command_topic_name: COMMAND_TYPES[parameters.command_type]}
-    if parameters.gripper_joint:
-        topics[parameters.gripper_topic] = COMMAND_TYPES["position_array"]
-    return topics
+    """Names and types of the topics on which the arm is commanded; a gripper's action has none."""
+    return {group.topic: COMMAND_TYPES[group.type] for group in parameters.groups if not group.is_action}
 
 
 def command_positions(
-    recorded: Recorded, robot: RobotConfig, command: CommandStream
+    recorded: Recorded, robot: RobotConfig, commands: Iterable[CommandStream]
 ) -> tuple[int, NDArray[np.float64]]:
     """When a command is due [ns] and the positions that it asks for [joints] in rad or m; NaN: not commanded.
 
@@ -180,28 +169,26 @@ def command_positions(
         BagError: its lengths contradict each other.
     """
     message = recorded.message
-    if command.gripper and recorded.topic == command.gripper.topic:
-        values = [(float(value) - command.gripper.offset) / command.gripper.scale for value in message.data]
-        return recorded.log_ns, _by_name(recorded, robot, (command.gripper.joint,), values)
-    if recorded.type == COMMAND_TYPES["position_array"]:
-        return recorded.log_ns, _by_name(recorded, robot, command.joints, message.data)
+    command = next(command for command in commands if command.topic == recorded.topic)
+    if command.type == COMMAND_TYPES["position_array"]:
+        return recorded.log_ns, _by_name(recorded, robot, command, command.joints, message.data)
     stamp_ns = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec or recorded.log_ns
-    if recorded.type == COMMAND_TYPES["joint_state"]:
-        return stamp_ns, _by_name(recorded, robot, message.name, message.position)
+    if command.type == COMMAND_TYPES["joint_state"]:
+        return stamp_ns, _by_name(recorded, robot, command, message.name, message.position)
     if not message.points:
         return stamp_ns, np.full(len(robot.joints), np.nan)
     first = message.points[0]
     due_ns = stamp_ns + first.time_from_start.sec * 10**9 + first.time_from_start.nanosec
-    return due_ns, _by_name(recorded, robot, message.joint_names, first.positions)
+    return due_ns, _by_name(recorded, robot, command, message.joint_names, first.positions)
 
 
 def _by_name(
-    recorded: Recorded, robot: RobotConfig, names: Sequence[str], positions: Sequence[float]
+    recorded: Recorded, robot: RobotConfig, command: CommandStream, names: Sequence[str], positions: Sequence[float]
 ) -> NDArray[np.float64]:
     if len(names) != len(positions):
         when = time_text(recorded.log_ns)
         raise BagError(f"{recorded.topic} at {when}: {len(names)} joints but {len(positions)} positions")
-    places = dict(zip(names, positions, strict=True))
+    places = dict(zip(names, (np.asarray(positions, np.float64) - command.offset) / command.scale, strict=True))
     values = np.array([places.get(name, np.nan) for name in robot.joint_names], dtype=np.float64)
     return np.where(np.isfinite(values), values, np.nan)
 
@@ -213,8 +200,7 @@ def _typed(bag: Bag, topic: str, *types: str) -> str | None:
 
 
 def _unused_remaps(robot: RobotConfig, parameters: ControllerParameters, names: StreamNames) -> list[str]:
-    commands = (parameters.command_topic_name, parameters.gripper_topic)
-    known = [*(camera.topic for camera in robot.cameras), *_OWN_NAMES, *commands]
+    known = [*(camera.topic for camera in robot.cameras), *_OWN_NAMES, *command_topics(parameters)]
     unused = names.unused_remaps(known)
     return [f"--remap {name}: the robot config has no such topic, only {', '.join(known)}" for name in unused]
 
@@ -273,18 +259,16 @@ def _joint_states_topic(bag: Bag, robot: RobotConfig, names: StreamNames, proble
     return topic
 
 
-def _command(bag: Bag, parameters: ControllerParameters, names: StreamNames) -> CommandStream | None:
-    kind = COMMAND_TYPES[parameters.command_type]
-    topic = _typed(bag, names.resolve(parameters.command_topic_name), kind)
-    if topic is None:
-        return None
-    gripper = None
-    gripper_topic = _typed(bag, names.resolve(parameters.gripper_topic), COMMAND_TYPES["position_array"])
-    if parameters.gripper_joint and gripper_topic:
-        if parameters.gripper_scale == 0.0:
-            raise BagError("the gripper's positions cannot be told: parameter 'gripper_scale' is 0")
-        gripper = Gripper(gripper_topic, parameters.gripper_joint, parameters.gripper_scale, parameters.gripper_offset)
-    return CommandStream(topic, kind, parameters.commanded_joints, gripper)
+def _commands(bag: Bag, parameters: ControllerParameters, names: StreamNames) -> tuple[CommandStream, ...]:
+    found = []
+    for group in parameters.groups:
+        kind = COMMAND_TYPES.get(group.type, "")
+        topic = _typed(bag, names.resolve(group.topic), kind)
+        if topic and group.scale == 0.0:
+            raise BagError(f"the positions commanded on {topic} cannot be told: their 'scale' is 0")
+        if topic:
+            found.append(CommandStream(topic, kind, group.joints, group.scale, group.offset))
+    return tuple(found)
 
 
 def _descriptions(bag: Bag, names: StreamNames) -> dict[str, str]:

@@ -113,13 +113,13 @@ class CommandTrack:
     followed until the next one comes, as joint_trajectory_controller does; other commands are due when they are sent.
     """
 
-    def __init__(self, command: CommandStream, robot: RobotConfig):
-        self._command = command
+    def __init__(self, commands: Sequence[CommandStream], robot: RobotConfig):
+        self._commands = {command.topic: command for command in commands}
         self._robot = robot
-        is_plan = command.type == COMMAND_TYPES["joint_trajectory"]
-        gap_ns = 2**62 if is_plan else _MAX_COMMAND_GAP_NS
-        self._arm = Track(len(robot.joints), gap_ns, holds=True)
-        self._gripper = Track(len(robot.joints), _MAX_COMMAND_GAP_NS, holds=True)
+        self._tracks = {
+            command.topic: Track(len(robot.joints), 2**62 if _is_plan(command) else _MAX_COMMAND_GAP_NS, holds=True)
+            for command in commands
+        }
 
     def add(self, recorded: Recorded) -> tuple[int, Array]:
         """Takes a command and tells when its first point is due [ns] and its positions [joints], NaN: not commanded.
@@ -127,22 +127,24 @@ class CommandTrack:
         Raises:
             BagError: the message cannot be read, or its lengths contradict each other.
         """
-        due_ns, positions = command_positions(recorded, self._robot, self._command)
-        if recorded.topic != self._command.topic:
-            self._gripper.add(due_ns, positions)
-        elif self._command.type == COMMAND_TYPES["joint_trajectory"]:
+        command = self._commands[recorded.topic]
+        due_ns, positions = command_positions(recorded, self._robot, [command])
+        if _is_plan(command):
             self._plan(recorded, due_ns, positions)
         else:
-            self._arm.add(due_ns, positions)
+            self._tracks[recorded.topic].add(due_ns, positions)
         return due_ns, positions
 
     def sample(self, times_ns: Times) -> Array:
         """What was commanded at these instants, [instants, joints]."""
-        arm = self._arm.sample(times_ns)
-        return np.where(np.isfinite(arm), arm, self._gripper.sample(times_ns))
+        sampled = np.full((len(times_ns), len(self._robot.joints)), np.nan)
+        for track in self._tracks.values():
+            group = track.sample(times_ns)
+            sampled = np.where(np.isfinite(sampled), sampled, group)
+        return sampled
 
     def _plan(self, recorded: Recorded, due_ns: int, first: Array) -> None:
-        message = recorded.message
+        message, command = recorded.message, self._commands[recorded.topic]
         if not message.points:
             return
         start_ns = due_ns - _duration_ns(message.points[0])
@@ -153,8 +155,12 @@ class CommandTrack:
             if len(point.positions) != len(message.joint_names):
                 raise BagError(f"a point has {len(point.positions)} positions for {len(message.joint_names)} joints")
             positions = np.array([point.positions[place] if place >= 0 else np.nan for place in places])
-            points.append((start_ns + _duration_ns(point), positions))
-        self._arm.plan(recorded.log_ns, points)  # it takes effect when it comes, whatever its stamp
+            points.append((start_ns + _duration_ns(point), (positions - command.offset) / command.scale))
+        self._tracks[recorded.topic].plan(recorded.log_ns, points)  # it takes effect when it comes, whatever its stamp
+
+
+def _is_plan(command: CommandStream) -> bool:
+    return command.type == COMMAND_TYPES["joint_trajectory"]
 
 
 def _from(now_ns: int, points: Sequence[tuple[int, Array]]) -> list[tuple[int, Array]]:

@@ -23,7 +23,9 @@ from smolvla_ros.execution.commander import Command
 from smolvla_ros.execution.controller import Controller
 from smolvla_ros.execution.limits import JointLimits, stopping
 from smolvla_ros.parameters import ParameterError
-from smolvla_ros.parameters.controller import ControllerParameters
+from smolvla_ros.parameters.controller import CommandGroup, ControllerParameters
+
+from .gripper_action import GripperAction
 
 _QOS = QoSProfile(depth=1)
 _NS = 1_000_000_000
@@ -42,31 +44,45 @@ class CommandOutput(Protocol):
         """Publishes the command of this period, at `now_ns` on the ROS clock."""
 
 
+class Selection:
+    """The joints of a group out of a command, in its order and its unit."""
+
+    def __init__(self, group: CommandGroup, joints: Sequence[str]):
+        self.group = group
+        self._columns = np.array([joints.index(name) for name in group.joints])
+
+    def positions(self, motion: Command) -> NDArray[np.float64]:
+        return motion.positions[self._columns] * self.group.scale + self.group.offset
+
+    def velocities(self, motion: Command) -> NDArray[np.float64]:
+        return motion.velocities[self._columns] * self.group.scale
+
+
 class PositionArray:
     """std_msgs/Float64MultiArray: positions in an order that both sides agree on; no names."""
 
-    def __init__(self, node: Node, topic: str, columns: Sequence[int], scale: float = 1.0, offset: float = 0.0):
-        self._columns, self._scale, self._offset = np.array(columns), scale, offset
+    def __init__(self, node: Node, selection: Selection):
+        self._selection = selection
         self._message = Float64MultiArray()
-        self.publishers = [node.create_publisher(Float64MultiArray, topic, _QOS)]
+        self.publishers = [node.create_publisher(Float64MultiArray, selection.group.topic, _QOS)]
 
     def send(self, command: Command, now_ns: int) -> None:
-        self._message.data = _doubles(command.positions[self._columns] * self._scale + self._offset)
+        self._message.data = _doubles(self._selection.positions(command))
         self.publishers[0].publish(self._message)
 
 
 class JointStateCommand:
     """sensor_msgs/JointState: names, positions and velocities."""
 
-    def __init__(self, node: Node, topic: str, joints: Sequence[str], columns: Sequence[int]):
-        self._columns = np.array(columns)
-        self._message = JointState(name=list(joints))
-        self.publishers = [node.create_publisher(JointState, topic, _QOS)]
+    def __init__(self, node: Node, selection: Selection):
+        self._selection = selection
+        self._message = JointState(name=list(selection.group.joints))
+        self.publishers = [node.create_publisher(JointState, selection.group.topic, _QOS)]
 
     def send(self, command: Command, now_ns: int) -> None:
         _set(self._message.header.stamp, now_ns)
-        self._message.position = _doubles(command.positions[self._columns])
-        self._message.velocity = _doubles(command.velocities[self._columns])
+        self._message.position = _doubles(self._selection.positions(command))
+        self._message.velocity = _doubles(self._selection.velocities(command))
         self.publishers[0].publish(self._message)
 
 
@@ -88,26 +104,21 @@ class TrajectoryOutput:
     def __init__(
         self,
         node: Node,
-        topic: str,
-        joints: Sequence[str],
-        columns: Sequence[int],
+        selection: Selection,
         controller: Controller,
-        *,
-        period_s: float,
-        slack_s: float,
-        spacing_s: float,
-        points: int,
         limits: JointLimits,
+        parameters: ControllerParameters,
     ):
-        self._columns = np.array(columns)
-        self._controller = controller
-        self._delay_ns, self._slack_ns = round((period_s + slack_s) * _NS), round(slack_s * _NS)
-        self._spacing_s, self._points = spacing_s, points
-        self._limits = limits
+        self._selection = selection
+        self._controller, self._limits = controller, limits
+        slack_s = parameters.trajectory_slack_s
+        self._delay_ns = round((1.0 / parameters.control_rate_hz + slack_s) * _NS)
+        self._slack_ns = round(slack_s * _NS)
+        self._spacing_s, self._points = parameters.trajectory_spacing_s, parameters.trajectory_points
         self._past: deque[tuple[int, Command]] = deque()
         self._pool: list[JointTrajectoryPoint] = []
-        self._message = JointTrajectory(joint_names=list(joints))
-        self.publishers = [node.create_publisher(JointTrajectory, topic, _QOS)]
+        self._message = JointTrajectory(joint_names=list(selection.group.joints))
+        self.publishers = [node.create_publisher(JointTrajectory, selection.group.topic, _QOS)]
 
     def send(self, command: Command, now_ns: int) -> None:
         self._remember(command, now_ns)
@@ -142,8 +153,8 @@ class TrajectoryOutput:
         points = self._pool[: len(motions)]
         for point, (at_ns, motion) in zip(points, motions, strict=True):
             _set(point.time_from_start, at_ns - first_ns)
-            point.positions = _doubles(motion.positions[self._columns])
-            point.velocities = _doubles(motion.velocities[self._columns])
+            point.positions = _doubles(self._selection.positions(motion))
+            point.velocities = _doubles(self._selection.velocities(motion))
         return points
 
 
@@ -153,42 +164,57 @@ def outputs_from(
     controller: Controller,
     limits: JointLimits,
 ) -> list[CommandOutput]:
-    """The outputs that the parameters ask for.
+    """One output for each group of joints that the parameters describe.
 
     Raises:
-        ParameterError: a joint of the command that the robot does not have, or none left to command.
+        ParameterError: a joint that the robot does not have or that two groups share, none to command, two groups on
+            one topic, a type that cannot be streamed or whose package is not installed.
     """
-    joints, gripper, commanded = parameters.joints, parameters.gripper_joint, parameters.commanded_joints
-    unknown = [name for name in (*commanded, *([gripper] if gripper else [])) if name not in joints]
-    if unknown or len(set(commanded)) != len(commanded) or not commanded:
-        raise ParameterError(
-            [f"parameters 'command_joints' and 'gripper_joint' give {list(commanded)} and '{gripper}', expected each "
-             f"at most once out of {', '.join(joints)}"]
-        )  # fmt: skip
-    kind, topic = parameters.command_type, parameters.command_topic_name
-    columns = [joints.index(name) for name in commanded]
+    problems = _problems(parameters)
+    if problems:
+        raise ParameterError(problems)
     outputs: list[CommandOutput] = []
-    if kind == "position_array":
-        outputs.append(PositionArray(node, topic, columns))
-    elif kind == "joint_state":
-        outputs.append(JointStateCommand(node, topic, commanded, columns))
-    else:
-        outputs.append(
-            TrajectoryOutput(
-                node, topic, commanded, columns, controller,
-                period_s=1.0 / parameters.control_rate_hz,
-                slack_s=parameters.trajectory_slack_s,
-                spacing_s=parameters.trajectory_spacing_s,
-                points=parameters.trajectory_points,
-                limits=limits,
-            )
-        )  # fmt: skip
-    if gripper:
-        scale, offset = parameters.gripper_scale, parameters.gripper_offset
-        outputs.append(
-            PositionArray(node, parameters.gripper_topic, [joints.index(gripper)], scale, offset)
-        )
+    for group in parameters.groups:
+        selection = Selection(group, parameters.joints)
+        if group.type == "position_array":
+            outputs.append(PositionArray(node, selection))
+        elif group.type == "joint_state":
+            outputs.append(JointStateCommand(node, selection))
+        elif group.type == "joint_trajectory":
+            outputs.append(TrajectoryOutput(node, selection, controller, limits, parameters))
+        else:
+            outputs.append(GripperAction(node, selection))
     return outputs
+
+
+def _problems(parameters: ControllerParameters) -> list[str]:
+    """What contradicts itself in the groups."""
+    groups, joints = parameters.groups, parameters.joints
+    where = "'command.<group>.joints'" if parameters.command_groups else "'command_joints'"
+    lists = " and ".join(str(list(group.joints)) for group in groups)
+    named = [joint for group in groups for joint in group.joints]
+    problems = []
+    if not set(named) <= set(joints) or len(set(named)) != len(named) or not all(group.joints for group in groups):
+        expected = f"expected some in each, and each at most once out of {', '.join(joints)}"
+        problems.append(f"parameter {where} gives {lists}, {expected}")
+    topics = [group.topic for group in groups]
+    problems += [
+        f"two command groups have the topic '{topic}', expected one for each: set 'command.<group>.topic'"
+        for topic in sorted({topic for topic in topics if topics.count(topic) > 1})
+    ]
+    for group in groups:
+        if group.scale == 0.0:
+            problems.append("parameter 'command.<group>.scale' is 0, expected any other number")
+        if group.type == "follow_joint_trajectory":
+            problems.append(
+                "command type 'follow_joint_trajectory' cannot be streamed: an action has one goal at a time, whose "
+                "successor cancels it. The same controller listens on a topic: choose 'joint_trajectory'"
+            )
+        elif group.is_action and len(group.joints) != 1:
+            problems.append(f"command type '{group.type}' is for one joint, not for {list(group.joints)}")
+    if parameters.command_groups and (parameters.command_topic or parameters.command_joints):
+        problems.append("command_groups are named, and command_topic or command_joints too: set those of the groups")
+    return problems
 
 
 def _set(time: Any, ns: int) -> None:

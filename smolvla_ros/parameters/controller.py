@@ -10,7 +10,7 @@ from smolvla_ros.execution.interpolation import INTERPOLATIONS
 from smolvla_ros.execution.merge import MERGE_RULES
 from smolvla_ros.execution.settings import ALIGNMENTS
 
-from .declaration import parameter, records
+from .declaration import ParameterSet, parameter, records
 from .node import NodeParameterSet
 from .robot import JointParameters, RobotParameters
 
@@ -19,6 +19,54 @@ COMMAND_TOPICS = {
     "position_array": "forward_position_controller/commands",
     "joint_state": "joint_command",
 }
+ACTIONS = {
+    "gripper_command": "gripper_controller/gripper_cmd",
+    "parallel_gripper_command": "gripper_controller/gripper_cmd",
+    "follow_joint_trajectory": "joint_trajectory_controller/follow_joint_trajectory",
+}
+CommandType = Literal[
+    "joint_trajectory", "position_array", "joint_state", "gripper_command", "parallel_gripper_command",
+    "follow_joint_trajectory",
+]  # fmt: skip
+_TYPE_TEXT = (
+    "What the arm's controller takes: 'joint_trajectory' for joint_trajectory_controller, 'position_array' "
+    "(Float64MultiArray, order only) for forward and group position controllers, 'joint_state' (names and positions) "
+    "for drivers and simulators, 'gripper_command' and 'parallel_gripper_command' for the gripper controllers that "
+    "take actions only (package control_msgs). 'follow_joint_trajectory' is refused: an action has one goal at a time."
+)
+
+
+@dataclass(frozen=True)
+class CommandGroup:
+    """Joints that one controller of the robot takes commands for, on a topic or (gripper actions) an action.
+
+    `joints` in its order; command = scale * position + offset; `max_effort` of a gripper action [N or Nm].
+    """
+
+    type: CommandType
+    topic: str
+    joints: tuple[str, ...]
+    scale: float = 1.0
+    offset: float = 0.0
+    max_effort: float = 0.0
+
+    @property
+    def is_action(self) -> bool:
+        return self.type in ACTIONS
+
+
+@dataclass(frozen=True)
+class CommandGroupParameters(ParameterSet):
+    """One of several command groups."""
+
+    type: CommandType = parameter("joint_trajectory", _TYPE_TEXT)
+    topic: str = parameter("", "Topic, or name of the action; empty: the usual one of the type, see command_topic.",
+        is_topic=True)
+    joints: tuple[str, ...] = parameter((), "Joints of the group in the order that its controller expects; empty, in "
+        "one group at most: all that no other group names.")
+    scale: float = parameter(1.0, "Command = scale * position + offset; the position is in rad or m. Not zero.")
+    offset: float = parameter(0.0, "See scale.")
+    max_effort: float = parameter(0.0, "Of a gripper action.", "N or Nm", 0.0, 1e4)
 
 
 @dataclass(frozen=True)
@@ -65,14 +113,16 @@ class ControllerParameters(RobotParameters, NodeParameterSet):
     future_tolerance_s: float = parameter(0.1, "How far ahead of this machine's clock the stamp of a chunk or of a "
         "joint state may lie.", "s", 0.0, 10.0, live=True)
     # The command.
-    command_type: Literal["joint_trajectory", "position_array", "joint_state"] = parameter("joint_trajectory",
-        "Message that the arm's controller takes: 'joint_trajectory' for joint_trajectory_controller, "
-        "'position_array' (Float64MultiArray, order only) for forward and group position controllers, 'joint_state' "
-        "(names and positions) for drivers and simulators.")
+    command_groups: tuple[str, ...] = parameter((), "Names of groups of joints, where several controllers of the robot "
+        "take commands: two arms, or an arm and its gripper. Joints in no group are not commanded. Empty: one group, "
+        "which command_type, command_topic and command_joints describe.")
+    command: Mapping[str, CommandGroupParameters] = records(CommandGroupParameters, over="command_groups")
+    command_type: CommandType = parameter("joint_trajectory", _TYPE_TEXT)
     command_topic: str = parameter("", "Topic of the command; empty: "
-              + ", ".join(f"'{topic}' for {kind}" for kind, topic in COMMAND_TOPICS.items()) + ".", is_topic=True)
+              + ", ".join(f"'{topic}' for {kind}" for kind, topic in (COMMAND_TOPICS | ACTIONS).items()) + ".",
+        is_topic=True)
     command_joints: tuple[str, ...] = parameter((), "Joints of the command in the order that the arm's controller "
-        "expects; empty: all joints but the gripper_joint, in the order of 'joints'.")
+        "expects; empty: all joints, in the order of 'joints'.")
     trajectory_points: int = parameter(5, "Type 'joint_trajectory': points of a message before the one that brakes to "
         "a standstill. If this node dies, the arm follows them and stops.", minimum=1, maximum=50)
     trajectory_spacing_s: float = parameter(0.04, "Type 'joint_trajectory': time between two points.", "s", 0.005, 1.0)
@@ -80,11 +130,6 @@ class ControllerParameters(RobotParameters, NodeParameterSet):
         "controller and be taken up by it, or how far that one's clock may differ, without any effect on the motion: "
         "two of its periods and the jitter of the network. The arm is behind its commands by so much and one control "
         "period.", "s", 0.0, 0.5)
-    gripper_joint: str = parameter("", "Joint that is commanded on a topic of its own (Float64MultiArray with one "
-        "number); empty: the gripper is a joint as any other.")
-    gripper_topic: str = parameter("gripper_controller/commands", "Topic of the gripper_joint.", is_topic=True)
-    gripper_scale: float = parameter(1.0, "Gripper command = scale * position + offset; the position is in rad or m.")
-    gripper_offset: float = parameter(0.0, "See gripper_scale.")
     dry_run: bool = parameter(False, "Compute and report everything, send no command.")
     # Limits.
     limits_from: Literal["parameters", "robot_description"] = parameter("parameters",
@@ -113,11 +158,17 @@ class ControllerParameters(RobotParameters, NodeParameterSet):
         "Hz", 1.0, 200.0)
 
     @property
-    def command_topic_name(self) -> str:
-        """Where commands go: the topic that was given, or the one that is usual for their type."""
-        return self.command_topic or COMMAND_TOPICS[self.command_type]
+    def groups(self) -> tuple[CommandGroup, ...]:
+        """What is commanded, and where: one group for each controller of the robot. Not checked."""
+        if not self.command_groups:
+            return (_group(self.command_type, self.command_topic, self.command_joints or self.joints),)
+        named = {joint for group in self.command.values() for joint in group.joints}
+        others = tuple(joint for joint in self.joints if joint not in named)
+        groups = (self.command[name] for name in self.command_groups)
+        return tuple(
+            _group(one.type, one.topic, one.joints or others, one.scale, one.offset, one.max_effort) for one in groups
+        )
 
-    @property
-    def commanded_joints(self) -> tuple[str, ...]:
-        """The joints of the command in its order; the gripper's only if it is a joint as any other."""
-        return self.command_joints or tuple(joint for joint in self.joints if joint != self.gripper_joint)
+
+def _group(kind: CommandType, topic: str, joints: tuple[str, ...], *values: float) -> CommandGroup:
+    return CommandGroup(kind, topic or (COMMAND_TOPICS | ACTIONS)[kind], joints, *values)

@@ -97,8 +97,10 @@ def about(snapshot: Snapshot) -> str:
             ("session", str(policy.value.get("session", "?"))),
         ]
     joints = snapshot.parameters("controller_node").get("joints", [])
-    command = snapshot.parameters("controller_node").get("command_type", "")
-    rows += [("joints", ", ".join(joints) or "-"), ("command", str(command) or "-")]
+    parameters = snapshot.parameters("controller_node")
+    groups = [f"{name}: {parameters.get(f'command.{name}.type')}" for name in parameters.get("command_groups", [])]
+    command = ", ".join(groups) or str(parameters.get("command_type", ""))
+    rows += [("joints", ", ".join(joints) or "-"), ("command", command or "-")]
     return _table(rows)
 
 

@@ -19,7 +19,7 @@ from smolvla_ros.bags.dataset.instants import Instants, Refused
 from smolvla_ros.bags.errors import BagError
 from smolvla_ros.bags.messages import MessageTypes
 from smolvla_ros.bags.reader import open_bag
-from smolvla_ros.bags.streams import CommandStream, Gripper, Streams
+from smolvla_ros.bags.streams import CommandStream, Streams
 from smolvla_ros.robot import Camera, Joint, RobotConfig
 from smolvla_ros.robot.observation import Freshness
 
@@ -79,7 +79,7 @@ def bag(folder: Path, events: Sequence[Event]) -> Path:
 
 STREAMS = Streams(
     {"top": "/top/image_raw"}, "/joint_states", "/instruction",
-    CommandStream("/joint_command", "sensor_msgs/msg/JointState", ("pan", "grip")), None, None, {},
+    (CommandStream("/joint_command", "sensor_msgs/msg/JointState", ("pan", "grip")),), None, None, {},
 )  # fmt: skip
 
 
@@ -368,8 +368,9 @@ def test_set_points_hold_until_the_next_one_instead_of_being_blended(tmp_path):
 
 
 def test_a_gripper_on_a_topic_of_its_own_is_joined_in_and_scaled_back(tmp_path):
-    command_type = CommandStream("/arm", "std_msgs/msg/Float64MultiArray", ("pan",), Gripper("/grip", "grip", 2.0, 1.0))
-    streams = Streams(STREAMS.cameras, "/joint_states", "/instruction", command_type, None, None, {})
+    kind = "std_msgs/msg/Float64MultiArray"
+    groups = (CommandStream("/arm", kind, ("pan",)), CommandStream("/grip", kind, ("grip",), 2.0, 1.0))
+    streams = Streams(STREAMS.cameras, "/joint_states", "/instruction", groups, None, None, {})
     layout = message("std_msgs/msg/MultiArrayLayout", dim=[], data_offset=0)
 
     def array(topic: str, t: int, value: float) -> Event:
@@ -400,7 +401,7 @@ def test_a_trajectory_is_followed_point_by_point_and_nothing_is_in_force_long_af
         joint_names=["pan", "grip"], points=[point(0.0, 0), point(1.0, 500)],
     )  # fmt: skip
     arm = CommandStream("/arm", "trajectory_msgs/msg/JointTrajectory", ("pan", "grip"))
-    streams = Streams(STREAMS.cameras, "/joint_states", "/instruction", arm, None, None, {})
+    streams = Streams(STREAMS.cameras, "/joint_states", "/instruction", (arm,), None, None, {})
     events = [*session(2000, instruction(100, "go")), Event("/arm", START_NS + 100 * MS, trajectory)]
     times_ms, found = actions(tmp_path, events, streams)
     assert times_ms[0] == 100 and times_ms[-1] == 800

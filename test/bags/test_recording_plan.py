@@ -46,10 +46,16 @@ def test_a_compressed_camera_is_recorded_compressed():
     assert wanted(**camera)["top/image_raw/compressed"].type == COMPRESSED
 
 
-def test_a_gripper_with_a_topic_of_its_own_is_recorded():
-    topics = wanted(joints=["a", "g"], gripper_joint="g", command_type="position_array", command_topic="/arm/goal")
-    assert {"/arm/goal", "gripper_controller/commands"} <= {n for n, topic in topics.items() if topic.expected}
-    assert topics["/arm/goal"].type == topics["gripper_controller/commands"].type == "std_msgs/msg/Float64MultiArray"
+def test_every_command_group_that_has_a_topic_is_recorded():
+    groups = {
+        "command.arm.topic": "/arm/goal", "command.arm.type": "position_array", "command.arm.joints": ["a"],
+        "command.hand.type": "joint_state", "command.hand.joints": ["h"],
+        "command.grip.type": "gripper_command", "command.grip.joints": ["g"],
+    }  # fmt: skip
+    topics = wanted(joints=["a", "g", "h"], command_groups=["arm", "hand", "grip"], **groups)
+    assert topics["/arm/goal"].type == "std_msgs/msg/Float64MultiArray" and topics["/arm/goal"].expected
+    assert topics["joint_command"].type == "sensor_msgs/msg/JointState"
+    assert not any("gripper" in name for name in topics)  # an action
 
 
 def test_further_topics_are_added_once_and_of_any_type():

@@ -12,7 +12,7 @@ from smolvla_ros.bags.errors import BagError
 from smolvla_ros.bags.messages import Recorded
 from smolvla_ros.bags.names import StreamNames, why_missing
 from smolvla_ros.bags.reader import open_bag
-from smolvla_ros.bags.streams import CommandStream, Gripper, command_positions, find_streams, recorded_parameters
+from smolvla_ros.bags.streams import CommandStream, command_positions, find_streams, recorded_parameters
 from smolvla_ros.cli.bag_options import node_parameters
 from smolvla_ros.cli.robot_option import read_node_parameters
 from smolvla_ros.parameters.controller import ControllerParameters
@@ -76,14 +76,14 @@ def test_the_topics_of_the_live_system_are_found(bag_of, events):
     assert streams.cameras == {"front": "/front/image_raw", "wrist": "/wrist/image_raw"}
     assert (streams.joint_states, streams.instruction) == ("/joint_states", "/instruction")
     assert (streams.chunks, streams.status) == ("/action_chunk", "/execution_status")
-    assert streams.commands == CommandStream("/joint_command", "sensor_msgs/msg/JointState", JOINTS)
+    assert streams.commands == (CommandStream("/joint_command", "sensor_msgs/msg/JointState", JOINTS),)
     assert streams.descriptions == {node: f"/{node}/description" for node in ("policy_node", "controller_node")}
 
 
 def test_a_recording_without_our_nodes_has_cameras_and_joint_states_only(bag_of, events):
     foreign = ("/joint_states", "/front/image_raw", "/wrist/image_raw")
     streams = streams_of(bag_of([event for event in events if event.topic in foreign]))
-    assert (streams.instruction, streams.commands, streams.chunks, streams.status) == (None,) * 4
+    assert (streams.instruction, streams.chunks, streams.status) == (None,) * 3 and streams.commands == ()
     assert streams.descriptions == {}
 
 
@@ -237,7 +237,7 @@ def joint_command(names, values, stamp_ns=0):
 def test_a_trajectory_is_due_at_its_first_point_by_name():
     content = trajectory(["gripper", "wrist_roll"], [[0.5, 0.25], [9, 9]], stamp_ns=5 * 10**9)
     due_ns, positions = command_positions(
-        recorded(content), ROBOT, CommandStream("/command", "trajectory_msgs/msg/JointTrajectory", JOINTS)
+        recorded(content), ROBOT, [CommandStream("/command", "trajectory_msgs/msg/JointTrajectory", JOINTS)]
     )
     assert due_ns == 5_010_000_000
     np.testing.assert_array_equal(positions, [np.nan, np.nan, np.nan, np.nan, 0.25, 0.5])
@@ -245,37 +245,49 @@ def test_a_trajectory_is_due_at_its_first_point_by_name():
 
 def test_a_command_without_a_stamp_is_due_when_it_was_received():
     command = CommandStream("/command", "sensor_msgs/msg/JointState", JOINTS)
-    assert command_positions(recorded(joint_command(["gripper"], [1.0])), ROBOT, command)[0] == 7 * 10**9
+    assert command_positions(recorded(joint_command(["gripper"], [1.0])), ROBOT, [command])[0] == 7 * 10**9
 
 
-def test_an_array_goes_by_the_order_of_the_config_and_the_gripper_by_its_own_topic():
-    command = CommandStream("/command", "std_msgs/msg/Float64MultiArray", ("wrist_roll", "shoulder_pan"),
-                      Gripper("/gripper", "gripper", scale=-2.0, offset=1.0))  # fmt: skip
-    _, arm = command_positions(recorded(array_of([0.1, 0.2])), ROBOT, command)
+def test_an_array_goes_by_the_order_of_the_config_and_each_group_by_its_own_topic():
+    kind = "std_msgs/msg/Float64MultiArray"
+    commands = (
+        CommandStream("/command", kind, ("wrist_roll", "shoulder_pan")),
+        CommandStream("/gripper", kind, ("gripper",), scale=-2.0, offset=1.0),
+    )
+    _, arm = command_positions(recorded(array_of([0.1, 0.2])), ROBOT, commands)
     np.testing.assert_array_equal(arm, [0.2, np.nan, np.nan, np.nan, 0.1, np.nan])
-    _, gripper = command_positions(recorded(array_of([2.0]), topic="/gripper"), ROBOT, command)
+    _, gripper = command_positions(recorded(array_of([2.0]), topic="/gripper"), ROBOT, commands)
     np.testing.assert_array_equal(gripper[-1], -0.5)
-    assert command.topics == ("/command", "/gripper")
 
 
-def test_the_gripper_of_the_config_is_found(bag_of, events):
+GRIPPER_APART = {
+    "command_groups": ["arm", "gripper"], "command.arm.type": "position_array",
+    "command.gripper.type": "position_array",
+    "command.gripper.topic": "gripper_controller/commands", "command.gripper.joints": ["gripper"],
+    "command.gripper.scale": 2.0,
+}  # fmt: skip
+
+
+def test_every_command_group_of_the_config_is_found(bag_of, events):
     gripper = Event("/gripper_controller/commands", START_NS, array_of([1.0]))
     arm = Event("/forward_position_controller/commands", START_NS, array_of([0.0] * 5))
-    changes = {"command_type": "position_array", "gripper_joint": "gripper", "gripper_scale": 2.0}
-    commands = streams_of(bag_of([*events, gripper, arm]), **changes).commands
-    assert commands.joints == JOINTS[:-1]
-    assert commands.gripper == Gripper("/gripper_controller/commands", "gripper", 2.0, 0.0)
+    commands = streams_of(bag_of([*events, gripper, arm]), **GRIPPER_APART).commands
+    kind = "std_msgs/msg/Float64MultiArray"
+    assert commands == (
+        CommandStream("/forward_position_controller/commands", kind, JOINTS[:-1]),
+        CommandStream("/gripper_controller/commands", kind, ("gripper",), 2.0, 0.0),
+    )
 
 
 @pytest.mark.parametrize("content", [joint_command(["gripper"], []), trajectory(["gripper"], [[1, 2]]), array_of([1])])
 def test_lengths_that_contradict_each_other_are_refused(content):
     with pytest.raises(BagError, match=r"/command at 1970-01-01 00:00:07.000 UTC .*: \d joints but \d positions"):
-        command_positions(recorded(content), ROBOT, CommandStream("/command", content.__msgtype__, JOINTS))
+        command_positions(recorded(content), ROBOT, [CommandStream("/command", content.__msgtype__, JOINTS)])
 
 
 def test_positions_that_are_not_finite_are_no_commands():
     command = CommandStream("/command", "sensor_msgs/msg/JointState", JOINTS)
-    _, positions = command_positions(recorded(joint_command(JOINTS, [np.inf, np.nan, 1, 2, 3, 4])), ROBOT, command)
+    _, positions = command_positions(recorded(joint_command(JOINTS, [np.inf, np.nan, 1, 2, 3, 4])), ROBOT, [command])
     np.testing.assert_array_equal(positions, [np.nan, np.nan, 1, 2, 3, 4])
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smolvla_ros.bags.errors import BagError
-from smolvla_ros.bags.streams import COMMAND_TYPES, CommandStream, Gripper
+from smolvla_ros.bags.streams import COMMAND_TYPES, CommandStream
 from smolvla_ros.bags.tracks import CommandTrack, Track, state_track
 from smolvla_ros.parameters.robot import RobotParameters
 from smolvla_ros.robot import RobotConfig
@@ -26,8 +26,8 @@ def stamped(time_ms, **fields):
     return SimpleNamespace(header=header, **fields)
 
 
-def command(kind, gripper=None):
-    return CommandStream("/command", COMMAND_TYPES[kind], ("a", "b"), gripper)
+def command(kind):
+    return [CommandStream("/command", COMMAND_TYPES[kind], ("a", "b"))]
 
 
 def sent(kind, log_ms, message, topic="/command"):
@@ -79,15 +79,16 @@ def test_a_command_stands_for_a_second_when_no_other_follows():
 
 
 def test_an_array_without_a_stamp_counts_from_its_reception_in_the_order_of_the_config():
-    track = CommandTrack(CommandStream("/command", COMMAND_TYPES["position_array"], ("b", "a")), ROBOT)
+    track = CommandTrack([CommandStream("/command", COMMAND_TYPES["position_array"], ("b", "a"))], ROBOT)
     due_ns, positions = track.add(sent("position_array", 40, SimpleNamespace(data=np.array([2.0, 1.0]))))
     assert due_ns == 40 * MS and positions.tolist() == [1.0, 2.0]
     assert at(track, 40) == [1.0]
 
 
 def test_a_gripper_on_its_own_topic_joins_the_arm():
-    gripper = Gripper("/gripper", "b", scale=100.0, offset=10.0)
-    track = CommandTrack(CommandStream("/command", COMMAND_TYPES["position_array"], ("a",), gripper), ROBOT)
+    kind = COMMAND_TYPES["position_array"]
+    gripper = CommandStream("/gripper", kind, ("b",), scale=100.0, offset=10.0)
+    track = CommandTrack([CommandStream("/command", kind, ("a",)), gripper], ROBOT)
     track.add(sent("position_array", 0, SimpleNamespace(data=np.array([1.0]))))
     track.add(sent("position_array", 5, SimpleNamespace(data=np.array([60.0])), "/gripper"))
     assert track.sample(np.array([10 * MS])).tolist() == [[1.0, 0.5]]

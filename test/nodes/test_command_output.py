@@ -1,6 +1,8 @@
 """What each command type puts into its messages, and that joint_trajectory_controller can follow them smoothly."""
 
+import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -44,7 +46,7 @@ def limits():
     return JointLimits(JOINTS, -2 * one, 2 * one, 3 * one, 20 * one, one, one, one)
 
 
-def run(ticks=150, **changes):
+def run(ticks=150, stop_at=None, **changes):
     """The recorders of all outputs after following a sine, and the commands themselves."""
     parameters = ControllerParameters.from_values({"joints": list(JOINTS), **changes})
     controller = Controller(ControllerSettings(limits(), PERIOD_NS * 1e-9))
@@ -56,6 +58,8 @@ def run(ticks=150, **changes):
         now_ns += PERIOD_NS
         for _ in range(3):
             controller.receive_joint_positions(commands[-1].positions if commands else np.zeros(3), now_ns, now_ns)
+        if tick == stop_at:
+            controller.stop()
         command = controller.step(now_ns, now_ns)
         if tick == 0:
             controller.receive_chunk(Chunk(1, 1, now_ns, 40_000_000, rows), now_ns, now_ns)
@@ -63,7 +67,7 @@ def run(ticks=150, **changes):
             commands.append(command)
             for output in outputs:
                 output.send(command, now_ns)
-    return [output.publishers[0] for output in outputs], commands
+    return [output.publishers[0] for output in outputs if output.publishers], commands
 
 
 def test_a_joint_state_command_names_its_joints_and_has_the_stamp_of_its_period():
@@ -82,13 +86,92 @@ def test_a_position_array_has_the_order_that_the_arm_wants():
     np.testing.assert_allclose(recorder.messages[-1].data, commands[-1].positions[[1, 0]])
 
 
-def test_a_gripper_may_have_its_own_topic_and_unit():
-    (arm, gripper), commands = run(
-        command_type="position_array", gripper_joint="gripper", gripper_scale=100.0, gripper_offset=5.0
-    )
-    assert gripper.topic == "gripper_controller/commands"
-    assert len(arm.messages[-1].data) == 2
+ARM_AND_GRIPPER = {
+    "command_groups": ["arm", "gripper"], "command.gripper.type": "position_array",
+    "command.gripper.joints": ["gripper"], "command.gripper.topic": "gripper_controller/commands",
+    "command.gripper.scale": 100.0, "command.gripper.offset": 5.0,
+}  # fmt: skip
+
+
+def test_a_gripper_may_have_its_own_controller_topic_and_unit():
+    (arm, gripper), commands = run(**ARM_AND_GRIPPER)
+    assert (arm.topic, gripper.topic) == (COMMAND_TOPICS["joint_trajectory"], "gripper_controller/commands")
+    assert tuple(arm.messages[-1].joint_names) == ("shoulder", "elbow")  # those that no other group names
     np.testing.assert_allclose(gripper.messages[-1].data, [100.0 * commands[-1].positions[2] + 5.0])
+
+
+def test_joints_in_no_group_are_not_commanded():
+    (left, right), _ = run(
+        **{
+            "command_groups": ["left", "right"], "command.left.joints": ["elbow"], "command.right.joints": ["shoulder"],
+            "command.left.topic": "left/joint_trajectory", "command.right.topic": "right/joint_trajectory",
+        }
+    )  # fmt: skip
+    assert (left.messages[-1].joint_names, right.messages[-1].joint_names) == (["elbow"], ["shoulder"])
+    assert left.messages[-1].header == right.messages[-1].header
+
+
+def test_a_stop_holds_all_groups_at_once():
+    recorders, commands = run(stop_at=100, **ARM_AND_GRIPPER)
+    for recorder in recorders:
+        assert len(recorder.messages) == len(commands)
+    last = [recorder.messages[-1] for recorder in recorders]
+    assert last[0].points[0].positions == last[0].points[-1].positions and not any(last[0].points[0].velocities)
+    assert recorders[1].messages[-1].data == recorders[1].messages[-10].data
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"command.gripper.joints": ["gripper", "elbow"], "command.arm.joints": ["elbow"]}, "each at most once"),
+        ({"command.arm.joints": ["wrist"]}, "out of shoulder, elbow, gripper"),
+        ({"command.arm.type": "position_array", "command.gripper.topic": ""}, "two command groups have the topic"),
+        ({"command.gripper.scale": 0.0}, "scale' is 0"),
+        ({"command_topic": "/arm/set"}, "set those of the groups"),
+        ({"command.arm.type": "follow_joint_trajectory"}, "choose 'joint_trajectory'"),
+        ({"command.arm.type": "gripper_command"}, "is for one joint"),
+        ({"command.gripper.type": "gripper_command"}, "control_msgs, which is not installed"),
+        ({"command.gripper.type": "parallel_gripper_command"}, "ros-[$]ROS_DISTRO-control-msgs"),
+    ],
+)
+def test_groups_that_cannot_be_commanded_are_refused_with_the_reason(changes, said, monkeypatch):
+    monkeypatch.setitem(sys.modules, "control_msgs", None)  # as where it is not installed
+    monkeypatch.setitem(sys.modules, "control_msgs.action", None)
+    with pytest.raises(ParameterError, match=said):
+        run(ticks=1, **(ARM_AND_GRIPPER | changes))
+
+
+class FakeAction:
+    """Stands for an action client: keeps the goals, and answers none."""
+
+    def __init__(self, node, kind, name):
+        self.name, self.goals = name, []
+        FakeAction.last = self
+
+    def server_is_ready(self):
+        return True
+
+    def send_goal_async(self, goal):
+        self.goals.append(goal)
+
+
+@pytest.mark.parametrize("kind", ["gripper_command", "parallel_gripper_command"])
+def test_a_gripper_that_takes_an_action_gets_few_goals_and_the_last_position(kind, monkeypatch):
+    goal = SimpleNamespace(Goal=lambda: SimpleNamespace(command=SimpleNamespace()))
+    actions = SimpleNamespace(GripperCommand=goal, ParallelGripperCommand=goal)
+    monkeypatch.setitem(sys.modules, "control_msgs", SimpleNamespace(action=actions))
+    monkeypatch.setitem(sys.modules, "control_msgs.action", actions)
+    monkeypatch.setattr("smolvla_ros.nodes.gripper_action.ActionClient", FakeAction)
+    changes = {"command.gripper.type": kind, "command.gripper.topic": "hand/gripper_cmd"}
+    _, commands = run(ticks=400, **(ARM_AND_GRIPPER | changes | {"command.gripper.max_effort": 9.0}))
+    goals = FakeAction.last.goals
+    assert FakeAction.last.name == "hand/gripper_cmd" and 3 <= len(goals) <= 10  # 1.6 s of motion, then none
+    wanted = pytest.approx(100.0 * commands[-1].positions[2] + 5.0, abs=1e-3)
+    if kind == "gripper_command":
+        assert (goals[-1].command.position, goals[-1].command.max_effort) == (wanted, 9.0)
+    else:
+        assert (goals[-1].command.name, goals[-1].command.position) == (["gripper"], [wanted])
+        assert goals[-1].command.effort == [9.0]
 
 
 def test_the_topic_may_be_chosen():
@@ -101,7 +184,6 @@ def test_the_topic_may_be_chosen():
     [
         {"command_joints": ["shoulder", "wrist"]},
         {"command_joints": ["shoulder", "shoulder"]},
-        {"gripper_joint": "hand"},
     ],
 )
 def test_joints_that_the_robot_does_not_have_are_refused(wrong):

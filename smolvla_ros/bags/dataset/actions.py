@@ -6,6 +6,7 @@ Sources take the messages of a bag in the order of log times and are asked at th
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -60,24 +61,42 @@ def action_source(kind: str, streams: Streams, robot: RobotConfig, *, fps: int, 
             "correct the config, give --remap, or choose --action chunk (rows that were executed) or --action state "
             "(where the arm was one frame later)"
         )
-    if streams.commands.type == COMMAND_TYPES["joint_trajectory"]:
-        return Trajectories(streams.commands, robot, max_gap_ns)
-    return SetPoints(streams.commands, robot, max_gap_ns)
+    plan = COMMAND_TYPES["joint_trajectory"]
+    kinds = ((Trajectories if command.type == plan else SetPoints, command) for command in streams.commands)
+    return Commands([kind(command, robot, max_gap_ns) for kind, command in kinds])
+
+
+class Commands:
+    """The commands of all groups of joints, each on a topic of its own."""
+
+    frames_ahead = 0
+    missing = "no command in force"
+
+    def __init__(self, groups: Sequence[SetPoints | Trajectories]):
+        self.topics = tuple(topic for group in groups for topic in group.topics)
+        self._groups = {group.topics[0]: group for group in groups}
+
+    def add(self, recorded: Recorded) -> None:
+        self._groups[recorded.topic].add(recorded)
+
+    def at(self, times_ns: Times) -> Array:
+        groups = iter([group.at(times_ns) for group in self._groups.values()])
+        actions = next(groups)
+        for group in groups:
+            actions = np.where(np.isfinite(actions), actions, group)
+        return actions
 
 
 class SetPoints:
     """Commands that hold until the next one comes, joint by joint."""
 
-    frames_ahead = 0
-    missing = "no command in force"
-
     def __init__(self, command: CommandStream, robot: RobotConfig, max_gap_ns: int):
-        self.topics = command.topics
+        self.topics = (command.topic,)
         self._command, self._robot = command, robot
         self._held = _Held(len(robot.joints), max_gap_ns)
 
     def add(self, recorded: Recorded) -> None:
-        self._held.add(recorded.log_ns, command_positions(recorded, self._robot, self._command)[1])
+        self._held.add(recorded.log_ns, command_positions(recorded, self._robot, [self._command])[1])
 
     def at(self, times_ns: Times) -> Array:
         return self._held.at(times_ns)
@@ -86,19 +105,15 @@ class SetPoints:
 class Trajectories:
     """Trajectories, followed as joint_trajectory_controller does; at the end of one the arm holds."""
 
-    frames_ahead = 0
-    missing = "no command in force"
-
     def __init__(self, command: CommandStream, robot: RobotConfig, max_gap_ns: int):
-        self.topics = command.topics
-        self._arm_topic = command.topic
-        self._track = CommandTrack(command, robot)
+        self.topics = (command.topic,)
+        self._track = CommandTrack([command], robot)
         self._came_ns, self._end_ns = array("q"), array("q")
         self._max_gap_ns = max_gap_ns
 
     def add(self, recorded: Recorded) -> None:
         due_ns, _ = self._track.add(recorded)
-        if recorded.topic == self._arm_topic and len(recorded.message.points):
+        if len(recorded.message.points):
             first, last = recorded.message.points[0], recorded.message.points[-1]
             self._came_ns.append(recorded.log_ns)
             self._end_ns.append(due_ns + _since_start_ns(last) - _since_start_ns(first))

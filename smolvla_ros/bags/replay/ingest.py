@@ -57,7 +57,7 @@ class Ingest:
         self.commands = CommandTrack(streams.commands, robot) if streams.commands else None
         names = {topic: camera_stream(camera) for topic, camera in self._cameras.items()}
         names[streams.joint_states] = JOINT_STATES
-        names |= dict.fromkeys(streams.commands.topics if streams.commands else (), COMMANDS)
+        names |= dict.fromkeys((command.topic for command in streams.commands), COMMANDS)
         others = {INSTRUCTION: streams.instruction, CHUNKS: streams.chunks, STATUS: streams.status}
         names |= {topic: name for name, topic in others.items() if topic}
         self._records = {topic: StreamRecord(name, topic, topics[topic].type) for topic, name in names.items()}

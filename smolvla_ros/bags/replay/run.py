@@ -228,8 +228,9 @@ class _Run:
     def _reference_text(self) -> str:
         if self._track is self._ingest.state:
             return f"positions measured on {self._streams.joint_states}"
-        assert self._streams.commands is not None, "this track is made of commands"
-        return f"commands on {', '.join(self._streams.commands.topics)} ({self._streams.commands.type})"
+        commands = self._streams.commands
+        types = ", ".join(dict.fromkeys(command.type for command in commands))
+        return f"commands on {', '.join(command.topic for command in commands)} ({types})"
 
     def _with_references(self, chunks: list[ReplayedChunk]) -> tuple[ReplayedChunk, ...]:
         rows, joints = self._nodes.rows, len(self._setup.robot.joints)
