@@ -204,6 +204,34 @@ def test_a_second_publisher_of_the_same_joints_is_named_within_two_seconds(world
     world.monitor.destroy_publisher(other)
 
 
+def test_joint_states_that_contradict_each_other_hold_the_arm_until_one_publisher_is_gone(world):
+    _, controller, _ = in_motion(world)
+    monitor = world.monitor
+    other = monitor.create_publisher(JointState, "joint_states", 1)
+    elsewhere = JointState(name=["shoulder", "elbow"], position=[-1.1, 1.1])
+
+    def held():
+        elsewhere.header.stamp = monitor.get_clock().now().to_msg()
+        other.publish(elsewhere)
+        time.sleep(0.01)
+        status = monitor.status
+        return status.state == Status.HOLDING and "contradict each other" in status.detail
+
+    held_after_s = monitor.wait_until(held, "held")
+    print(f"contradicting joint states: holding after {held_after_s:.2f} s")
+    assert held_after_s < 2.0 + SLACK_S
+    named = "2 publishers tell of the same joints on /joint_states: /fake_arm, /monitor"
+    assert monitor.wait_until(lambda: held() and named in controller.log, "named") < 2.0 + SLACK_S
+    (line,) = [line for line in controller.log.splitlines() if named in line]
+    assert line.startswith("[WARN]")
+    end_s = time.monotonic() + 1.0
+    while time.monotonic() < end_s:  # it stays so, and nothing moves meanwhile
+        assert held()
+    assert monitor.speed() == 0.0
+    monitor.destroy_publisher(other)
+    monitor.wait_for(Status.FOLLOWING)
+
+
 def test_a_chunk_whose_stamp_is_no_time_is_refused_and_the_motion_goes_on(world):
     _, controller, _ = in_motion(world)
     message = ActionChunk(session=2**62, sequence=1, joint_names=["shoulder", "elbow"], rows=2, positions=[0.0] * 4)
