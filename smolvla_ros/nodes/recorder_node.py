@@ -52,7 +52,6 @@ class _Stream:
     type: str = ""
     subscription: Any = None
     qos: QoSProfile | None = None
-    publishers: int = 0
     stamped: bool = False
     recorded: RecordedTopic | None = None
     received_s: float = 0.0
@@ -108,7 +107,6 @@ class RecorderNode(GuardedNode):
         stream.type = stream.type or stream.wanted.type or (offers[0].topic_type if offers else "")
         others = sorted({offer.topic_type for offer in offers} - {stream.type})
         offers = [offer for offer in offers if offer.topic_type == stream.type]
-        stream.publishers = len(offers)
         if offers:
             stream.problem = "its publisher sends nothing"
         elif others:
@@ -151,9 +149,7 @@ class RecorderNode(GuardedNode):
             stream.recorded = self._recorded_topic(stream)
         number = info["publication_sequence_number"]
         stream.received_s = time.monotonic()
-        stream.counter.receive(
-            log_ns, number if stream.publishers == 1 else None, stamp_ns(data) if stream.stamped else None
-        )
+        stream.counter.receive(log_ns, number, stamp_ns(data) if stream.stamped else None)
         if not self._recording.put(stream.recorded, log_ns, info["source_timestamp"] or log_ns, number or 0, data):
             stream.counter.refused += 1
 

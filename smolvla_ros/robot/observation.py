@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from smolvla_ros.stamps import stamp_ns
 
 from .images import check_image, decode_image
+from .joint_contradictions import JointContradictions, contradiction_text
 from .joint_states import JointPositions, JointStates
 from .refusals import Refusals, RefusedMessage, StampRule
 
@@ -114,6 +115,8 @@ class ObservationBuffer:
         self._lock = threading.Lock()
         self._cameras = {name: _Camera() for name in cameras}
         self._joints = JointStates(joints, freshness.joint_state_stamps, read_joint_state)
+        self._joint_names = tuple(joints)
+        self._contradictions = JointContradictions(len(joints))
 
     def put_image(self, camera: str, message: Any, now_ns: int) -> None:
         """Caches a sensor_msgs/Image or sensor_msgs/CompressedImage that arrived at `now_ns`.
@@ -147,13 +150,15 @@ class ObservationBuffer:
             RefusedMessage: it cannot be used, and was counted; what was cached before stays.
         """
         with self._lock:
-            self._joints.put(message, now_ns)
+            if self._joints.put(message, now_ns) and self._joints.complete:
+                self._contradictions.add(self._joints.positions, now_ns)
 
     def clear(self) -> None:
         """Forgets everything: after a jump of the clock, stamps from before mean nothing."""
         with self._lock:
             self._cameras = {name: _Camera(refusals=camera.refusals) for name, camera in self._cameras.items()}
             self._joints.clear()
+            self._contradictions = JointContradictions(len(self._joint_names))
 
     def take(self, now_ns: int) -> tuple[Observation | None, str]:
         """The newest observation, or None and one sentence naming what is missing, stale or frozen."""
@@ -162,6 +167,8 @@ class ObservationBuffer:
             state_problem = self._joints.problem(now_ns)
             if state_problem:
                 problems.append(state_problem)
+            elif self._contradictions.lasting(now_ns):
+                problems.append(contradiction_text(self._joint_names[self._contradictions.joint]))
             if problems:
                 return None, "; ".join(problems)
             images = {name: camera.newest for name, camera in self._cameras.items() if camera.newest}
@@ -183,6 +190,11 @@ class ObservationBuffer:
         if problems:
             return None, "; ".join(problems)
         return Pictures(images, time.perf_counter() - start_s), ""
+
+    @property
+    def contradictions(self) -> JointContradictions:
+        """What is known of joint states that contradict each other; not to be changed."""
+        return self._contradictions
 
     def refused(self) -> dict[str, dict[str, int]]:
         """How many messages of each camera, and of `JOINT_STATES`, were refused so far, by reason."""

@@ -56,6 +56,7 @@ def test_a_healthy_bag_has_no_fault(named, faults):
         ({"clock_shift_s": 2.0}, "shifted_clock"),
         ({"zero_stamps": True}, "zero_stamps"),
         ({"no_overlap": True}, "no_overlap"),
+        ({"zeros_of_another": True}, "contradicting_joint_states"),
         ({"drop_topic": "/instruction"}, "missing_instruction"),
     ],
 )

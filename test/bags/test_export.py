@@ -241,6 +241,18 @@ def test_an_episode_is_cut_where_something_is_missing_and_goes_on_as_another(tmp
     assert frames["frame_index"].tolist() == [*range(len(first.times_ns)), *range(len(second.times_ns))]
 
 
+def test_where_two_sources_of_joint_states_contradict_each_other_there_is_no_episode_and_the_way_out_is_told(tmp_path):
+    zeros = [joints(t + 5, 0.0) for t in range(2000, 4000, 20)]
+    exported, frames = run(tmp_path, session(8000, instruction(0, "go"), *zeros))
+    first, second = episodes(exported)
+    assert since_start_ms(first.times_ns[-1]) < 2000 and since_start_ms(second.times_ns[0]) > 3980
+    assert len(first.times_ns) > 30 and len(second.times_ns) > 50
+    assert np.abs(np.diff(first.states[:, 0])).max() < 0.1 and np.abs(np.diff(second.states[:, 0])).max() < 0.1
+    (gap,) = [part for part in left_out(exported) if not part.waiting]
+    assert "two nodes publish the same joints" in gap.reason and "record again" in gap.reason
+    assert exported.surveys[0].is_partial
+
+
 def test_a_longer_gap_is_bridged_if_the_user_says_so_and_the_repeats_are_counted(tmp_path):
     events = without(session(3000, instruction(0, "go")), "/top/image_raw", 1000, 1800)
     exported, _ = run(tmp_path, events, max_gap_s=1.0)

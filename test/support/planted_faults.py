@@ -23,6 +23,7 @@ def plant(
     zero_stamps: bool = False,
     no_overlap: bool = False,
     camera: str = "wrist",
+    zeros_of_another: bool = False,
 ) -> list[Event]:
     """A recording with faults.
 
@@ -37,6 +38,7 @@ def plant(
         zero_stamps: no header has a stamp.
         no_overlap: the cameras start when everything else is over.
         camera: the camera of `dead_camera_after_s`.
+        zeros_of_another: a second publisher of joint states, which says that all joints are at 0.
     """
     dropped = {drop_topic} if isinstance(drop_topic, str) else set(drop_topic)
     kept = [event for event in events if event.topic not in dropped]
@@ -54,6 +56,8 @@ def plant(
     if no_overlap:
         later_ns = max(event.log_ns for event in kept) - min(event.log_ns for event in kept) + 10**9
         kept = [_later(event, later_ns) if is_image(event) else event for event in kept]
+    if zeros_of_another:
+        kept += [_zeros(event) for event in kept if event.topic == "/joint_states"]
     if zero_stamps:
         kept = [_without_stamp(event) for event in kept]
     if compressed:
@@ -93,6 +97,11 @@ def _with_stamp_shifted(event: Event, by_ns: int) -> Event:
 
 def _later(event: Event, by_ns: int) -> Event:
     return replace(_with_stamp_shifted(event, by_ns), log_ns=event.log_ns + by_ns)
+
+
+def _zeros(event: Event) -> Event:
+    by_ns = 3_000_000
+    return _later(replace(event, message=replace(event.message, position=np.zeros(len(event.message.name)))), by_ns)
 
 
 def _without_stamp(event: Event) -> Event:

@@ -22,6 +22,10 @@ from .actions import ActionSource, Times
 from .instants import FrameInstant, Instants
 
 JOINT_STATES = "joint states"
+CONTRADICTED = (
+    "joint states contradict each other: two nodes publish the same joints, and which of them is right cannot be told; "
+    "let one of them publish (`ros2 topic info -v /joint_states` names them) and record again"
+)
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ def find_episodes(
     episodes: list[RecordedEpisode] = []
     left_out: list[LeftOut] = []
     for stretch in stretches.values():
+        stretch.leave_out(instants.contradicted, CONTRADICTED)
         found, not_used = stretch.cut(source, instants.robot.joint_names, min_frames)
         episodes += found
         left_out += not_used
@@ -101,6 +106,12 @@ class _Stretch:
         self._problems.append(sys.intern(instant.problem))  # the same for minutes, perhaps
         self._repeats.append(_repeated(self._last, observation))
         self._last = observation
+
+    def leave_out(self, spans: Sequence[tuple[int, int]], problem: str) -> None:
+        """Instants within these (begin, end) in ns are in no episode; what is known of them only now."""
+        for place, time_ns in enumerate(self._times_ns):
+            if any(begin_ns <= time_ns <= end_ns for begin_ns, end_ns in spans):
+                self._problems[place] = problem
 
     def cut(
         self, source: ActionSource, joints: Sequence[str], min_frames: int

@@ -55,7 +55,8 @@ class Instants:
         fps: instants per second.
         task: of the whole bag; None: the instruction topic tells, and where it is empty there is no instant.
 
-    `refused` tells of the last walk's messages that could not be used, by topic.
+    `refused` tells of the last walk's messages that could not be used, by topic; `contradicted` when joint states
+    contradicted each other, (begin, end) in ns each.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Instants:
         self._task = task
         self._cameras = {topic: camera for camera, topic in streams.cameras.items()}
         self.refused: dict[str, Refused] = {}
+        self.contradicted: list[tuple[int, int]] = []
 
     def walk(
         self, listened: Sequence[str] = (), listen: Callable[[Recorded], None] | None = None
@@ -107,6 +109,7 @@ class Instants:
             except ValueError as error:
                 self.refused.setdefault(recorded.topic, Refused(str(error))).messages += 1
         yield from clock.before(last_ns + 1, buffer)
+        self.contradicted = list(buffer.contradictions.spans)
         in_force.finish()
         for text, messages in in_force.ignored.items():
             self.refused[f"{self._streams.instruction}: {text!r}"] = Refused("the policy did not take it", messages)

@@ -14,7 +14,7 @@ from smolvla_ros.robot.observation import Freshness
 from .cameras import camera_findings
 from .clocks import clock_findings
 from .evidence import gather
-from .joints import joint_findings
+from .joints import contradiction_findings, joint_findings
 from .streams import refusal_findings, stream_findings, waiting_findings
 
 __all__ = ["diagnose"]
@@ -32,12 +32,13 @@ def diagnose(replay: Replay, freshness: Freshness) -> tuple[BagFinding, ...]:
     """
     known = gather(replay)
     streams = stream_findings(replay, freshness)
-    clocks = clock_findings(replay, freshness, known.tracking)
-    findings = streams + clocks + camera_findings(replay) + joint_findings(known)
+    contradictions = contradiction_findings(replay)
+    clocks = clock_findings(replay, freshness, None if contradictions else known.tracking)
+    findings = streams + clocks + camera_findings(replay) + (contradictions or joint_findings(known))
     if not clocks:
         findings += refusal_findings(replay)
     waiting = waiting_findings(replay)
-    findings += [found for found in waiting if found.name != "no_observation" or not (streams or clocks)]
+    findings += [found for found in waiting if found.name != "no_observation" or not (streams or clocks or contradictions)]
     if not any(found.severity == "error" for found in findings):
         findings += _standing_still(replay)
     return tuple(sorted(findings, key=lambda found: _RANK[found.severity]))

@@ -10,8 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from smolvla_ros.bags.replay.result import BagFinding
+from smolvla_ros.bags.replay.result import BagFinding, Replay
 
+from ..replay.facts import JOINT_STATES
 from .evidence import Evidence
 from .tracking import GAINS, Tracking
 from .units import unit_findings
@@ -31,6 +32,28 @@ def joint_findings(known: Evidence) -> list[BagFinding]:
         or _signs(known) + _not_following(known)
         or _outside(known)
     )
+
+
+# Two sources.
+
+
+def contradiction_findings(replay: Replay) -> list[BagFinding]:
+    """Two nodes that publish the same joints: nothing else that joint states say can be believed then."""
+    found = replay.facts.contradictions
+    if not found.spans:
+        return []
+    topic, (begin_ns, _) = replay.facts.streams[JOINT_STATES].topic, found.spans[0]
+    since_s = max(0.0, (begin_ns - replay.start_ns) / 1e9)
+    lasting_s = sum(end_ns - begin_ns for begin_ns, end_ns in found.spans) / 1e9
+    zeros = f" {found.zeros} of all {found.states} states are zeros." if found.zeros > found.states / 10 else ""
+    text = (
+        f"Joint states contradict each other: from {since_s:.1f} s on, for {lasting_s:.1f} s in all, joints leap away "
+        f"and back {found.returns} times, {replay.joints[found.joint]} by {found.largest:.2f} rad "
+        f"({np.degrees(found.largest):.0f} deg) from one message to the next.{zeros} Two nodes publish the same joints, "
+        "such as a driver and a joint_state_publisher; the controller would hold. Let one of them publish "
+        f"(`ros2 topic info -v {topic}` names them) and record again."
+    )
+    return [BagFinding("contradicting_joint_states", "error", text)]
 
 
 # Order of the joints.

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrivals import Arrivals
+
 _GAP_PERIODS = 2.5
 
 
@@ -36,7 +38,7 @@ class LossCounter:
     """Counts for one topic.
 
     Two ways to notice a message that never arrived, as no middleware promises both: the numbers that the publisher
-    gives its messages, which only help while there is one publisher, and what the middleware itself reports.
+    gives its messages, and what the middleware itself reports.
 
     Attributes:
         refused: messages that the recording did not take; to be counted up by the owner.
@@ -47,25 +49,23 @@ class LossCounter:
         self.received = self.refused = self.reported = 0
         self.last_log_ns = 0
         self._steady = steady
-        self._missed = 0
         self._first_log_ns = 0
-        self._last_number: int | None = None
+        self._arrivals = Arrivals()
         self._stamps_ns = array.array("q")
 
     def receive(self, log_ns: int, number: int | None, stamp_ns: int | None) -> None:
-        """A message arrived; `number` by its publisher, None if several publish; `stamp_ns` None without a header."""
+        """A message arrived; `number` by its publisher, None if it has none; `stamp_ns` None without a header."""
         self._first_log_ns = self._first_log_ns or log_ns
         self.received += 1
         self.last_log_ns = log_ns
-        if number is not None and self._last_number is not None and number > self._last_number:
-            self._missed += number - self._last_number - 1
-        self._last_number = number
+        if number is not None:
+            self._arrivals.add(number)
         if self._steady and stamp_ns is not None:
             self._stamps_ns.append(stamp_ns)
 
     @property
     def lost(self) -> int:
-        return max(self._missed, self.reported)
+        return max(self._arrivals.missing, self.reported)
 
     def summary(self, recorded: int) -> Losses:
         """Everything counted, once so many messages were written."""

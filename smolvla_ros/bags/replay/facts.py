@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from smolvla_ros.robot import RobotConfig
 from smolvla_ros.robot.images import decode_image, greyed
+from smolvla_ros.robot.joint_contradictions import JointContradictions
 from smolvla_ros.robot.joint_states import JointStates
 from smolvla_ros.robot.refusals import RefusedMessage
 
@@ -152,6 +153,7 @@ class Facts:
         self.commands: Samples[Array] = Samples(_JOINT_SAMPLES, _JOINT_SPACING_NS)
         self.instructions: list[tuple[int, str]] = []
         self._joints = JointStates.as_they_come(robot.joint_names)
+        self.contradictions = JointContradictions(len(robot.joints))
 
     def image(self, camera: str, message: Any, log_ns: int, refusal: str = "") -> None:
         """A sensor_msgs/Image or CompressedImage; `refusal`: why the live node would not have taken it."""
@@ -167,6 +169,7 @@ class Facts:
         with contextlib.suppress(RefusedMessage):
             if self._joints.put(message, log_ns) and self._joints.complete:
                 positions = self._joints.positions
+                self.contradictions.add(positions, log_ns)
                 if self.positions.wants(log_ns):
                     self.positions.add(log_ns, positions)
                 return positions
