@@ -37,8 +37,9 @@ def diagnose(replay: Replay, freshness: Freshness) -> tuple[BagFinding, ...]:
     findings = streams + clocks + camera_findings(replay) + (contradictions or joint_findings(known))
     if not clocks:
         findings += refusal_findings(replay)
+    explained = bool(streams or clocks or contradictions)
     waiting = waiting_findings(replay)
-    findings += [found for found in waiting if found.name != "no_observation" or not (streams or clocks or contradictions)]
+    findings += [found for found in waiting if found.name != "no_observation" or not explained]
     if not any(found.severity == "error" for found in findings):
         findings += _standing_still(replay)
     return tuple(sorted(findings, key=lambda found: _RANK[found.severity]))

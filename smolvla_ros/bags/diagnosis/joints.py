@@ -49,8 +49,8 @@ def contradiction_findings(replay: Replay) -> list[BagFinding]:
     text = (
         f"Joint states contradict each other: from {since_s:.1f} s on, for {lasting_s:.1f} s in all, joints leap away "
         f"and back {found.returns} times, {replay.joints[found.joint]} by {found.largest:.2f} rad "
-        f"({np.degrees(found.largest):.0f} deg) from one message to the next.{zeros} Two nodes publish the same joints, "
-        "such as a driver and a joint_state_publisher; the controller would hold. Let one of them publish "
+        f"({np.degrees(found.largest):.0f} deg) from one message to the next.{zeros} Two nodes publish the same "
+        "joints, such as a driver and a joint_state_publisher; the controller would hold. Let one of them publish "
         f"(`ros2 topic info -v {topic}` names them) and record again."
     )
     return [BagFinding("contradicting_joint_states", "error", text)]
