@@ -1,9 +1,9 @@
 """Messages that were sent and never came, by the numbers that publishers give them, whoever they are.
 
 Each publisher counts its own messages, and which publisher a number is of cannot be told. So the numbers are sorted
-into sequences: one that follows another without a gap belongs to it. A gap counts only as long as no other number explains
-it: where a second publisher is heard for the first time, the first one goes on, and what looked like thousands of lost
-messages was a beginning.
+into sequences: one that follows another without a gap belongs to it. A gap counts only as long as no other number
+explains it: where a second publisher is heard for the first time, the first one goes on, and what looked like
+thousands of lost messages was a beginning.
 """
 
 from __future__ import annotations
