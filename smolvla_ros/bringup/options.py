@@ -99,10 +99,10 @@ class ArmOptions(BringupOptions):
         """
         robot = self.robot or ("so101_sim" if self.is_simulated else "so101")
         shipped = share_folder() / "config"
-        for file in (shipped / f"{robot}.yaml", Path(robot)):
+        for file in (shipped / f"{robot}.yaml", shipped / "robots" / f"{robot}.yaml", Path(robot)):
             if file.is_file():
                 return file.resolve()
-        names = ", ".join(sorted(file.stem for file in shipped.glob("*.yaml")))
+        names = ", ".join(sorted(file.stem for file in shipped.rglob("*.yaml")))
         raise BringUpError(f"robot is '{robot}', expected a YAML file or one of those that ship: {names}")
 
     @property
