@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
-import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from smolvla_ros.model.errors import ObservationError
-from smolvla_ros.model.normalisation import Normaliser
 
 
 def check_image(name: str, image: NDArray[np.uint8]) -> None:
@@ -21,22 +21,25 @@ def check_image(name: str, image: NDArray[np.uint8]) -> None:
         raise ObservationError(f"image {name!r} is {found}; expected at least one pixel")
 
 
-def to_pixels(
-    image: NDArray[np.uint8],
-    size_wh: tuple[int, int] | None,
-    device: torch.device,
-    normaliser: Normaliser | None = None,
-) -> Tensor:
-    """RGB uint8 [h, w, 3] -> [1, 3, h', w'] float32 in [-1, 1], fitted to `size_wh` if that is given.
+def to_unit(image: Tensor) -> Tensor:
+    """RGB uint8 [h, w, 3] -> [1, 3, h, w] float32 in [0, 1]."""
+    return image.permute(2, 0, 1)[None].float() / 255.0
 
-    The rare `normaliser` of images acts before the fitting, on values from 0 to 1.
-    """
-    pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1)[None].float() / 255.0
-    if normaliser is not None:
-        pixels = normaliser.normalise(pixels)
-    if size_wh is not None:
-        pixels = resize_with_pad(pixels, *size_wh)
+
+def to_signed(pixels: Tensor) -> Tensor:
+    """[0, 1] -> [-1, 1]."""
     return pixels * 2.0 - 1.0
+
+
+@dataclass(frozen=True)
+class Fit:
+    """`resize_with_pad` to one size, in pixels."""
+
+    width: int
+    height: int
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        return resize_with_pad(pixels, self.width, self.height)
 
 
 def resize_with_pad(pixels: Tensor, width: int, height: int) -> Tensor:

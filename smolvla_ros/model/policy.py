@@ -17,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from smolvla_ros.model import aloha
 from smolvla_ros.model.checkpoint.golden import replay_golden
 from smolvla_ros.model.checkpoint.loading import LoadingPlan, load_weights, read_plan, usable_device
 from smolvla_ros.model.config import SmolVLAConfig
@@ -25,9 +24,10 @@ from smolvla_ros.model.engines.arithmetic import check_dtype
 from smolvla_ros.model.engines.building import build_engine
 from smolvla_ros.model.engines.torch_engine import ChunkInputs, TorchEngine
 from smolvla_ros.model.errors import CheckpointError, ObservationError
-from smolvla_ros.model.images import check_image, to_pixels
+from smolvla_ros.model.images import check_image
 from smolvla_ros.model.rtc import Guidance, GuidedVelocity
 from smolvla_ros.model.text import Overlong
+from smolvla_ros.model.transforms import run
 
 Images = Mapping[str, NDArray[np.uint8]]
 
@@ -62,6 +62,7 @@ class SmolVLAPolicy:
         self.engine = engine
         self.golden_difference: float | None = None
         self._plan = plan
+        self._transforms = plan.transforms
         self._device = device
 
     @classmethod
@@ -181,7 +182,7 @@ class SmolVLAPolicy:
         with torch.no_grad():
             tokens = self._plan.reader.read(instruction)
             pixels = self._pixels(images)
-            state_in = self._state(state)
+            state_in = run(self._transforms.to_network, self._state(state))
             ids = torch.tensor([tokens.ids], device=self._device)
             x_1 = self._noise(noise)
             guided = GuidedVelocity(guidance, x_1) if guidance else None
@@ -189,7 +190,7 @@ class SmolVLAPolicy:
             masked = min(self.config.empty_cameras, len(self.config.image_features) - len(pixels))
             chunk = self.engine.chunk(ChunkInputs(pixels, ids, state_in, x_1, masked, guided), clock.stage)
             normalised = chunk[0, :, : self.action_dim]
-            actions = self._actions(normalised)
+            actions = run(self._transforms.actions, normalised)
             result = Prediction(_array(actions), _array(normalised), clock.stage_s, tokens.truncated)
             clock.stage("postprocess")
         return result
@@ -200,7 +201,7 @@ class SmolVLAPolicy:
 
     def normalised_state(self, state: NDArray[np.float32]) -> NDArray[np.float32]:
         """The state [state_dim] as the network sees it, in which distances of all joints are comparable."""
-        return _array(self._state(state)[0, : self.state_dim])
+        return _array(self._state(state))
 
     def warm_up(self) -> None:
         """One inference on grey images, so that the first real one is as fast as the others."""
@@ -221,32 +222,18 @@ class SmolVLAPolicy:
         for name in self.config.image_features:
             if name in renamed:
                 check_image(name, renamed[name])
-                normaliser = self._plan.images.get(name)
-                pixels.append(to_pixels(renamed[name], self.config.image_size_wh, self._device, normaliser))
+                image = torch.from_numpy(np.ascontiguousarray(renamed[name])).to(self._device)
+                pixels.append(run(self._transforms.images[name], image))
         return pixels
 
     def _state(self, state: NDArray[np.float32]) -> Tensor:
-        """The state as the network wants it: [1, max_state_dim]."""
+        """The state as the network sees it: [state_dim]."""
         values = np.asarray(state, dtype=np.float32)
         if values.shape != (self.state_dim,):
             raise ObservationError(f"the state has shape {list(values.shape)}, expected [{self.state_dim}]")
         if not np.isfinite(values).all():
             raise ObservationError(f"the state has values that are not finite: {values.tolist()}")
-        tensor = torch.from_numpy(values).to(self._device)
-        outside = self._plan.processing.aloha_outside
-        if self.config.adapt_to_pi_aloha and outside:
-            tensor = aloha.decode_state(tensor)
-        tensor = self._plan.state.normalise(tensor)
-        if self.config.adapt_to_pi_aloha and not outside:
-            tensor = aloha.decode_state(tensor)
-        return torch.nn.functional.pad(tensor, (0, self.config.max_state_dim - self.state_dim))[None]
-
-    def _actions(self, normalised: Tensor) -> Tensor:
-        outside = self._plan.processing.aloha_outside
-        if self.config.adapt_to_pi_aloha and not outside:
-            normalised = aloha.encode_actions(normalised)
-        actions = self._plan.action.unnormalise(normalised)
-        return aloha.encode_actions(actions) if self.config.adapt_to_pi_aloha and outside else actions
+        return run(self._transforms.state, torch.from_numpy(values).to(self._device))
 
     def _probe(self) -> None:
         """Sends known values through both ways of the normalisation; what comes out must be what the statistics say."""
@@ -256,7 +243,7 @@ class SmolVLAPolicy:
         for known in (0.0, 1.0):
             values = torch.full((self.state_dim,), known)
             seen = torch.from_numpy(self.normalised_state(_array(state.unnormalise(values))))
-            said = self._actions(torch.full((self.action_dim,), known, device=self._device)).cpu()
+            said = run(self._transforms.actions, torch.full((self.action_dim,), known, device=self._device)).cpu()
             expected = action.unnormalise(torch.full((self.action_dim,), known))
             if not torch.allclose(seen, values, atol=1e-2) or not torch.allclose(said, expected, rtol=1e-4, atol=1e-6):
                 raise CheckpointError(

@@ -32,13 +32,14 @@ from smolvla_ros.model.errors import CheckpointError
 from smolvla_ros.model.network import SmolVLANetwork
 from smolvla_ros.model.normalisation import Normaliser
 from smolvla_ros.model.text import InstructionReader, Overlong
+from smolvla_ros.model.transforms import Transforms
 
 
 @dataclass(frozen=True)
 class LoadingPlan:
     """All of a checkpoint but its weights, checked.
 
-    `images` holds a normaliser only for the cameras that have one. `assumed_backbone` names the backbone whose
+    `state` and `action` scale, `transforms` are all that happens to data. `assumed_backbone` names the backbone whose
     sizes were not found and were taken to be SmolVLM2-500M's; '' if they were found.
     """
 
@@ -48,7 +49,7 @@ class LoadingPlan:
     processing: Processing
     state: Normaliser
     action: Normaliser
-    images: Mapping[str, Normaliser]
+    transforms: Transforms
     reader: InstructionReader
     names: FeatureNames
     assumed_backbone: str
@@ -94,7 +95,9 @@ def read_plan(
         processing=processing,
         state=state,
         action=action,
-        images={name: normaliser for name, normaliser in images.items() if normaliser},
+        transforms=Transforms.of(
+            config, state, action, {name: scale for name, scale in images.items() if scale}, processing.aloha_outside
+        ),
         reader=InstructionReader(tokenizer, replace(processing.text, cut_side=cut_side(tokenizer_settings)), overlong),
         names=read_names(folder, config.state_dim, config.action_dim),
         assumed_backbone="" if sizes_path or backbone.name == DEFAULT_BACKBONE else backbone.name,
