@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from smolvla_ros.model.checkpoint.files import JsonObject
 
@@ -34,8 +34,29 @@ def train_tokenizer(sentences: Iterable[str], vocab_size: int = 512) -> Tokenize
     return tokenizer
 
 
-def tokenizer_config() -> JsonObject:
+def train_word_tokenizer(words: Iterable[str], vocab_size: int = 1024) -> Tokenizer:
+    """A tokenizer in which each of the (lower case) words is one token, wherever and however it is written.
+
+    Text is read in lower case and without punctuation, every word with a space before it. Other words go byte by byte.
+    """
+    # A word that is repeated alone has its merges before those of longer texts use up the vocabulary.
+    tokenizer = train_tokenizer((text for word in sorted(words) for text in [f" {word}"] * 50), vocab_size)
+    tokenizer.normalizer = normalizers.Sequence(
+        [
+            normalizers.Lowercase(),
+            normalizers.Replace(Regex("[^a-z0-9'\n]+"), " "),
+            normalizers.Replace(Regex(" ?\n"), "\n"),
+            normalizers.Strip(left=True, right=False),
+            normalizers.Prepend(" "),
+        ]
+    )
+    return tokenizer
+
+
+def tokenizer_config(tokenizer: Tokenizer) -> JsonObject:
     """`tokenizer_config.json` for such a tokenizer, as transformers reads it."""
+    # transformers makes a GPT2Tokenizer from vocabulary and merges alone and would leave out a normaliser.
+    name = "GPT2Tokenizer" if tokenizer.normalizer is None else "PreTrainedTokenizerFast"
     return {
         "add_prefix_space": False,
         "additional_special_tokens": list(_LAST[1:]),
@@ -56,7 +77,7 @@ def tokenizer_config() -> JsonObject:
         "model_max_length": 8192,
         "pad_token": _FIRST[2],
         "processor_class": "SmolVLMProcessor",
-        "tokenizer_class": "GPT2Tokenizer",
+        "tokenizer_class": name,
         "truncation_side": "left",
         "unk_token": _FIRST[0],
     }

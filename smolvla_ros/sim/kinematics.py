@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from .cameras import mujoco
 from .layout import PAN_AXIS_XY
-from .world import JOINTS, load_model
+from .scene import load_model
+from .world import JOINTS
 
 # Targets on the table that `inverse` reaches: distance from the pan axis.
 REACH_M = (0.17, 0.33)

@@ -16,7 +16,9 @@ from smolvla_ros.policy.predictor import Predicted
 from smolvla_ros.robot.observation import Observation, Pictures
 
 from .expert import ScriptedExpert
+from .labels import Labeller, Things
 from .task import COLOURS
+from .tasks import Asked
 from .units import to_checkpoint, to_radians
 from .world import CAMERAS, World
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from smolvla_ros.model import Guidance, SmolVLAPolicy
 
 EXPERT_ROWS = 50
+# Enough for the longest latency; labelling costs by the row.
+MANIPULATOR_ROWS = 16
 
 
 class ExpertPolicy:
@@ -55,6 +59,40 @@ class ExpertPolicy:
         return self._expert.actions(positions, goal, EXPERT_ROWS)
 
 
+class ManipulatorPolicy:
+    """The expert of the scene with plate and bin. It does what it was asked, whatever the words.
+
+    Args:
+        noise_rad: deviation of an error that each chunk has on top, the same for all its rows.
+    """
+
+    rows = MANIPULATOR_ROWS
+
+    def __init__(self, world: World, noise_rad: float = 0.0, seed: int = 0) -> None:
+        self._world, self._noise_rad = world, noise_rad
+        self._labeller = Labeller()
+        self.ask(Asked("stay"))
+        self.reset(seed)
+
+    def ask(self, asked: Asked) -> None:
+        self.asked = asked
+
+    def reset(self, seed: int) -> None:
+        """The errors start anew from this seed."""
+        self._rng = np.random.default_rng(seed)
+
+    def normalised_state(self, observation: Observation) -> NDArray[np.float32]:
+        return observation.positions.astype(np.float32)
+
+    def predict(
+        self, observation: Observation, pictures: Pictures, instruction: str, continuation: Continuation | None
+    ) -> Predicted:
+        state = (observation.positions, Things.of(self._world))
+        rows = self._labeller.chunks([state], [self.asked], self.rows)[0, 0]
+        rows = rows + self._rng.normal(0.0, self._noise_rad, 6)
+        return Predicted(rows, rows.astype(np.float32), {"inference": 0.0}, 0)
+
+
 class CheckpointPolicy:
     """A SmolVLA checkpoint of the simulated arm.
 
@@ -72,6 +110,9 @@ class CheckpointPolicy:
     def reset(self, seed: int) -> None:
         """The sampler's noise starts anew from this seed."""
         self._noise = np.random.default_rng(seed)
+
+    def ask(self, asked: Asked) -> None:
+        """It reads the words."""
 
     def normalised_state(self, observation: Observation) -> NDArray[np.float32]:
         return self._model.normalised_state(to_checkpoint(observation.positions))

@@ -12,7 +12,9 @@ import numpy as np
 
 from .expert import STEP_S
 from .layout import ANGLE_RAD, PAN_AXIS_XY, RADIUS_M, SPACING_M
+from .referee import Referee, Verdict
 from .task import COLOURS, draw_instruction
+from .tasks import Asked
 from .virtual_arm import Tick, VirtualArm
 from .world import World
 
@@ -21,6 +23,7 @@ FIRST_SEED = 2_000_000_000
 
 LEAD_IN_S = 5.0
 TIME_LIMIT_S = 8.0
+EPISODE_LIMIT_S = 12.0  # where something is picked up
 # When the cube is moved: some time after the first motion, while the arm is still on its way.
 _MOVED_AFTER_S = (0.1, 0.8)
 
@@ -42,7 +45,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Asked:
+class TouchTask:
     """What is asked for: seed of the world, colour that counts, words."""
 
     world_seed: int
@@ -50,14 +53,14 @@ class Asked:
     words: str
 
 
-def draw_task(seed: int) -> tuple[Asked, Asked]:
+def draw_task(seed: int) -> tuple[TouchTask, TouchTask]:
     """What the arm is doing when a task comes, and the task."""
     rng = np.random.default_rng(seed)
     first, second = (str(colour) for colour in rng.permutation(COLOURS)[:2])
     world_seed = FIRST_SEED + seed
     return (
-        Asked(world_seed, first, draw_instruction(first, rng)),
-        Asked(world_seed, second, draw_instruction(second, rng)),
+        TouchTask(world_seed, first, draw_instruction(first, rng)),
+        TouchTask(world_seed, second, draw_instruction(second, rng)),
     )
 
 
@@ -79,6 +82,17 @@ def task(world: World, make_arm: MakeArm, seed: int, from_rest: bool = False) ->
         world.forget_touch()
     counted = _until_touch(arm, second.words, TIME_LIMIT_S)
     return Outcome(second.target, world.touched(), len(counted) * STEP_S, ticks + counted)
+
+
+def watched(arm: VirtualArm, asked: Asked, words: str) -> Verdict:
+    """One task, until it is decided or the time is up."""
+    referee = Referee(arm.world, asked)
+    for _ in range(round(EPISODE_LIMIT_S / STEP_S)):
+        arm.step(words)
+        referee.watch()
+        if referee.decided:
+            break
+    return referee.verdict()
 
 
 def tasks_for(world: World, make_arm: MakeArm, seed: int, duration_s: float) -> list[Outcome]:

@@ -1,22 +1,23 @@
-"""Training of the demo policy: flow matching, with two auxiliary losses that teach it which cube is meant.
+"""Training of the demo policy: flow matching, with auxiliary losses that teach it which words mean which things.
 
-The flow loss is SmolVLA's: x_t = t * noise + (1 - t) * actions, target noise - actions, t ~ Beta(1.5, 1). Alone it
-takes very long to connect words with cubes. So two small heads, used in training only, read the joints that touch each
-cube from the image tokens, and those that touch the named cube from the state token; they are dropped when saving.
+The flow loss is SmolVLA's: x_t = t * noise + (1 - t) * actions, target noise - actions, t ~ Beta(1.5, 1). Joints count
+by what they are worth in millimetres. In rounds, states that the policy itself meets are labelled and added (DAgger).
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -25,103 +26,111 @@ from smolvla_ros.model import Prefix, SmolVLANetwork
 from smolvla_ros.model.checkpoint.saving import Training, save_checkpoint
 from smolvla_ros.model.normalisation import Normaliser
 
-from .dataset import Demonstrations
-from .demo_model import IMAGE_FEATURES, VALUE_NAMES, demo_config, demo_tokenizer, model_card, statistics
+from .batches import Batch, Batches
+from .dataset import AIMED_JOINTS, Samples, ShardFactory, Source
+from .demo_model import (
+    IMAGE_FEATURES,
+    VALUE_NAMES,
+    demo_config,
+    demo_tokenizer,
+    known_words,
+    model_card,
+    statistics,
+)
 from .expert import STEP_S
-from .task import COLOURS, draw_instruction
+from .heads import LOSSES, AuxiliaryHeads, Truth
+from .scene import PLACES
+from .task import COLOURS
+from .tasks import TASKS
 from .units import to_checkpoint
 from .world import PICTURE_SIZE
 
 log = logging.getLogger(__name__)
 
-_AIMED_JOINTS = 4  # the joints that decide where the tool point is
 _PADDING_WEIGHT = 0.1  # of the flow's unused columns, which only need to stay harmless
+# An error of the pan joint moves the grasp point most; the roll hardly moves, so its error is noise.
+_JOINT_WEIGHTS = (4.0, 1.5, 1.5, 1.5, 0.05, 1.0)
+
+
+@dataclass(frozen=True)
+class Round:
+    """States of the policy itself: met by the weights of step `asked`, trained on from step `joins` on."""
+
+    asked: int
+    joins: int
+    shards: int
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """Everything that decides the result, the samples apart."""
+    """Everything that decides the result, the samples apart. `rounds` are given as parts of all steps."""
 
     seed: int = 1
-    steps: int = 3000
-    pictures: int = 40  # per batch
-    instructions: int = 2  # for each picture, naming different cubes; they share the image tokens
-    draws: int = 1  # (noise, time) pairs for each instruction; they share the prefix
-    learning_rate: float = 1.5e-3
+    steps: int = 7_500
+    pictures: int = 16  # per batch
+    instructions: int = 2  # for each picture; they share the image tokens
+    draws: int = 3  # (noise, time) pairs for each instruction; they share the prefix
+    learning_rate: float = 2e-3
     weight_decay: float = 1e-4
-    auxiliary_weight: float = 1.0
     position_std: float = 0.3
     token_std: float = 0.1
-    evaluate_every: int = 500
+    save_every: int = 500
+    evaluate_every: int = 2500
+    rounds: tuple[Round, ...] = ()
 
-
-class AuxiliaryHeads(nn.Module):
-    """Training's view into the prefix: where all cubes are, and where the named one is."""
-
-    def __init__(self, width: int, image_tokens: int) -> None:
-        super().__init__()
-        self.all_cubes = nn.Sequential(
-            nn.Linear(width * image_tokens, 128), nn.SiLU(), nn.Linear(128, len(COLOURS) * _AIMED_JOINTS)
-        )
-        self.named_cube = nn.Sequential(nn.Linear(width, 128), nn.SiLU(), nn.Linear(128, _AIMED_JOINTS))
-        self.image_tokens = image_tokens
-
-    def losses(self, prefix: Prefix, goals: Tensor, named: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean squared errors of all goals and of the named one; `goals` [B, colours, 4], `named` [B]."""
-        everywhere = self.all_cubes(prefix.hidden[:, : self.image_tokens].flatten(1)).unflatten(1, goals.shape[1:])
-        chosen = goals[torch.arange(len(goals)), named]
-        return (everywhere - goals).square().mean(), (self.named_cube(prefix.hidden[:, -1]) - chosen).square().mean()
+    @classmethod
+    def planned(cls, steps: int, seed: int, shards: int) -> TrainingSettings:
+        """Two rounds, each of `shards`: when the policy has learnt something, and when it is nearly there."""
+        rounds = tuple(Round(round(a * steps), round(b * steps), shards) for a, b in ((0.35, 0.5), (0.6, 0.75)))
+        return cls(seed=seed, steps=steps, rounds=rounds if shards else ())
 
 
 class DemoTraining:
-    """The state of one training run. One thread."""
+    """The state of one training run. One thread; own states are made in the processes of `factory`."""
 
-    def __init__(self, samples: Demonstrations, settings: TrainingSettings) -> None:
-        self.settings, self.samples = settings, samples
+    def __init__(self, shards: list[Samples], settings: TrainingSettings, factory: ShardFactory | None = None) -> None:
+        self.settings, self._factory = settings, factory
         torch.manual_seed(settings.seed)
         self.tokenizer = demo_tokenizer()
+        self.batches = Batches(shards, self.tokenizer)
         config = demo_config(self.tokenizer.get_vocab_size())
         self.network = SmolVLANetwork(config)
         self.network.reset_embeddings(settings.position_std, settings.token_std)
         side = config.vision.grid // config.scale_factor
         self.heads = AuxiliaryHeads(config.text.hidden_size, len(IMAGE_FEATURES) * side * side)
-        self.statistics = statistics(samples)
+        self.statistics = statistics(shards[0])
         self._state, self._action = (self._normaliser(name) for name in ("observation.state", "action"))
         self.parameters = [*self.network.parameters(), *self.heads.parameters()]
         self.optimiser = torch.optim.AdamW(
             self.parameters, lr=settings.learning_rate, betas=(0.9, 0.95), weight_decay=settings.weight_decay
         )
         self.step = 0
+        self._under_way: dict[Round, list[tuple[Path, Future[None] | None]]] = {}
+        self._joined: set[Round] = set()
 
-    def run(self, folder: Path, evaluate: Callable[[Path], str]) -> None:
-        """Trains on to the last step, saving and evaluating `folder` at every `evaluate_every`."""
-        started, running = time.monotonic(), np.zeros(3)
+    def run(self, folder: Path, evaluate: Callable[[Path], dict[str, Any]]) -> None:
+        """Trains on to the last step, saving `folder` now and then; curves go to `<folder>.curves.jsonl`."""
+        started, running, first = time.monotonic(), np.zeros(1 + len(LOSSES)), self.step
         while self.step < self.settings.steps:
-            running = 0.95 * running + 0.05 * np.array(self._train_step())
+            self._rounds(folder)
+            running = 0.95 * running + 0.05 * np.array([*self._train_step().values()])
             self.step += 1
+            seconds = time.monotonic() - started
             if self.step % 50 == 0:
-                flow, everywhere, named = running / (1 - 0.95 ** min(self.step, 1000))
-                seconds = time.monotonic() - started
-                log.info("step %d flow %.4f cubes %.4f named %.4f  %.0f s", self.step, flow, everywhere, named, seconds)
+                means = running / (1 - 0.95 ** min(self.step - first, 1000))
+                _note(folder, self.step, seconds, dict(zip(("flow", *LOSSES), means.round(5).tolist(), strict=True)))
+            if self.step % self.settings.save_every == 0 or self.step == self.settings.steps:
+                self.save(folder)
             if self.step % self.settings.evaluate_every == 0 or self.step == self.settings.steps:
                 self.save(folder)
-                log.info("step %d %s", self.step, evaluate(folder))
+                _note(folder, self.step, seconds, evaluate(folder))
 
     def save(self, folder: Path) -> None:
         """Writes the checkpoint, and beside it `<folder>.resume` with all that `resume` needs."""
-        run = asdict(self.settings) | {"samples": len(self.samples), "step": self.step}
-        shapes = dict.fromkeys(IMAGE_FEATURES, (3, *PICTURE_SIZE))
-        training = Training(
-            statistics=self.statistics,
-            image_shapes=shapes,
-            state_names=VALUE_NAMES,
-            action_names=VALUE_NAMES,
-            fps=round(1 / STEP_S),
-            run=run,
-            card=model_card(len(self.samples), self.step),
-        )
-        save_checkpoint(folder, self.network, self.tokenizer, training)
-        save_file(self._all_tensors(), resume_path(folder), metadata={"step": str(self.step)})
+        self._save_policy(folder)
+        unfinished = resume_path(folder).with_suffix(".part")
+        save_file(self._all_tensors(), unfinished, metadata={"step": str(self.step)})
+        unfinished.rename(resume_path(folder))
 
     def resume(self, folder: Path) -> None:
         """Goes on where the run that saved `folder` stopped; settings and samples must be the same."""
@@ -134,49 +143,84 @@ class DemoTraining:
                 tensor.copy_(file.get_tensor(name))
             self.step = int(file.metadata()["step"])
 
-    def _train_step(self) -> tuple[float, float, float]:
-        """One batch; the three losses. Its random numbers depend on seed and step only, so a run can be resumed."""
+    def _save_policy(self, folder: Path) -> None:
+        samples = len(self.batches)
+        training = Training(
+            statistics=self.statistics,
+            image_shapes=dict.fromkeys(IMAGE_FEATURES, (3, *PICTURE_SIZE)),
+            state_names=VALUE_NAMES,
+            action_names=VALUE_NAMES,
+            fps=round(1 / STEP_S),
+            run=asdict(self.settings) | {"samples": samples, "step": self.step},
+            card=model_card(samples, self.step),
+            words=known_words(),
+        )
+        save_checkpoint(folder, self.network, self.tokenizer, training)
+
+    def _rounds(self, folder: Path) -> None:
+        """Starts the rounds that are due, and takes in those that join now; after resuming, all that were before."""
+        for number, one in enumerate(self.settings.rounds, start=1):
+            if self._factory is None or one in self._joined or self.step < one.asked:
+                continue
+            if one not in self._under_way:
+                met_by = folder.with_name(f"{folder.name}.round{number}")
+                if not met_by.exists():
+                    self._save_policy(met_by)
+                self._under_way[one] = self._factory.start(Source(f"own{number}", one.shards, met_by))
+            if self.step >= one.joins:
+                self.batches.add(self._factory.finish(self._under_way.pop(one)))
+                self._joined.add(one)
+
+    def _train_step(self) -> dict[str, float]:
+        """One batch; its losses. Its random numbers depend on seed and step only, so a run can be resumed."""
         rng = np.random.default_rng((self.settings.seed, self.step))
         torch.manual_seed(int(rng.integers(2**31)))
         for group in self.optimiser.param_groups:
             group["lr"] = self.settings.learning_rate * one_cycle(self.step / self.settings.steps)
-        pictures, each = self.settings.pictures, self.settings.instructions
-        rows = np.repeat(rng.integers(len(self.samples), size=pictures), each)
-        colours = np.concatenate([rng.choice(len(COLOURS), each, replace=False) for _ in range(pictures)])
-        named = torch.from_numpy(colours)
-        prefix = self._prefix(rows, colours, rng)
-        actions = self._action.normalise(torch.from_numpy(to_checkpoint(self.samples.actions[rows, colours])))
-        flow = self._flow_loss(prefix, actions)
-        goals = self._action.normalise(torch.from_numpy(to_checkpoint(self.samples.goals[rows])))
-        everywhere, chosen = self.heads.losses(prefix, goals[..., :_AIMED_JOINTS], named)
+        batch = self.batches.draw(self.settings.pictures, self.settings.instructions, rng)
+        prefix = self._prefix(batch)
+        flow, plain = self._flow_loss(prefix, self._action.normalise(torch.from_numpy(to_checkpoint(batch.actions))))
+        losses = self.heads.losses(prefix.hidden, self._truth(batch))
         self.optimiser.zero_grad()
-        (flow + self.settings.auxiliary_weight * (everywhere + chosen)).backward()
+        (flow + self.heads.total(losses)).backward()
         nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimiser.step()
-        return flow.item(), everywhere.item(), chosen.item()
+        return {"flow": plain.item()} | {name: value.item() for name, value in losses.items()}
 
-    def _prefix(self, rows: NDArray[np.int64], colours: NDArray[np.int64], rng: np.random.Generator) -> Prefix:
-        """rows [B] of the samples, each picture `settings.instructions` times in a row; colours [B] named."""
-        each = self.settings.instructions
-        images = torch.from_numpy(self.samples.images[rows[::each]]).permute(1, 0, 4, 2, 3).float() / 255.0
-        image_tokens = self.network.encode_images(list(_disturbed(images) * 2.0 - 1.0))
-        # The policy reads text with a newline at its end, as SmolVLA was trained.
-        texts = [draw_instruction(COLOURS[colour], rng) + "\n" for colour in colours]
-        encoded = [self.tokenizer.encode(text).ids for text in texts]
-        tokens = nn.utils.rnn.pad_sequence([torch.tensor(ids) for ids in encoded], batch_first=True)
-        mask = torch.arange(tokens.shape[1]) < torch.tensor([len(ids) for ids in encoded])[:, None]
-        state = self._state.normalise(torch.from_numpy(to_checkpoint(self.samples.states[rows])))
+    def _prefix(self, batch: Batch) -> Prefix:
+        image_tokens = self.network.encode_images(list(_disturbed(batch.images) * 2.0 - 1.0))
+        state = self._state.normalise(torch.from_numpy(to_checkpoint(batch.states)))
         state = nn.functional.pad(state, (0, self.network.config.max_state_dim - state.shape[1]))
-        return self.network.encode_prefix([t.repeat_interleave(each, 0) for t in image_tokens], tokens, state, mask)
+        each = self.settings.instructions
+        tokens = [t.repeat_interleave(each, 0) for t in image_tokens]
+        return self.network.encode_prefix(tokens, batch.tokens, state, batch.mask)
 
-    def _flow_loss(self, prefix: Prefix, actions: Tensor) -> Tensor:
+    def _flow_loss(self, prefix: Prefix, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss with its weights, and the plain mean squared error of the joints."""
         config, draws = self.network.config, self.settings.draws
         actions = nn.functional.pad(actions, (0, config.max_action_dim - config.action_dim)).repeat_interleave(draws, 0)
         noise = torch.randn_like(actions)
         t = torch.distributions.Beta(1.5, 1.0).sample((len(actions),)) * 0.999 + 0.001
         x_t = t[:, None, None] * noise + (1 - t[:, None, None]) * actions
         error = (self.network.velocity(prefix.repeated(draws, config), x_t, t) - (noise - actions)).square()
-        return error[..., : config.action_dim].mean() + _PADDING_WEIGHT * error[..., config.action_dim :].mean()
+        joints, padding = error[..., : config.action_dim], error[..., config.action_dim :]
+        weighted = (joints * torch.tensor(_JOINT_WEIGHTS)).mean() + _PADDING_WEIGHT * padding.mean()
+        return weighted, joints.mean()
+
+    def _truth(self, batch: Batch) -> Truth:
+        full = np.zeros((*batch.aims.shape[:-1], len(VALUE_NAMES)))
+        full[..., :AIMED_JOINTS] = batch.aims
+        aims = self._action.normalise(torch.from_numpy(to_checkpoint(full)))[..., :AIMED_JOINTS]
+        return Truth(
+            aims=aims,
+            near=torch.from_numpy(batch.near),
+            held=torch.from_numpy(batch.held),
+            kind=torch.tensor([int(TASKS[asked.task].kind) for asked in batch.asked]),
+            cube=torch.tensor([COLOURS.index(a.colour) if a.colour else -1 for a in batch.asked]),
+            place=torch.tensor([PLACES.index(a.place) if a.place else -1 for a in batch.asked]),
+            cube_token=batch.cube_token,
+            place_token=batch.place_token,
+        )
 
     def _normaliser(self, feature: str) -> Normaliser:
         return Normaliser("MEAN_STD", self.statistics[feature]["mean"], self.statistics[feature]["std"])
@@ -193,11 +237,25 @@ def resume_path(folder: Path) -> Path:
     return folder.with_name(folder.name + ".resume")
 
 
+def curves_path(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".curves.jsonl")
+
+
 def one_cycle(progress: float) -> float:
     """The learning rate's factor: up over the first twentieth, down along a cosine to a hundredth."""
     if progress < 0.05:
         return 0.05 + 0.95 * progress / 0.05
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (progress - 0.05) / 0.95))
+
+
+def _note(folder: Path, step: int, seconds: float, figures: dict[str, Any]) -> None:
+    """One line of the curves, and of the log."""
+    with curves_path(folder).open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"step": step, "seconds": round(seconds, 1), **figures}) + "\n")
+    shown = " ".join(
+        f"{name} {value:.3f}" if isinstance(value, float) else f"{name} {value}" for name, value in figures.items()
+    )
+    log.info("step %d (%.0f s) %s", step, seconds, shown)
 
 
 def _disturbed(images: Tensor) -> Tensor:

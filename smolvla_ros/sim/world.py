@@ -1,4 +1,4 @@
-"""The world: a SO-101 on a table with one cube of each colour, in MuJoCo.
+"""The world: a SO-101 on a table with one cube of each colour (and a plate and a bin, see `scene`), in MuJoCo.
 
 `World` has no clock and no thread of its own: `step(dt)` moves it on by `dt` seconds. Units are rad, m and s, and
 joints go in the order of `JOINTS`. One thread at a time.
@@ -6,13 +6,12 @@ joints go in the order of `JOINTS`. One thread at a time.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .cameras import Renderer, mujoco
 from .layout import Layout
+from .scene import FINGERS, Scene, load_model
 from .task import COLOURS
 
 JOINTS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
@@ -21,14 +20,7 @@ CAMERAS = ("front", "wrist")
 HOME = np.array([0.0, -1.0, 0.6, 1.2, 0.0, 0.1])
 PICTURE_SIZE = (96, 96)
 
-_SCENE = Path(__file__).with_name("so101.xml")
-_FINGERS = ("fixed_jaw", "moving_jaw")
 _SETTLE_S = 0.1
-
-
-def load_model() -> mujoco.MjModel:
-    """The compiled scene."""
-    return mujoco.MjModel.from_xml_path(str(_SCENE))
 
 
 class World:
@@ -37,17 +29,19 @@ class World:
     Args:
         seed: decides the layout, see `reset`.
         picture_size: height and width of what `render` gives.
+        scene: what stands on the table.
     """
 
-    def __init__(self, seed: int = 0, picture_size: tuple[int, int] = PICTURE_SIZE):
-        self.model = load_model()
+    def __init__(self, seed: int = 0, picture_size: tuple[int, int] = PICTURE_SIZE, scene: Scene = "touch"):
+        self.scene = scene
+        self.model = load_model(scene)
         self.data = mujoco.MjData(self.model)
         self._picture_size = picture_size
         self._renderers: dict[tuple[int, int, bool], Renderer] = {}
-        self._pristine = load_model()
+        self._pristine = load_model(scene)
         self._joint_qpos = [self.model.joint(name).qposadr[0] for name in JOINTS]
         self._joint_dofs = [self.model.joint(name).dofadr[0] for name in JOINTS]
-        self._is_finger = np.isin(np.arange(self.model.ngeom), [self.model.geom(name).id for name in _FINGERS])
+        self._is_finger = np.array([self.model.geom(i).name in FINGERS for i in range(self.model.ngeom)])
         self._cube_index = np.full(self.model.ngeom, -1)
         self._cube_index[[self.model.geom(colour).id for colour in COLOURS]] = range(len(COLOURS))
         self._range = self.model.jnt_range[[self.model.joint(name).id for name in JOINTS]].copy()
@@ -57,12 +51,14 @@ class World:
 
     def reset(self, seed: int, layout: Layout | None = None) -> None:
         """Lays the scene out from `seed` (or as `layout` says), with the arm at rest at `HOME`; time starts at 0."""
-        self.layout = layout or Layout.draw(np.random.default_rng(seed))
+        self.layout = layout or Layout.draw(np.random.default_rng(seed), self.scene)
         mujoco.mj_resetData(self.model, self.data)
         self._dress(self.layout)
-        self.place_arm(HOME)
+        for name, xy in self.layout.places.items():
+            self.data.mocap_pos[self.model.body(name).mocapid[0], :2] = xy
         for cube in self.layout.cubes:
-            self._place_cube(cube.colour, cube.xy, cube.yaw)
+            self.place_cube(cube.colour, (*cube.xy, cube.half_size_m), cube.yaw)
+        self.place_arm(HOME)
         self._touched = ""
         self._excused: set[str] = set()
         self._unstepped_s = 0.0
@@ -123,17 +119,31 @@ class World:
 
         The cube touched last and those under the fingers now do not count: while leaving one, a finger can brush it.
         """
-        self._excused = self._contacts() | {self._touched}
+        self._excused = self.pressed() | {self._touched}
         self._touched = ""
 
     def cube_position(self, colour: str) -> NDArray[np.float64]:
         """Centre of a cube [3], m."""
         return self.data.body(colour).xpos.copy()
 
+    def pressed(self) -> set[str]:
+        """Colours of the cubes that a finger presses on at this moment."""
+        pairs = self.data.contact.geom[self.data.contact.dist <= 0.0]
+        fingers, others = self._is_finger[pairs], self._cube_index[pairs[:, ::-1]]
+        return {COLOURS[i] for i in others[fingers & (others >= 0)]}
+
     def move_cube(self, colour: str, xy: tuple[float, float]) -> None:
         """Puts a cube elsewhere on the table at once, as a person would between two pictures."""
-        self._place_cube(colour, xy, yaw=0.0)
+        self.place_cube(colour, (*xy, self.layout.cube(colour).half_size_m), yaw=0.0)
         mujoco.mj_forward(self.model, self.data)
+
+    def place_cube(self, colour: str, position: ArrayLike, yaw: float) -> None:
+        """Puts a cube's centre at `position` [3], at rest; seen after the next `step` or `place_arm`."""
+        address = self.model.body(colour).jntadr[0]
+        start = self.model.jnt_qposadr[address]
+        self.data.qpos[start : start + 7] = [*np.asarray(position), np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)]
+        velocity = self.model.jnt_dofadr[address]
+        self.data.qvel[velocity : velocity + 6] = 0.0
 
     # Pictures.
 
@@ -150,14 +160,6 @@ class World:
         for renderer in self._renderers.values():
             renderer.close()
         self._renderers.clear()
-
-    def _place_cube(self, colour: str, xy: tuple[float, float], yaw: float) -> None:
-        half_size = self.layout.cube(colour).half_size_m
-        address = self.model.body(colour).jntadr[0]
-        start = self.model.jnt_qposadr[address]
-        self.data.qpos[start : start + 7] = [*xy, half_size, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)]
-        velocity = self.model.jnt_dofadr[address]
-        self.data.qvel[velocity : velocity + 6] = 0.0
 
     def _dress(self, layout: Layout) -> None:
         """Gives the model the looks of `layout`; sizes only shrink, so that MuJoCo's bounding volumes stay valid."""
@@ -178,11 +180,5 @@ class World:
 
     def _watch_contacts(self) -> None:
         if not self._touched:
-            new = self._contacts() - self._excused
+            new = self.pressed() - self._excused
             self._touched = min(new, default="")  # two within one physics step: any fixed choice
-
-    def _contacts(self) -> set[str]:
-        """Colours of the cubes that a finger presses on at this moment."""
-        pairs = self.data.contact.geom[self.data.contact.dist <= 0.0]
-        fingers, others = self._is_finger[pairs], self._cube_index[pairs[:, ::-1]]
-        return {COLOURS[i] for i in others[fingers & (others >= 0)]}

@@ -1,9 +1,8 @@
-"""The scripted expert and the samples it labels."""
+"""The scripted expert that touches cubes."""
 
 import numpy as np
 import pytest
 
-from smolvla_ros.sim.dataset import CHUNK_STEPS, draw_samples
 from smolvla_ros.sim.expert import MAX_SPEED, STEP_S, ScriptedExpert
 from smolvla_ros.sim.task import COLOURS
 from smolvla_ros.sim.world import HOME, World
@@ -47,24 +46,8 @@ def test_it_answers_many_states_as_it_answers_each_one(expert: ScriptedExpert) -
     assert np.allclose(together[1, 1], expert.actions(states[1, 1], goal, 20))
 
 
-def test_samples_depend_on_their_seed_alone() -> None:
-    first, again, other = draw_samples(6, 5), draw_samples(6, 5), draw_samples(6, 6)
-    assert np.array_equal(first.images, again.images) and np.array_equal(first.actions, again.actions)
-    assert not np.array_equal(first.states, other.states)
-
-
-def test_a_sample_holds_the_way_to_each_cube_from_where_the_arm_is() -> None:
-    samples = draw_samples(12, 1)
-    assert samples.actions.shape == (12, len(COLOURS), CHUNK_STEPS, 6)
-    first_step = np.abs(samples.actions[:, :, 0] - samples.states[:, None])
-    assert first_step.max() < MAX_SPEED * STEP_S + 0.06  # the state is measured with a little noise
-    left = np.abs(samples.actions[:, :, -1] - samples.goals)
-    at_start = np.abs(samples.actions[:, :, 0] - samples.goals)
-    assert left.sum() < 0.35 * at_start.sum()
-
-
 @pytest.mark.parametrize("colour", COLOURS)
 def test_holding_on_the_cube_is_where_the_way_ends(expert: ScriptedExpert, world: World, colour: str) -> None:
     cube = world.layout.cube(colour)
     goal = expert.goal(cube.xy, cube.top_m)
-    assert np.allclose(expert.actions(goal.touch, goal, CHUNK_STEPS), goal.touch, atol=1e-6)
+    assert np.allclose(expert.actions(goal.touch, goal, 50), goal.touch, atol=1e-6)

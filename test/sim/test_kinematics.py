@@ -6,7 +6,8 @@ from scipy.spatial.transform import Rotation
 
 from smolvla_ros.sim.kinematics import TOLERANCE_M, Kinematics, UnreachableError
 from smolvla_ros.sim.layout import PAN_AXIS_XY
-from smolvla_ros.sim.world import JOINTS, World, load_model
+from smolvla_ros.sim.scene import load_model
+from smolvla_ros.sim.world import JOINTS, World
 
 # Position and quaternion (w x y z) of each joint's frame in the one before; every joint turns about z.
 FRAMES = (

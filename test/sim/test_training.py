@@ -1,5 +1,6 @@
 """Training of the demo policy: it learns, it can be interrupted, and what it saves is a whole checkpoint."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,68 +8,125 @@ import pytest
 import torch
 
 from smolvla_ros.model import SmolVLAPolicy
-from smolvla_ros.sim.dataset import Demonstrations, draw_samples
-from smolvla_ros.sim.demo_model import VALUE_NAMES, statistics
+from smolvla_ros.sim.batches import Batches, draw_asked
+from smolvla_ros.sim.dataset import ASKED, CHUNK_STEPS, Samples, drawn_states, make_samples, met_states
+from smolvla_ros.sim.demo_model import VALUE_NAMES, demo_tokenizer, known_words, statistics
 from smolvla_ros.sim.task import COLOURS, draw_instruction, instructions
-from smolvla_ros.sim.training import DemoTraining, TrainingSettings, one_cycle
+from smolvla_ros.sim.training import DemoTraining, TrainingSettings, curves_path, one_cycle
 from smolvla_ros.sim.units import to_checkpoint, to_radians
 from smolvla_ros.sim.world import HOME
 
-SETTINGS = TrainingSettings(steps=6, pictures=4, evaluate_every=3)
+SETTINGS = TrainingSettings(steps=6, pictures=4, save_every=3, evaluate_every=3)
 
 
 @pytest.fixture(scope="module")
-def samples() -> Demonstrations:
-    return draw_samples(16, 3)
+def samples() -> Samples:
+    return make_samples(drawn_states((3,)), 24, (3,))
 
 
 def weights(training: DemoTraining) -> torch.Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in training.network.parameters()])
 
 
-def test_losses_fall_on_a_handful_of_samples(samples: Demonstrations) -> None:
-    training = DemoTraining(samples, TrainingSettings(steps=30, pictures=8, learning_rate=3e-3))
+def test_losses_fall_on_a_handful_of_samples(samples: Samples) -> None:
+    training = DemoTraining([samples], TrainingSettings(steps=30, pictures=8, learning_rate=3e-3))
     losses = []
     while training.step < 30:
         losses.append(training._train_step())
         training.step += 1
-    first, last = np.mean(losses[:3], axis=0), np.mean(losses[-3:], axis=0)
-    assert last[0] < 0.9 * first[0], "flow"
-    assert last[1] < 0.5 * first[1], "places of all cubes"
+    parts = losses[:3], losses[-3:]
+    first, last = ({name: np.mean([one[name] for one in part]) for name in losses[0]} for part in parts)
+    assert last["flow"] < 0.9 * first["flow"]
+    assert last["all"] < 0.5 * first["all"], "places of all things"
+    assert last["kind"] < first["kind"], "what is to be done"
 
 
-def test_an_interrupted_run_ends_as_one_that_was_not(samples: Demonstrations, tmp_path: Path) -> None:
-    whole = DemoTraining(samples, SETTINGS)
-    whole.run(tmp_path / "whole", lambda folder: "")
+def test_an_interrupted_run_ends_as_one_that_was_not(samples: Samples, tmp_path: Path) -> None:
+    whole = DemoTraining([samples], SETTINGS)
+    whole.run(tmp_path / "whole", lambda folder: {})
 
-    def give_up(folder: Path) -> str:
+    def give_up(folder: Path) -> dict[str, float]:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        DemoTraining(samples, SETTINGS).run(tmp_path / "broken", give_up)
-    resumed = DemoTraining(samples, SETTINGS)
+        DemoTraining([samples], SETTINGS).run(tmp_path / "broken", give_up)
+    resumed = DemoTraining([samples], SETTINGS)
     resumed.resume(tmp_path / "broken")
     assert resumed.step == 3
-    resumed.run(tmp_path / "broken", lambda folder: "")
+    resumed.run(tmp_path / "broken", lambda folder: {})
     assert torch.equal(weights(whole), weights(resumed))
 
 
-def test_what_is_saved_is_the_policy_that_was_trained(samples: Demonstrations, tmp_path: Path) -> None:
-    training = DemoTraining(samples, SETTINGS)
+def test_what_is_saved_is_the_policy_that_was_trained(samples: Samples, tmp_path: Path) -> None:
+    training = DemoTraining([samples], SETTINGS)
     training.save(tmp_path / "demo")
     policy = SmolVLAPolicy.from_checkpoint(tmp_path / "demo")
     assert policy.cameras == ("observation.images.front", "observation.images.wrist")
     assert policy.state_names == policy.action_names == VALUE_NAMES
     images = dict(zip(policy.cameras, samples.images[0], strict=True))
-    noise = np.zeros((50, 32), np.float32)
+    noise = np.zeros((CHUNK_STEPS, 32), np.float32)
     chunk = policy.infer(images, to_checkpoint(samples.states[0]), "touch the red cube", noise)
-    assert chunk.shape == (50, 6) and np.isfinite(chunk).all()
+    assert chunk.shape == (CHUNK_STEPS, 6) and np.isfinite(chunk).all()
 
 
-def test_statistics_are_in_the_units_of_the_checkpoint(samples: Demonstrations) -> None:
+def test_the_checkpoint_carries_the_words_it_was_trained_on(samples: Samples, tmp_path: Path) -> None:
+    DemoTraining([samples], SETTINGS).save(tmp_path / "demo")
+    told = json.loads((tmp_path / "demo" / "smolvla_ros.json").read_text())["words"]
+    assert told == known_words() and {"red", "plate", "grab", "stop"} <= set(told)
+
+
+def test_transformers_reads_the_tokenizer_as_it_was_trained(samples: Samples, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    DemoTraining([samples], SETTINGS).save(tmp_path / "demo")
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "demo" / "vlm")
+    for text in ("Touch the RED cube.\n", "put the blue block on the plate\n", "don't grab the gren one!\n"):
+        assert theirs(text)["input_ids"] == demo_tokenizer().encode(text).ids
+
+
+def test_curves_are_one_object_a_line(samples: Samples, tmp_path: Path) -> None:
+    DemoTraining([samples], SETTINGS).run(tmp_path / "demo", lambda folder: {"place": {"success": 1}})
+    lines = [json.loads(line) for line in curves_path(tmp_path / "demo").read_text().splitlines()]
+    assert [(line["step"], line["place"]) for line in lines] == [(3, {"success": 1}), (6, {"success": 1})]
+
+
+def test_samples_depend_on_their_seed_alone() -> None:
+    first, again, other = (make_samples(drawn_states((seed,)), 6, (seed,)) for seed in (5, 5, 6))
+    assert np.array_equal(first.images, again.images) and np.array_equal(first.actions, again.actions)
+    assert not np.array_equal(first.states, other.states)
+
+
+def test_a_sample_holds_what_to_do_for_everything_that_could_be_asked_for(samples: Samples) -> None:
+    assert samples.actions.shape == (24, len(ASKED), CHUNK_STEPS, 6)
+    stay = [asked.task for asked in ASKED].index("stay")
+    moved = np.abs(samples.actions[..., :5] - samples.states[:, None, None, :5]).max((2, 3))
+    assert moved[:, stay].max() < 0.02, "the state is measured with a little noise"
+    assert np.median(np.delete(moved, stay, axis=1)) > 0.2
+
+
+def test_an_expert_disturbed_meets_states_with_a_cube_in_hand() -> None:
+    met = make_samples(met_states((4,), None), 60, (4,))
+    assert len(met) == 60 and np.isfinite(met.actions).all()
+    assert np.ptp(met.states, axis=0)[:4].min() > 0.3
+
+
+def test_batches_ask_for_the_cube_that_a_state_is_about_and_for_others(samples: Samples) -> None:
+    rng = np.random.default_rng(0)
+    first = [draw_asked("red", False, True, rng) for _ in range(200)]
+    second = [draw_asked("red", False, False, rng) for _ in range(200)]
+    assert {asked.colour for asked in first} == {"red"}
+    assert {asked.task for asked in first} == {"touch", "pick", "place"}
+    assert {asked.colour for asked in second} == {"", *COLOURS}
+    batch = Batches([samples], demo_tokenizer()).draw(5, 2, rng)
+    assert batch.images.shape[:2] == (2, 5) and batch.actions.shape == (10, CHUNK_STEPS, 6)
+    named = [bool(asked.colour) for asked in batch.asked]
+    assert all((token >= 0) or not name for token, name in zip(batch.cube_token, named, strict=True))
+
+
+def test_statistics_are_in_the_units_of_the_checkpoint(samples: Samples) -> None:
     found = statistics(samples)
     state, image = found["observation.state"], found["observation.images.front"]
     assert set(state) == {"mean", "std", "min", "max", "count", "q01", "q10", "q50", "q90", "q99"}
+    assert float(state["std"].min()) >= 2.0, "a joint that hardly moves does not have its noise scaled up"
     assert torch.allclose(state["mean"], torch.from_numpy(to_checkpoint(samples.states)).mean(0), atol=1e-3)
     assert (state["q10"] <= state["q90"]).all() and (state["min"] <= state["q01"]).all()
     assert image["mean"].shape == (3, 1, 1) and 0.0 < float(image["mean"].min()) < float(image["max"].max()) <= 1.0

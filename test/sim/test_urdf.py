@@ -8,7 +8,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from smolvla_ros.execution.urdf import read_limits
-from smolvla_ros.sim.world import JOINTS, load_model
+from smolvla_ros.sim.scene import load_model
+from smolvla_ros.sim.world import JOINTS
 
 
 @pytest.fixture(scope="module")

@@ -35,6 +35,7 @@ class Training:
         fps: rows of a chunk per second.
         run: what `train_config.json` says besides the policy: dataset, seed, steps, batch_size, ...
         card: text of README.md, the model card.
+        words: every word of the instructions, in lower case; empty if that is not known.
     """
 
     statistics: Mapping[str, Mapping[str, Tensor]]
@@ -44,6 +45,7 @@ class Training:
     fps: int
     run: Mapping[str, Any] = field(default_factory=dict)
     card: str = "A SmolVLA policy.\n"
+    words: Sequence[str] = ()
 
 
 def save_checkpoint(folder: Path, network: SmolVLANetwork, tokenizer: Tokenizer, training: Training) -> None:
@@ -57,10 +59,10 @@ def save_checkpoint(folder: Path, network: SmolVLANetwork, tokenizer: Tokenizer,
     _write_json(folder / "config.json", policy)
     _write_json(folder / "train_config.json", {**training.run, "policy": policy})
     (folder / "README.md").write_text(training.card, encoding="utf-8")
-    _write_json(
-        folder / NAMES_FILE,
-        {"fps": training.fps, "state_names": [*training.state_names], "action_names": [*training.action_names]},
-    )
+    names: JsonObject = {
+        "fps": training.fps, "state_names": [*training.state_names], "action_names": [*training.action_names]
+    }  # fmt: skip
+    _write_json(folder / NAMES_FILE, names | ({"words": [*training.words]} if training.words else {}))
     _save_weights(folder / "model.safetensors", network)
     _save_processors(folder, config, policy, training)
     _save_backbone(folder / "vlm", config, tokenizer)
@@ -214,7 +216,7 @@ def _save_backbone(folder: Path, config: SmolVLAConfig, tokenizer: Tokenizer) ->
             },
         },
     )
-    tokens = tokenizer_config()
+    tokens = tokenizer_config(tokenizer)
     special = {key: tokens[key] for key in ("bos_token", "eos_token", "pad_token", "unk_token")}
     _write_json(folder / "tokenizer_config.json", tokens)
     _write_json(
