@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     """Trains and evaluates; 0 when done."""
     import torch
 
-    from smolvla_ros.sim.dataset import ShardFactory, Source
+    from smolvla_ros.sim.dataset import SampleSource, ShardFactory
     from smolvla_ros.sim.demo_model import record_golden_scene
     from smolvla_ros.sim.evaluation import evaluate_checkpoint
     from smolvla_ros.sim.training import DemoTraining, TrainingSettings, resume_path
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     torch.set_num_threads(args.threads)
     settings = TrainingSettings.planned(args.steps, args.seed, args.own)
     factory = ShardFactory(args.output.with_name(args.output.name + ".samples"), args.seed, args.workers)
-    started = [factory.start(Source("drawn", args.drawn)), factory.start(Source("expert", args.expert))]
+    started = [factory.start(SampleSource("drawn", args.drawn)), factory.start(SampleSource("expert", args.expert))]
     training = DemoTraining([shard for part in started for shard in factory.finish(part)], settings, factory)
     logging.info("%d samples, %d parameters", len(training.batches), training.network.parameter_count)
     if resume_path(args.output).exists():

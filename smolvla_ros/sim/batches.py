@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from .dataset import ASKED, Samples
+from .dataset import ASKED, LabelledStates
 from .scene import PLACES
 from .task import COLOURS
 from .tasks import TASKS, Asked, place
@@ -27,8 +27,8 @@ _INDEX = {asked: index for index, asked in enumerate(ASKED)}
 class Batch:
     """B instructions for P pictures, `instructions` in a row for each.
 
-    images float [cameras, P, 3, H, W] in [0, 1]; states, actions, aims, near, held: rows of `Samples` for each of B;
-    tokens [B, T] with mask; asked [B].
+    images float [cameras, P, 3, H, W] in [0, 1]; states, actions, aims, near, held: as in
+    `LabelledStates`, for each of B; tokens [B, T] with mask; asked [B].
     """
 
     images: Tensor
@@ -47,14 +47,14 @@ class Batch:
 class Batches:
     """Draws batches from shards of samples. `add` makes it draw from more."""
 
-    def __init__(self, shards: Sequence[Samples], tokenizer: Tokenizer):
-        self.shards: list[Samples] = []
+    def __init__(self, shards: Sequence[LabelledStates], tokenizer: Tokenizer):
+        self.shards: list[LabelledStates] = []
         self._tokenizer = tokenizer
         self._colour_ids = torch.tensor([_id(tokenizer, colour) for colour in COLOURS])
         self._place_ids = torch.tensor([_id(tokenizer, name) for names in place.NAMES.values() for name in names])
         self.add(shards)
 
-    def add(self, shards: Sequence[Samples]) -> None:
+    def add(self, shards: Sequence[LabelledStates]) -> None:
         self.shards += shards
         self._starts = np.cumsum([0, *(len(shard) for shard in self.shards)])
 
@@ -88,7 +88,7 @@ class Batches:
             place_token=_first(tokens, self._place_ids),
         )
 
-    def _row(self, index: int) -> tuple[Samples, int]:
+    def _row(self, index: int) -> tuple[LabelledStates, int]:
         shard = int(np.searchsorted(self._starts, index, side="right")) - 1
         return self.shards[shard], index - int(self._starts[shard])
 

@@ -54,7 +54,7 @@ _NICENESS = 3  # training goes first
 
 
 @dataclass(frozen=True)
-class Samples:
+class LabelledStates:
     """N samples; joints in rad, in the order of `world.JOINTS`.
 
     images uint8 [N, cameras, H, W, 3]; states [N, 6]; actions [N, asked, CHUNK_STEPS, 6] in the order of `ASKED`;
@@ -84,12 +84,12 @@ class Seen:
     focus: int
 
 
-def label(seen: Sequence[Seen], labeller: Labeller, rng: np.random.Generator) -> Samples:
-    """Samples of what was seen, in its order."""
+def label(seen: Sequence[Seen], labeller: Labeller, rng: np.random.Generator) -> LabelledStates:
+    """What was seen, with labels, in its order."""
     joints = np.stack([one.joints for one in seen])
     xy = np.stack([_positions(one.things) for one in seen])
     above = np.concatenate([xy, np.full((*xy.shape[:2], 1), _AIM_HEIGHT_M)], axis=-1)
-    return Samples(
+    return LabelledStates(
         images=np.stack([one.pictures for one in seen]),
         states=(joints + rng.normal(0.0, _MEASUREMENT_STD_RAD, joints.shape)).astype(np.float32),
         actions=labeller.chunks([(one.joints, one.things) for one in seen], ASKED, CHUNK_STEPS).astype(np.float32),
@@ -164,7 +164,7 @@ def _episode(arm: VirtualArm, asked: Asked, words: str, first: int) -> Iterator[
             return
 
 
-def make_samples(source: Iterator[Seen], count: int, seed: Sequence[int]) -> Samples:
+def make_samples(source: Iterator[Seen], count: int, seed: Sequence[int]) -> LabelledStates:
     """The first `count` of a source, labelled."""
     labeller, rng = Labeller(), np.random.default_rng([*seed, 1])
     parts = []
@@ -172,11 +172,11 @@ def make_samples(source: Iterator[Seen], count: int, seed: Sequence[int]) -> Sam
         seen = list(islice(source, min(100, count)))
         parts.append(label(seen, labeller, rng))
         count -= len(seen)
-    return Samples(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Samples)))
+    return LabelledStates(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(LabelledStates)))
 
 
 @dataclass(frozen=True)
-class Source:
+class SampleSource:
     """A part of the samples: its name in file names, how many shards, and the checkpoint that meets the states."""
 
     name: str
@@ -194,7 +194,7 @@ class ShardFactory:
         self._folder, self._seed, self._workers = folder, seed, workers
         self._pool: ProcessPoolExecutor | None = None
 
-    def start(self, source: Source) -> list[tuple[Path, Future[None] | None]]:
+    def start(self, source: SampleSource) -> list[tuple[Path, Future[None] | None]]:
         """Begins to make what is missing of a source."""
         self._folder.mkdir(parents=True, exist_ok=True)
         if self._pool is None:
@@ -206,7 +206,7 @@ class ShardFactory:
             for index, path in enumerate(paths)
         ]
 
-    def finish(self, started: list[tuple[Path, Future[None] | None]]) -> list[Samples]:
+    def finish(self, started: list[tuple[Path, Future[None] | None]]) -> list[LabelledStates]:
         """Waits for what was started and loads it."""
         for _, future in started:
             if future is not None:
@@ -218,12 +218,12 @@ class ShardFactory:
             self._pool.shutdown(cancel_futures=True)
 
 
-def load(path: Path) -> Samples:
+def load(path: Path) -> LabelledStates:
     with np.load(path) as shard:
-        return Samples(**{field.name: shard[field.name] for field in fields(Samples)})
+        return LabelledStates(**{field.name: shard[field.name] for field in fields(LabelledStates)})
 
 
-def _write_shard(path: Path, source: Source, seed: tuple[int, int]) -> None:
+def _write_shard(path: Path, source: SampleSource, seed: tuple[int, int]) -> None:
     import torch
 
     torch.set_num_threads(1)
@@ -232,7 +232,7 @@ def _write_shard(path: Path, source: Source, seed: tuple[int, int]) -> None:
     states = drawn_states(tagged) if source.name == "drawn" else met_states(tagged, source.checkpoint)
     samples = make_samples(states, SHARD, tagged)
     unfinished = path.with_suffix(".part.npz")
-    np.savez(unfinished, **{field.name: getattr(samples, field.name) for field in fields(Samples)})
+    np.savez(unfinished, **{field.name: getattr(samples, field.name) for field in fields(LabelledStates)})
     unfinished.rename(path)
 
 

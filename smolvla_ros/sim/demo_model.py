@@ -13,7 +13,7 @@ from smolvla_ros.model import SmolVLAConfig, SmolVLAPolicy, TextConfig, VisionCo
 from smolvla_ros.model.checkpoint.golden import record_golden
 from smolvla_ros.model.tokenizer_training import train_word_tokenizer
 
-from .dataset import CHUNK_STEPS, Samples
+from .dataset import CHUNK_STEPS, LabelledStates
 from .task import COLOURS
 from .tasks import TASKS
 from .units import to_checkpoint
@@ -62,7 +62,7 @@ def demo_tokenizer() -> Tokenizer:
     return train_word_tokenizer(known_words())
 
 
-def statistics(samples: Samples) -> dict[str, dict[str, torch.Tensor]]:
+def statistics(samples: LabelledStates) -> dict[str, dict[str, torch.Tensor]]:
     """Statistics of every feature as LeRobot keeps them, in the checkpoint's units; images in [0, 1] by channel."""
     found = {
         "observation.state": _statistics(to_checkpoint(samples.states)),

@@ -27,7 +27,7 @@ from smolvla_ros.model.checkpoint.saving import Training, save_checkpoint
 from smolvla_ros.model.normalisation import Normaliser
 
 from .batches import Batch, Batches
-from .dataset import AIMED_JOINTS, Samples, ShardFactory, Source
+from .dataset import AIMED_JOINTS, LabelledStates, SampleSource, ShardFactory
 from .demo_model import (
     IMAGE_FEATURES,
     VALUE_NAMES,
@@ -88,7 +88,9 @@ class TrainingSettings:
 class DemoTraining:
     """The state of one training run. One thread; own states are made in the processes of `factory`."""
 
-    def __init__(self, shards: list[Samples], settings: TrainingSettings, factory: ShardFactory | None = None) -> None:
+    def __init__(
+        self, shards: list[LabelledStates], settings: TrainingSettings, factory: ShardFactory | None = None
+    ) -> None:
         self.settings, self._factory = settings, factory
         torch.manual_seed(settings.seed)
         self.tokenizer = demo_tokenizer()
@@ -166,7 +168,7 @@ class DemoTraining:
                 met_by = folder.with_name(f"{folder.name}.round{number}")
                 if not met_by.exists():
                     self._save_policy(met_by)
-                self._under_way[one] = self._factory.start(Source(f"own{number}", one.shards, met_by))
+                self._under_way[one] = self._factory.start(SampleSource(f"own{number}", one.shards, met_by))
             if self.step >= one.joins:
                 self.batches.add(self._factory.finish(self._under_way.pop(one)))
                 self._joined.add(one)

@@ -9,7 +9,7 @@ import torch
 
 from smolvla_ros.model import SmolVLAPolicy
 from smolvla_ros.sim.batches import Batches, draw_asked
-from smolvla_ros.sim.dataset import ASKED, CHUNK_STEPS, Samples, drawn_states, make_samples, met_states
+from smolvla_ros.sim.dataset import ASKED, CHUNK_STEPS, LabelledStates, drawn_states, make_samples, met_states
 from smolvla_ros.sim.demo_model import VALUE_NAMES, demo_tokenizer, known_words, statistics
 from smolvla_ros.sim.task import COLOURS, draw_instruction, instructions
 from smolvla_ros.sim.training import DemoTraining, TrainingSettings, curves_path, one_cycle
@@ -20,7 +20,7 @@ SETTINGS = TrainingSettings(steps=6, pictures=4, save_every=3, evaluate_every=3)
 
 
 @pytest.fixture(scope="module")
-def samples() -> Samples:
+def samples() -> LabelledStates:
     return make_samples(drawn_states((3,)), 24, (3,))
 
 
@@ -28,7 +28,7 @@ def weights(training: DemoTraining) -> torch.Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in training.network.parameters()])
 
 
-def test_losses_fall_on_a_handful_of_samples(samples: Samples) -> None:
+def test_losses_fall_on_a_handful_of_samples(samples: LabelledStates) -> None:
     training = DemoTraining([samples], TrainingSettings(steps=30, pictures=8, learning_rate=3e-3))
     losses = []
     while training.step < 30:
@@ -41,7 +41,7 @@ def test_losses_fall_on_a_handful_of_samples(samples: Samples) -> None:
     assert last["kind"] < first["kind"], "what is to be done"
 
 
-def test_an_interrupted_run_ends_as_one_that_was_not(samples: Samples, tmp_path: Path) -> None:
+def test_an_interrupted_run_ends_as_one_that_was_not(samples: LabelledStates, tmp_path: Path) -> None:
     whole = DemoTraining([samples], SETTINGS)
     whole.run(tmp_path / "whole", lambda folder: {})
 
@@ -57,7 +57,7 @@ def test_an_interrupted_run_ends_as_one_that_was_not(samples: Samples, tmp_path:
     assert torch.equal(weights(whole), weights(resumed))
 
 
-def test_what_is_saved_is_the_policy_that_was_trained(samples: Samples, tmp_path: Path) -> None:
+def test_what_is_saved_is_the_policy_that_was_trained(samples: LabelledStates, tmp_path: Path) -> None:
     training = DemoTraining([samples], SETTINGS)
     training.save(tmp_path / "demo")
     policy = SmolVLAPolicy.from_checkpoint(tmp_path / "demo")
@@ -69,13 +69,13 @@ def test_what_is_saved_is_the_policy_that_was_trained(samples: Samples, tmp_path
     assert chunk.shape == (CHUNK_STEPS, 6) and np.isfinite(chunk).all()
 
 
-def test_the_checkpoint_carries_the_words_it_was_trained_on(samples: Samples, tmp_path: Path) -> None:
+def test_the_checkpoint_carries_the_words_it_was_trained_on(samples: LabelledStates, tmp_path: Path) -> None:
     DemoTraining([samples], SETTINGS).save(tmp_path / "demo")
     told = json.loads((tmp_path / "demo" / "smolvla_ros.json").read_text())["words"]
     assert told == known_words() and {"red", "plate", "grab", "stop"} <= set(told)
 
 
-def test_transformers_reads_the_tokenizer_as_it_was_trained(samples: Samples, tmp_path: Path) -> None:
+def test_transformers_reads_the_tokenizer_as_it_was_trained(samples: LabelledStates, tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     DemoTraining([samples], SETTINGS).save(tmp_path / "demo")
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "demo" / "vlm")
@@ -83,7 +83,7 @@ def test_transformers_reads_the_tokenizer_as_it_was_trained(samples: Samples, tm
         assert theirs(text)["input_ids"] == demo_tokenizer().encode(text).ids
 
 
-def test_curves_are_one_object_a_line(samples: Samples, tmp_path: Path) -> None:
+def test_curves_are_one_object_a_line(samples: LabelledStates, tmp_path: Path) -> None:
     DemoTraining([samples], SETTINGS).run(tmp_path / "demo", lambda folder: {"place": {"success": 1}})
     lines = [json.loads(line) for line in curves_path(tmp_path / "demo").read_text().splitlines()]
     assert [(line["step"], line["place"]) for line in lines] == [(3, {"success": 1}), (6, {"success": 1})]
@@ -95,7 +95,7 @@ def test_samples_depend_on_their_seed_alone() -> None:
     assert not np.array_equal(first.states, other.states)
 
 
-def test_a_sample_holds_what_to_do_for_everything_that_could_be_asked_for(samples: Samples) -> None:
+def test_a_sample_holds_what_to_do_for_everything_that_could_be_asked_for(samples: LabelledStates) -> None:
     assert samples.actions.shape == (24, len(ASKED), CHUNK_STEPS, 6)
     stay = [asked.task for asked in ASKED].index("stay")
     moved = np.abs(samples.actions[..., :5] - samples.states[:, None, None, :5]).max((2, 3))
@@ -109,7 +109,7 @@ def test_an_expert_disturbed_meets_states_with_a_cube_in_hand() -> None:
     assert np.ptp(met.states, axis=0)[:4].min() > 0.3
 
 
-def test_batches_ask_for_the_cube_that_a_state_is_about_and_for_others(samples: Samples) -> None:
+def test_batches_ask_for_the_cube_that_a_state_is_about_and_for_others(samples: LabelledStates) -> None:
     rng = np.random.default_rng(0)
     first = [draw_asked("red", False, True, rng) for _ in range(200)]
     second = [draw_asked("red", False, False, rng) for _ in range(200)]
@@ -122,7 +122,7 @@ def test_batches_ask_for_the_cube_that_a_state_is_about_and_for_others(samples: 
     assert all((token >= 0) or not name for token, name in zip(batch.cube_token, named, strict=True))
 
 
-def test_statistics_are_in_the_units_of_the_checkpoint(samples: Samples) -> None:
+def test_statistics_are_in_the_units_of_the_checkpoint(samples: LabelledStates) -> None:
     found = statistics(samples)
     state, image = found["observation.state"], found["observation.images.front"]
     assert set(state) == {"mean", "std", "min", "max", "count", "q01", "q10", "q50", "q90", "q99"}
