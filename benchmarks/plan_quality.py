@@ -9,7 +9,7 @@ while, then a second one arrives that begins elsewhere and goes its own way, as 
 - off the plan: the largest distance between a command and what the plan wanted at that instant [mrad];
 - overshoot: how far a command went past a second chunk that stands still, less what braking at the limit would [mrad];
 - from the last row: the largest distance to it when the plan has ended [mrad];
-- settled: time until commands stay within 1 mrad of the path through the rows; arrived: of the last row [s];
+- settled: time until commands stay within 1 mrad of the path through the rows, rounded; arrived: of the last row [s];
 - clamped: how often a limit changed a command.
 """
 
@@ -26,8 +26,10 @@ import yaml
 from smolvla_ros.execution.chunk import Chunk, ChunkError
 from smolvla_ros.execution.controller import Controller
 from smolvla_ros.execution.limits import JointLimits
+from smolvla_ros.execution.rounding import rounded
 from smolvla_ros.execution.settings import ControllerSettings
 from smolvla_ros.execution.status import ControllerState
+from smolvla_ros.execution.time_law import HEADROOM
 
 CONFIGS = ("so101", "so101_sim")
 PERIOD_NS, STEP_NS = 10_000_000, 33_333_333
@@ -126,7 +128,8 @@ def _measured(commands: np.ndarray, seam: int, rows: np.ndarray, limits: JointLi
     from scipy.interpolate import CubicSpline
 
     period_s = PERIOD_NS * 1e-9
-    path = CubicSpline(np.arange(len(rows)), rows, bc_type="natural")(np.linspace(0, len(rows) - 1, 8 * len(rows)))
+    smooth = rounded(rows, STEP_NS * 1e-9, HEADROOM * limits.acceleration, np.broadcast_to(limits.path, rows[0].shape))
+    path = CubicSpline(np.arange(len(rows)), smooth, bc_type="natural")(np.linspace(0, len(rows) - 1, 8 * len(rows)))
     after = commands[seam:]
     speed = (commands[seam] - commands[seam - 1]) / period_s
     begin, along = path[:-1], path[1:] - path[:-1]

@@ -10,7 +10,7 @@ the last one also in the future: a velocity is only taken if the joint can still
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +22,8 @@ Vector = NDArray[np.float64]
 
 # A difference below this is rounding, not a limit at work [rad or m].
 _ROUNDING = 1e-9
+# Some times the noise of a policy's rows, and less than a centimetre at the hand of a small arm [rad or m].
+PATH_TOLERANCE = 0.03
 
 
 class LimitError(ValueError):
@@ -39,6 +41,7 @@ class JointLimits:
         step: largest change between two rows of a chunk.
         jump: largest distance from the last command to a new chunk.
         tracking: largest distance between command and measured position.
+        path: how far the path may leave the rows of a chunk that ask for more acceleration; one for all, or [joints].
 
     Raises:
         LimitError: naming everything that is not finite, not positive, or lower >= upper.
@@ -52,6 +55,7 @@ class JointLimits:
     step: Vector
     jump: Vector
     tracking: Vector
+    path: Vector = field(default_factory=lambda: np.array(PATH_TOLERANCE))
 
     def __post_init__(self) -> None:
         problems = []
@@ -66,6 +70,9 @@ class JointLimits:
                 value = getattr(self, name)[index]
                 if not (np.isfinite(value) and value > 0.0):
                     problems.append(f"the {name} limit of joint '{joint}' is {value:g}, expected a positive number")
+        path = np.atleast_1d(self.path)
+        if not (np.isfinite(path) & (path >= 0.0)).all():
+            problems.append(f"the path tolerance is {path}, expected 0 or more")
         if problems:
             raise LimitError("; ".join(problems))
 

@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 
 from .ease import Bounds, Ease, averaging, shortest
 from .interpolation import evaluate_cubic, segments
+from .rounding import rounded
 from .time_law import HEADROOM, Demand, TimeLaw, demand_of, time_law
 
 Vector = NDArray[np.float64]
 
 _S = 1e-9
-# Parts of the limits that are left to the path while the offset decays, tried in this order.
-_SHARES = (1.0, 0.7, 0.4, 0.15)
-# An offset may take so many times as long as with all of the limits for itself, before the path gives way.
-_PATIENCE = 1.5
-# Of the limits, for path and offset together; the path is looked at twice in each step, but not more often than this.
-_USED, _MOST_LOOKS = 0.99, 200
+# What is tried in this order: the part of the limits that is left to the path while the offset decays, and how many
+# times as long the offset may then take as with all of the limits for itself.
+_TRIES = ((1.0, 1.5), (0.7, 1.5), (0.4, 1.5), (0.15, 1.5), (0.15, 3.0), (0.15, 6.0))
+# Of the limits, for path and offset together.
+_USED = 0.99
 # Of the ease-in time, for averaging.
 _WINDOW = 1.0 / 3.0
 # An instant that misses a row by rounding, or by the last braking, is that of the row.
@@ -45,12 +45,16 @@ class Motion(NamedTuple):
 
 
 class Room(NamedTuple):
-    """Limits of a plan, [joints]; speed and acceleration infinite for a joint that is not smoothed."""
+    """Limits of a plan, [joints]; speed and acceleration infinite for a joint that is not smoothed.
+
+    `tolerance`: how far rows may be moved that ask for more than the acceleration.
+    """
 
     velocity: Vector
     acceleration: Vector
     lower: Vector
     upper: Vector
+    tolerance: Vector
 
 
 class Plan:
@@ -75,6 +79,7 @@ class Plan:
         self.expiry_ns = self.end_ns = start_ns + len(rows) * step_ns
         self._step_s = step_ns * _S
         self._last_s = (len(rows) - 1) * self._step_s
+        self._interpolation = interpolation
         self._segments = segments(rows, self._step_s, interpolation)
         self._law: TimeLaw | None = None
         self._ease: Ease | None = None
@@ -91,6 +96,10 @@ class Plan:
         """
         self._joined_ns = at_ns
         joined_s = max((at_ns - self.start_ns) * _S, 0.0)
+        if self._interpolation == "cubic":
+            path = rounded(self.rows, self._step_s, HEADROOM * room.acceleration, room.tolerance)
+            if path is not self.rows:
+                self._segments = segments(path, self._step_s, self._interpolation)
         demand = None
         if joined_s < self._last_s:
             demand = demand_of(self._segments, self._step_s, room.velocity, room.acceleration).from_point(joined_s)
@@ -108,10 +117,10 @@ class Plan:
         smoothed = np.isfinite(room.velocity)
         limits = Bounds(*(np.where(smoothed, limit, 1.0) for limit in (room.velocity, *room[:2])))
         to_limit = np.where(last.velocity > 0.0, room.upper - last.position, last.position - room.lower)
-        for share in _SHARES:
+        for share, patience in _TRIES:
             offset = (np.array(last) - self._path(self._joined_ns)) * smoothed
             fastest_s = float(shortest(offset, limits).max())
-            within_s = _PATIENCE * fastest_s + ease_s
+            within_s = patience * fastest_s + ease_s
             if demand is not None and share < 1.0:
                 slowed = time_law(demand.scaled(joined_s + within_s, share))
                 passed_s = slowed.at(joined_s + within_s)[0]  # only this part of the path is passed meanwhile
@@ -120,14 +129,15 @@ class Plan:
             bounds = self._left_by_path(within_s, room, smoothed)
             window_s = averaging(offset, bounds, np.abs(last.velocity), to_limit, ease_s * _WINDOW)
             self._ease = Ease(offset, bounds, window_s, ease_s)
-            if demand is None or self._ease.end_s <= within_s:
+            # An offset that starts faster than the path leaves room for must slow down while the path gets faster.
+            slow = (offset[1] <= bounds.up) & (-offset[1] <= bounds.down)
+            slow |= bounds.acceleration >= 0.5 * limits.acceleration
+            if demand is None or (self._ease.end_s <= within_s and slow.all()):
                 return
 
     def _left_by_path(self, within_s: float, room: Room, smoothed: NDArray[np.bool_]) -> Bounds:
         """What the path leaves of the limits until `within_s` after the seam."""
-        looks = min(2 + int(2.0 * within_s / self._step_s), _MOST_LOOKS)
-        times = np.linspace(0.0, within_s, looks)[:, None] + np.zeros(len(smoothed))
-        rates, bends = self._rates(times)
+        rates, bends = self._course(within_s)
         velocity, acceleration = (np.where(smoothed, _USED * limit, np.inf) for limit in room[:2])
         floor = 1.0 - HEADROOM / _USED
         return Bounds(
@@ -136,15 +146,27 @@ class Plan:
             np.where(smoothed, np.maximum(acceleration - np.abs(bends).max(axis=0), floor * acceleration), 1.0),
         )
 
-    def _rates(self, since_s: Vector) -> tuple[Vector, Vector]:
-        """Velocity and acceleration of the path alone, [..., joints] each, at times [..., joints] since the seam."""
+    def _course(self, within_s: float) -> tuple[Vector, Vector]:
+        """Velocity and acceleration of the path alone, [looks, joints] each, at all its bends until `within_s`.
+
+        These are the rows and the knots of the time law, where the acceleration jumps: looked at are both ends and
+        the middle of each piece between two of them.
+        """
         assert self._law is not None
-        s, pace, change = self._law.at_many((self._joined_ns - self.start_ns) * _S + since_s)
+        begin_s = (self._joined_ns - self.start_ns) * _S
+        rows = self._step_s * np.arange(len(self.rows))
+        knots = np.concatenate(((begin_s, begin_s + within_s), rows[rows < self._law.begin_s], self._law.knots_s))
+        ends = np.sort(np.clip(knots, begin_s, begin_s + within_s))
+        middle = 0.5 * (ends[1:] + ends[:-1])
+        s, pace, _ = self._law.at_many(np.array((ends[:-1], middle, ends[1:])))
+        change = self._law.at_many(middle)[2][:, None]
         index = np.clip((s * (1.0 / self._step_s)).astype(np.int64), 0, len(self.rows) - 1)
-        _, linear, square, cubic = np.moveaxis(self._segments[index, :, np.arange(s.shape[-1])], -1, 0)
-        u = s - index * self._step_s
+        _, linear, square, cubic = np.moveaxis(self._segments[index], -2, 0)
+        u, pace = (s - index * self._step_s)[..., None], pace[..., None]
         rate = linear + u * (2.0 * square + 3.0 * u * cubic)
-        return rate * pace, (2.0 * square + 6.0 * u * cubic) * pace**2 + rate * change
+        bend = (2.0 * square + 6.0 * u * cubic) * pace**2 + rate * change
+        joints = self.rows.shape[1]
+        return (rate * pace).reshape(-1, joints), bend.reshape(-1, joints)
 
     def index_at(self, now_ns: int) -> int:
         """The row that is executed at `now_ns`; negative before the first, len(rows) or more after the end."""

@@ -76,4 +76,5 @@ class ControllerSettings:
         speed, acceleration = (
             np.where(excluded, np.inf, limit) for limit in (self.limits.velocity, self.limits.acceleration)
         )
-        return Room(speed, acceleration, self.limits.lower, self.limits.upper)
+        limits = self.limits
+        return Room(speed, acceleration, limits.lower, limits.upper, np.broadcast_to(limits.path, speed.shape))

@@ -37,7 +37,12 @@ class TimeLaw:
         self._t = [s[0]]
         for i in range(len(s) - 1):
             self._t.append(self._t[-1] + 2.0 * (s[i + 1] - s[i]) / (pace[i] + pace[i + 1]))
-        self.end_s = self._t[-1]
+        self.begin_s, self.end_s = self._t[0], self._t[-1]
+
+    @property
+    def knots_s(self) -> list[float]:
+        """The instants t at which s'' changes."""
+        return self._t
 
     def at(self, t: float) -> tuple[float, float, float]:
         """s, s' and s'' at `t`."""

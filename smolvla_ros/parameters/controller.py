@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from smolvla_ros.execution.interpolation import INTERPOLATIONS
+from smolvla_ros.execution.limits import PATH_TOLERANCE
 from smolvla_ros.execution.merge import MERGE_RULES
 from smolvla_ros.execution.settings import ALIGNMENTS
 
@@ -85,6 +86,9 @@ class JointLimitParameters(JointParameters):
         "the first motion: from the measured position).", "rad or m", 1e-6, 1000.0)
     tracking_tolerance: float = parameter(0.5, "The arm is taken not to follow if it stays further than this "
         "from its command. Large for a gripper that closes on things.", "rad or m", 1e-6, 1000.0)
+    path_tolerance: float = parameter(PATH_TOLERANCE, "How far the path may leave the rows of a chunk to round off "
+        "what asks for more than max_acceleration, as noise does, before it is slowed down instead; 0: rows are "
+        "followed exactly, as slowly as it takes.", "rad or m", 0.0, 10.0)
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,7 @@ def joint_limits(parameters: JointLimitParameters, described: UrdfLimits) -> dic
         "step": parameters.max_step,
         "jump": parameters.max_jump,
         "tracking": parameters.tracking_tolerance,
+        "path": parameters.path_tolerance,
     }
 
 

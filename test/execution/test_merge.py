@@ -79,21 +79,26 @@ def test_one_row_is_a_constant():
     assert segments(np.array([[0.3]]), 0.04, "cubic").shape == (1, 4, 1)
 
 
-ROOM = Room(*np.full((4, 2), [[3.0], [20.0], [-9.0], [9.0]]))
+ROOM = Room(*np.full((5, 2), [[3.0], [20.0], [-9.0], [9.0], [0.03]]))
 
 
-def random_plan(random, kind="cubic"):
-    """Rows inside the limits of ROOM."""
+def random_plan(random, kind="cubic", noise=0.0):
+    """Rows inside the limits of ROOM, but for their noise [rad]."""
     t = np.arange(40)[:, None] * STEP_NS * 1e-9
     phase = random.uniform(1.0, 6.0, 2) * t + random.uniform(0.0, 6.0, 2)
-    return plan_of(random.uniform(-0.3, 0.3, 2) * np.sin(phase), kind)
+    return plan_of(random.uniform(-0.3, 0.3, 2) * np.sin(phase) + noise * random.normal(size=(40, 2)), kind)
 
 
 @settings(deadline=None)
-@given(seed=st.integers(0, 10_000), rows=st.integers(1, 10), at=st.integers(0, 45 * STEP_NS))
-def test_a_seam_continues_the_last_command_inside_the_limits_and_ends_at_rest_on_the_last_row(seed, rows, at):
+@given(
+    seed=st.integers(0, 10_000),
+    rows=st.integers(1, 10),
+    at=st.integers(0, 45 * STEP_NS),
+    noise=st.sampled_from([0.0, 0.005, 0.05]),
+)
+def test_a_seam_continues_the_last_command_inside_the_limits_and_ends_at_rest_on_the_last_row(seed, rows, at, noise):
     random = np.random.default_rng(seed)
-    plan = random_plan(random)
+    plan = random_plan(random, noise=noise)
     before = Motion(random.uniform(-0.4, 0.4, 2), random.uniform(-2.0, 2.0, 2), random.uniform(-5.0, 5.0, 2))
     plan.join(before, at, ROOM, rows * STEP_NS * 1e-9)
     start = plan.sample(at)
@@ -101,8 +106,7 @@ def test_a_seam_continues_the_last_command_inside_the_limits_and_ends_at_rest_on
     np.testing.assert_allclose(start.velocity, before.velocity, atol=1e-7)
     motions = [plan.sample(time_ns) for time_ns in range(at, plan.end_ns, 2 * MS)]
     assert all((np.abs(motion.velocity) <= ROOM.velocity).all() for motion in motions)
-    # The path is looked at every half row: between, its own bends may take a little more.
-    assert all((np.abs(motion.acceleration) <= 1.03 * ROOM.acceleration).all() for motion in motions)
+    assert all((np.abs(motion.acceleration) <= 1.002 * ROOM.acceleration).all() for motion in motions)
     end = plan.sample(plan.end_ns)
     np.testing.assert_allclose(end.position, plan.rows[-1], atol=1e-9)
     np.testing.assert_allclose(end.velocity, 0.0, atol=1e-9)
@@ -113,6 +117,15 @@ def test_a_small_seam_keeps_the_pace_of_the_rows():
     plan.join(Motion.at_rest(plan.rows[0]), 0, ROOM, 0.2)
     for row in range(10, 35):
         np.testing.assert_allclose(plan.sample(row * STEP_NS).position, plan.rows[row], atol=1e-9)
+
+
+def test_noise_beyond_the_acceleration_limit_is_rounded_off_and_the_pace_is_kept():
+    plan = random_plan(np.random.default_rng(3), noise=0.008)
+    assert np.abs(np.diff(plan.rows, 2, axis=0)).max() > 1.5 * 20.0 * (STEP_NS * 1e-9) ** 2
+    plan.join(Motion.at_rest(plan.rows[0]), 0, ROOM, 0.2)
+    assert plan.end_ns - plan.expiry_ns < 2 * STEP_NS  # braking on the last row takes some
+    for row in range(10, 35):
+        np.testing.assert_allclose(plan.sample(row * STEP_NS).position, plan.rows[row], atol=0.03)
 
 
 def test_a_row_faster_than_the_limits_slows_the_plan_instead_of_leaving_its_path():
