@@ -20,7 +20,7 @@ from smolvla_ros.drivers.video import CapturedJpeg, CaptureSettings, VideoError,
 from smolvla_ros.parameters.camera import CameraDriverParameters
 
 from .lifecycle import ManagedNode
-from .lifecycle import main as run_node
+from .running import run_node
 
 _REOPEN_S = 1.0
 _STOP_TIMEOUT_S = 2.0
