@@ -110,7 +110,7 @@ def _stream(
 
 def _stamps(stream: Stream, policy: PolicyParameters, oldest_s: float) -> Finding:
     if not stream.ages_s:
-        accepted = policy.accept_zero_stamps or not stream.camera
+        accepted = policy.accept_zero_stamps
         return Finding("ok" if accepted else "fail", stream.what, "not stamped",
                        "stamp it in the driver, or set accept_zero_stamps")  # fmt: skip
     ages = list(stream.ages_s)

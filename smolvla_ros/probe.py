@@ -150,8 +150,10 @@ class ArmProbe:
             return ""
 
     def _subscribe(self) -> None:
-        wanted = [("joint states", "joint_states", JointState, ""), ("chunks", "action_chunk", ActionChunk, "")]
         robot = self.robot()
+        topics = robot[1].joint_states_topics if robot else ()
+        wanted: list[tuple[str, str, Any, str]] = [("joint states", topic, JointState, "") for topic in topics]
+        wanted.append(("chunks", "action_chunk", ActionChunk, ""))
         for camera in robot[0].cameras if robot else ():
             kind = CompressedImage if camera.transport == "compressed" else Image
             wanted.append((f"camera {camera.name}", camera.topic, kind, camera.name))

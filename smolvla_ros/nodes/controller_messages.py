@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -11,10 +12,11 @@ from smolvla_ros.execution.status import ClampCounter, ControllerState, Status
 from smolvla_ros.msg import ExecutionStatus
 
 from .control_thread import Periodicity
+from .health import add_health
 
-# The defaults of ros2_control's controller manager for the periodicity of its update loop [Hz].
-_MEAN_WARN_HZ, _MEAN_ERROR_HZ = 5.0, 10.0
-_DEVIATION_WARN_HZ, _DEVIATION_ERROR_HZ = 5.0, 10.0
+# From where on ros2_control's controller manager warns of the periodicity of its update loop [Hz]. Here it is never an
+# error: a machine that others use too does that, and a thread that stands still holds the arm by itself.
+_MEAN_WARN_HZ, _DEVIATION_WARN_HZ = 5.0, 5.0
 
 
 def fill_status(message: ExecutionStatus, status: Status, missed_ticks: int, dry_run: bool) -> None:
@@ -58,12 +60,15 @@ def diagnostics(
     rate_hz: float,
     publishers: int,
     joint_states_refused: Mapping[str, int] | None = None,
+    health: Mapping[str, str] | None = None,
 ) -> DiagnosticArray:
     """Two statuses: what is executed and why not, and how regular the control thread is.
 
-    `joint_states_refused`: how many joint states were refused, by reason.
+    `joint_states_refused`: how many joint states were refused, by reason; `health`: see `GuardedNode`.
     """
-    execution = _execution(f"{node.lstrip('/')}: execution", status, limits, publishers, joint_states_refused or {})
+    name = f"{node.lstrip('/')}: execution"
+    execution = _execution(name, status, limits, publishers, joint_states_refused or {})
+    add_health(execution, health or {})
     return DiagnosticArray(
         status=[
             execution,
@@ -110,10 +115,8 @@ def _clamps(kind: str, counter: ClampCounter, limits: JointLimits) -> dict[str, 
 def _periodicity(name: str, periodicity: Periodicity, rate_hz: float) -> DiagnosticStatus:
     error_hz, deviation_hz = abs(periodicity.mean_hz - rate_hz), periodicity.deviation_hz
     level, message = DiagnosticStatus.OK, "regular"
-    if error_hz > _MEAN_ERROR_HZ or deviation_hz > _DEVIATION_ERROR_HZ:
-        level, message = DiagnosticStatus.ERROR, "far off its rate"
-    elif error_hz > _MEAN_WARN_HZ or deviation_hz > _DEVIATION_WARN_HZ:
-        level, message = DiagnosticStatus.WARN, "irregular"
+    if error_hz > _MEAN_WARN_HZ or deviation_hz > _DEVIATION_WARN_HZ:
+        level, message = DiagnosticStatus.WARN, "irregular: is the machine busy? fifo_priority and cpu_affinity help"
     values = {
         "rate_hz": f"{rate_hz:.1f}",
         "mean_hz": f"{periodicity.mean_hz:.2f}",
@@ -126,4 +129,4 @@ def _periodicity(name: str, periodicity: Periodicity, rate_hz: float) -> Diagnos
 
 def _status(level: bytes, name: str, message: str, values: dict[str, str]) -> DiagnosticStatus:
     pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
-    return DiagnosticStatus(level=level, name=name, message=message, hardware_id="", values=pairs)
+    return DiagnosticStatus(level=level, name=name, message=message, hardware_id=platform.node(), values=pairs)

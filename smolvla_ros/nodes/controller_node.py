@@ -88,7 +88,8 @@ class ControllerNode(ManagedNode[ControllerParameters]):
         self._refusals = RefusalLog(self.get_logger())
         subscribe = self.create_subscription
         subscribe(ActionChunk, "action_chunk", self._on_chunk, QoSProfile(depth=1))
-        subscribe(JointState, "joint_states", self._on_joint_state, qos_profile_sensor_data, raw=True)
+        for topic in parameters.joint_states_topics:
+            subscribe(JointState, topic, self._on_joint_state, qos_profile_sensor_data, raw=True)
         hear_all_instructions(self, self._on_instruction)
         self.create_service(Trigger, "~/stop", self._on_stop)
         self.create_service(Trigger, "~/resume", self._on_resume)
@@ -196,7 +197,7 @@ class ControllerNode(ManagedNode[ControllerParameters]):
         return StampRule(
             max_age_ns=round(self.parameters.state_timeout_s * 1e9),
             future_tolerance_ns=round(self.parameters.future_tolerance_s * 1e9),
-            accept_zero=True,
+            accept_zero=self.parameters.accept_zero_stamps,
         )
 
     def _on_stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -223,7 +224,8 @@ class ControllerNode(ManagedNode[ControllerParameters]):
     def _supervise(self) -> None:
         self._rivals.announce()
         self._conflict(self._rivals.conflict())
-        self._warn_of_sources(rival_sources(self, self._joint_states.groups))
+        topics = self.parameters.joint_states_topics
+        self._warn_of_sources(rival_sources(self, topics, self._joint_states.groups))
         thread = self._thread
         if thread is None:
             return
@@ -254,6 +256,7 @@ class ControllerNode(ManagedNode[ControllerParameters]):
             self.parameters.control_rate_hz,
             self.count_publishers("action_chunk"),
             self._joint_states.refusals.counts,
+            self.health(),
         )
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)

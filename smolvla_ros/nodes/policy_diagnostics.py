@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Mapping
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from smolvla_ros.policy.loop import InferenceLoop
 from smolvla_ros.policy.loop_types import LoopState
+
+from .health import add_health
 
 _LEVELS = {
     LoopState.RUNNING: DiagnosticStatus.OK,
@@ -20,12 +23,18 @@ _LEVELS = {
 
 
 def diagnostics(
-    node: str, loop: InferenceLoop, refused: Mapping[str, Mapping[str, int]], chunk_s: float, arithmetic: str
+    node: str,
+    loop: InferenceLoop,
+    refused: Mapping[str, Mapping[str, int]],
+    chunk_s: float,
+    arithmetic: str,
+    health: Mapping[str, str],
 ) -> DiagnosticArray:
     """One status: what the policy does, percentiles of every stage over the last hundred chunks, refused messages.
 
     `chunk_s` is the time that a chunk covers: from it follow the largest latency that needs no pauses, and the smallest
-    request threshold for the measured one. `arithmetic` tells what the network computes in, and why.
+    request threshold for the measured one. `arithmetic` tells what the network computes in, and why, `health` what
+    must not happen (`GuardedNode`).
     """
     state, text = loop.state
     median_s, p95_s = loop.latency_percentiles(50), loop.latency_percentiles(95)
@@ -41,8 +50,10 @@ def diagnostics(
     for stream, counts in refused.items():
         values[f"refused_{stream}"] = str(sum(counts.values()))
         values.update({f"refused_{stream}_{reason}": str(count) for reason, count in counts.items()})
-    status = DiagnosticStatus(level=_LEVELS[state], name=f"{node.lstrip('/')}: inference", message=text, hardware_id="")
+    status = DiagnosticStatus(level=_LEVELS[state], name=f"{node.lstrip('/')}: inference", message=text)
+    status.hardware_id = platform.node()
     status.values = [KeyValue(key=key, value=value) for key, value in values.items()]
+    add_health(status, health)
     return DiagnosticArray(status=[status])
 
 

@@ -79,7 +79,8 @@ class PolicyNode(ManagedNode[PolicyParameters]):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._instruction_word = self.create_publisher(String, "~/instruction_status", LATCHED)
         subscribe = self.create_subscription
-        subscribe(JointState, "joint_states", self._on_joint_state, qos_profile_sensor_data, raw=True)
+        for topic in parameters.joint_states_topics:
+            subscribe(JointState, topic, self._on_joint_state, qos_profile_sensor_data, raw=True)
         InstructionTopic(self, self._on_instruction)
         subscribe(ExecutionStatus, "execution_status", self._on_status, QoSProfile(depth=1))
         for camera in self._robot.cameras:
@@ -265,7 +266,7 @@ class PolicyNode(ManagedNode[PolicyParameters]):
         self._waits.look()
         chunk_s = self._rows * self.parameters.step_s
         name, arithmetic = self.get_fully_qualified_name(), self._policy.engine.reason
-        message = diagnostics(name, self._loop, self._buffer.refused(), chunk_s, arithmetic)
+        message = diagnostics(name, self._loop, self._buffer.refused(), chunk_s, arithmetic, self.health())
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
         if self._loop.state[0] is LoopState.GIVEN_UP:

@@ -68,8 +68,6 @@ class PolicyParameters(RobotParameters, NodeParameterSet):
     max_joint_state_age_s: float = parameter(0.2, "Joint states older than this are not acted on.", "s", 0.01, 60.0)
     future_tolerance_s: float = parameter(0.05, "How far ahead of this machine's clock a stamp may lie.",
         "s", 0.0, 10.0)
-    accept_zero_stamps: bool = parameter(False, "Take a zero stamp for the time of reception, instead of refusing the "
-        "message.")
     frozen_camera_frames: int = parameter(0, "So many equal images in a row count as a frozen camera; 0: never. A "
         "simulated camera at rest repeats itself, a real one does not.", minimum=0, maximum=100000)
     retry_backoff_s: float = parameter(0.5, "Wait after a failed inference.", "s", 0.0, 60.0)

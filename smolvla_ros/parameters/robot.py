@@ -40,3 +40,8 @@ class RobotParameters(ParameterSet):
     joints: tuple[str, ...] = parameter((), "Names of the robot's joints, in the order of the checkpoint's state and "
         "action.", required=True)
     joint: Mapping[str, JointParameters] = records(JointParameters, over="joints")
+    joint_states_topics: tuple[str, ...] = parameter(("joint_states",), "Topics that tell the joints' positions; "
+        "several where the arm's driver and the gripper's have one each. Joints that are not in 'joints' are ignored.",
+        is_topic=True)
+    accept_zero_stamps: bool = parameter(False, "Take a zero stamp of an image or of a joint state for the time of "
+        "reception, instead of refusing the message.")

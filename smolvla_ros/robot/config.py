@@ -54,6 +54,9 @@ class RobotConfig:
         """
         _refuse_duplicates("cameras", parameters.cameras)
         _refuse_duplicates("joints", parameters.joints)
+        _refuse_duplicates("joint_states_topics", parameters.joint_states_topics)
+        if not parameters.joint_states_topics:
+            raise RobotConfigError("parameter 'joint_states_topics' is empty, expected at least one topic")
         cameras = tuple(_camera(name, parameters.camera[name]) for name in parameters.cameras)
         joints = tuple(_joint(name, parameters.joint[name]) for name in parameters.joints)
         _refuse_duplicates("camera.<camera>.feature", [camera.feature for camera in cameras])

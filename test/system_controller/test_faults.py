@@ -254,3 +254,42 @@ def test_a_request_for_no_transition_is_refused_in_motion(world):
     in_motion(world)
     assert not world.monitor.change_state(0)
     assert world.monitor.status.state == Status.FOLLOWING
+
+
+def told_on_two_topics(world, stamped=True, **parameters):
+    """A controller whose arm and gripper have a driver each; tells both, or the arm alone, at 50 Hz."""
+    topics = {"arm_states": ["shoulder"], "gripper_states": ["elbow", "elbow_mimic"]}
+    controller = world.controller(joint_states_topics="[arm_states, gripper_states]", **parameters)
+    create = world.monitor.create_publisher
+    publishers = [(create(JointState, topic, 1), names) for topic, names in topics.items()]
+
+    def tell(number=2):
+        for publisher, names in publishers[:number]:
+            message = JointState(name=names, position=[0.1] * len(names))
+            if stamped:
+                message.header.stamp = world.monitor.get_clock().now().to_msg()
+            publisher.publish(message)
+        time.sleep(0.02)
+        return world.monitor.status
+
+    return controller, tell
+
+
+def test_joints_that_two_drivers_tell_on_two_topics_are_one_robot(world):
+    controller, tell = told_on_two_topics(world)
+    world.monitor.wait_until(lambda: tell().reason == Status.WAITING_FOR_CHUNK, "all joints known")
+    world.monitor.wait_until(lambda: tell(1).reason == Status.JOINT_STATES_STALE, "the gripper is missed")
+    assert "the last joint state of 'elbow'" in world.monitor.status.detail
+    assert "tell of the same joints" not in controller.log
+
+
+def test_joint_states_without_stamps_are_refused_with_the_parameter_that_takes_them(world):
+    controller, tell = told_on_two_topics(world, stamped=False)
+    refused = "stamp is zero, expected the time of measurement; 'accept_zero_stamps'"
+    world.monitor.wait_until(lambda: tell() and refused in controller.log, "refused")
+    assert world.monitor.status.reason == Status.WAITING_FOR_JOINT_STATES
+
+
+def test_joint_states_without_stamps_count_from_their_arrival_if_the_robot_says_so(world):
+    _, tell = told_on_two_topics(world, stamped=False, accept_zero_stamps="true")
+    world.monitor.wait_until(lambda: tell().reason == Status.WAITING_FOR_CHUNK, "all joints known")

@@ -49,7 +49,7 @@ def wanted_topics(
     """
     wanted = [
         *(Wanted(c.topic, IMAGE_TYPES[c.transport], expected=True, steady=True) for c in robot.cameras),
-        Wanted("joint_states", JOINT_STATE_TYPE, expected=True, steady=True),
+        *(Wanted(name, JOINT_STATE_TYPE, expected=True, steady=True) for name in parameters.joint_states_topics),
         *(Wanted(name, kind, expected=True) for name, kind in command_topics(parameters).items()),
         Wanted("instruction", STRING_TYPE, latched=True),
         Wanted("action_chunk", CHUNK_TYPE),
