@@ -11,7 +11,7 @@ from domain_coordinator import domain_id
 
 ROOT = Path(__file__).resolve().parent.parent
 
-_WALL_CLOCK = ("nodes", "system", "system_controller")
+_WALL_CLOCK = ("drivers", "nodes", "system", "system_controller")
 
 # Torch with as many threads as cores, beside the processes that a test starts, is many times slower than with one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
