@@ -1,7 +1,7 @@
 """Bring up an arm: policy, controller and, in simulation, the simulated SO-101.
 
     smolvla-ros arm                                              the simulated arm
-    smolvla-ros arm --so101 /dev/ttyACM0 --camera front=/dev/video0 --camera wrist=/dev/video2 --robot my_arm.yaml \
+    smolvla-ros arm --so101 /dev/ttyACM0 --camera front=/dev/video0 --camera wrist=/dev/video2 --robot my_arm.yaml \\
         --checkpoint org/name --dry-run                          an SO-101, see docs/how_to/so101.md
     smolvla-ros arm --no-sim --checkpoint DIR --robot my_arm.yaml --dry-run      any arm that is driven already
 
