@@ -2,7 +2,7 @@
 #   make demo    the simulated arm does what published instructions say; pictures in demo/
 #   make test    linters, type checker, unit tests, node tests, multi-process tests
 #   make docs    the documentation as a site, in build/docs
-#   make arm     the same arm, interactively: then `.venv/bin/smolvla-ros say "touch the red cube"`
+#   make arm     the same arm, kept up, with its view: then `.venv/bin/smolvla-ros say "touch the red cube"`
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -36,7 +36,7 @@ demo: build
 	$(BIN)/smolvla-ros demo --output demo
 
 arm: build
-	$(BIN)/smolvla-ros arm
+	$(BIN)/smolvla-ros arm --view
 
 test: lint
 	$(BIN)/pytest

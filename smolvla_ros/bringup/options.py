@@ -62,6 +62,7 @@ class ArmOptions(BringupOptions):
     dry_run: bool = _argument(False, "compute and publish everything but the command to the arm")
     use_sim_time: bool = _argument(False, "take the time from /clock: for simulators of others, and for bags")
     bag: str = _argument("", "record all of it to a new bag in this folder")
+    view: bool = _argument(False, "serve the live view, for a browser on this machine, and print its address")
     log_level: str = _argument("info", f"log level of the nodes: {', '.join(LOG_LEVELS)}")
 
     def __post_init__(self) -> None:

@@ -64,7 +64,7 @@ class CommandProcess:
 
 
 def arm_processes(options: ArmOptions) -> tuple[NodeProcess | CommandProcess, ...]:
-    """What `options` ask for: the policy, the controller, the arm or its driver, cameras, and a recorder.
+    """What `options` ask for: the policy, the controller, the arm or its driver, cameras, a recorder and the view.
 
     Raises:
         BringUpError: an option names a file that does not exist.
@@ -87,7 +87,9 @@ def arm_processes(options: ArmOptions) -> tuple[NodeProcess | CommandProcess, ..
         parameters["so101_node"] = {"port": port, "calibration": str(calibration), "port_timeout_s": _PORT_TIMEOUT_S}
     nodes = [_node(options, name, values) for name, values in parameters.items()]
     nodes += [_node(options, "camera_node", {"device": device}, name) for name, device in options.cameras.items()]
-    return (*nodes, _recorder(options)) if options.bag else tuple(nodes)
+    commands = [_recorder(options)] if options.bag else []
+    commands += [_view(options)] if options.view else []
+    return (*nodes, *commands)
 
 
 def _node(
@@ -112,6 +114,11 @@ def _recorder(options: ArmOptions) -> CommandProcess:
     arguments += ["--use-sim-time"] if options.use_sim_time else []
     return CommandProcess("record", [sys.executable, str(executable("smolvla-ros")), "record", *arguments],
                           transport_variables() | _variables("record"))  # fmt: skip
+
+
+def _view(options: ArmOptions) -> CommandProcess:
+    command = [sys.executable, str(executable("smolvla-ros")), "view", "--namespace", options.namespace]
+    return CommandProcess("view", command, transport_variables() | _variables("view"))
 
 
 def _variables(name: str) -> dict[str, str]:

@@ -90,8 +90,10 @@ def _start_failures(nodes: Sequence[str], options: ArmOptions, stop: threading.E
         then = f"told '{options.instruction}'" if options.instruction else (
             f"next, in another terminal: smolvla-ros say{where} touch the red cube"
         )  # fmt: skip
+        shown = f"smolvla-ros status{where} shows what it does"
+        shown += "" if options.view else f", smolvla-ros view{where} in a browser"
         dry = " in a dry run, nothing is sent to the arm" if options.dry_run else ""
-        print(f"ready{dry}: {', '.join(nodes)}; {then}; smolvla-ros status{where} shows what it does", flush=True)
+        print(f"ready{dry}: {', '.join(nodes)}; {then}; {shown}", flush=True)
     return failures
 
 

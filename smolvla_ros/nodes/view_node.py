@@ -1,7 +1,7 @@
 """The node behind the live view: listens to everything, publishes instructions, calls stop, resume and reset.
 
 Threads: the client's executor runs the callbacks, which convert and cache; the thread of `watch` brings the page up to
-date ten times a second; viser calls `say`, `stop`, `resume` and `reset` from threads of its own, where publishing and
+date five times a second; viser calls `say`, `stop`, `resume` and `reset` from threads of its own, where publishing and
 calling a service asynchronously are safe.
 """
 
@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.qos import qos_profile_sensor_data
+from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
@@ -34,7 +35,7 @@ from smolvla_ros.robot.images import ImageError, decode_image
 from smolvla_ros.view.page import Page
 from smolvla_ros.view.watched import ChunkAhead, ExecutionFacts, Watched
 
-_PERIOD_S = 0.1
+_PERIOD_S = 0.2  # five times a second, a twentieth of a core: the policy needs the rest
 # Larger pictures are drawn smaller: the panel has no more room, and sending them takes the cores from the policy.
 _PICTURE_COLUMNS = 320
 
@@ -49,6 +50,7 @@ class ViewNode:
         watched.set_robot((share_folder() / "urdf" / "so101.urdf").read_text(encoding="utf-8"))
         self.page: Page | None = None
         self._camera_subscriptions: dict[str, Any] = {}
+        self._image_at_s: dict[str, float] = {}
         self._instruction = node.create_publisher(String, "instruction", LATCHED)
         self._triggers = {
             name: node.create_client(Trigger, name)
@@ -142,13 +144,18 @@ class ViewNode:
             if name == "policy_node":
                 self._watch_cameras(facts.get("parameters", {}))
 
-    def _on_image(self, camera: str, message: Image | CompressedImage) -> None:
+    def _on_image(self, camera: str, kind: type, data: bytes) -> None:
+        """Only as many pictures as are shown are taken apart."""
+        now_s = time.monotonic()
+        if now_s - self._image_at_s.get(camera, -_PERIOD_S) < _PERIOD_S:
+            return
+        self._image_at_s[camera] = now_s
         try:
-            image = decode_image(message)
-        except ImageError:
+            image = decode_image(deserialize_message(data, kind))
+        except (ImageError, RuntimeError):  # from the middleware
             return  # the policy node refuses it and tells why
         every = -(-image.shape[1] // _PICTURE_COLUMNS)
-        self._watched.set_image(camera, image[::every, ::every], time.monotonic())
+        self._watched.set_image(camera, image[::every, ::every], now_s)
 
     def _on_robot_description(self, message: String) -> None:
         self._watched.set_robot(message.data)
@@ -169,9 +176,9 @@ class ViewNode:
                 if (known.msg_type, known.topic_name) == (kind, self._node.resolve_topic_name(camera.topic)):
                     continue
                 self._node.destroy_subscription(known)
-            callback = functools.partial(self._on_image, camera.name)
+            callback = functools.partial(self._on_image, camera.name, kind)
             self._camera_subscriptions[camera.name] = self._node.create_subscription(
-                kind, camera.topic, callback, qos_profile_sensor_data
+                kind, camera.topic, callback, qos_profile_sensor_data, raw=True
             )
 
 

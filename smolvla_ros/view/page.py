@@ -21,9 +21,11 @@ from .robot_model import RobotModel, RobotModelError
 from .watched import HISTORY_S, ChunkAhead, Snapshot
 
 _PATH_BLUE = (37, 99, 235)
-_PATH_POINTS = 25
+_PATH_POINTS = 12
+# An arm that moved less is not drawn anew: each time costs milliseconds.
+_SEEN_RAD = 0.002
 # Figures and plots are read, not watched: they change this much more seldom than the pictures.
-_SLOW_EVERY = 5
+_SLOW_EVERY = 3
 _FRUSTUM_M = 0.04
 _PICTURE_ROWS = 240
 _SERIES = (
@@ -52,6 +54,7 @@ class _Drawn:
     chunk: tuple[int, int] = (0, 0)
     instructions: tuple[str, ...] = ()
     robot: str = ""
+    arm: NDArray[np.float64] | None = None
     html: dict[str, str] = field(default_factory=dict)
     image_at_s: dict[str, float] = field(default_factory=dict)
 
@@ -179,6 +182,7 @@ class Page:
             return
         if self._shape is not None:
             self._shape.remove()
+        self._drawn.arm = None
         self._model, self._shape = model, ViserUrdf(self.server, model.urdf, root_node_name="/robot")
 
     def _show_images(self, snapshot: Snapshot) -> None:
@@ -214,7 +218,10 @@ class Page:
     def _show_arm(self, snapshot: Snapshot) -> None:
         if self._model is None or self._shape is None or snapshot.joints is None:
             return
-        self._shape.update_cfg(self._model.move(snapshot.joints.value))
+        configuration = self._model.move(snapshot.joints.value)
+        if self._drawn.arm is None or np.abs(configuration - self._drawn.arm).max(initial=0.0) > _SEEN_RAD:
+            self._drawn.arm = configuration.copy()
+            self._shape.update_cfg(configuration)
         chunk: ChunkAhead | None = snapshot.chunk.value if snapshot.chunk else None
         if chunk is None or (chunk.session, chunk.sequence) == self._drawn.chunk:
             return

@@ -102,6 +102,13 @@ def test_a_recorder_is_started_with_the_arm_it_records(tmp_path):
     ]  # fmt: skip
 
 
+def test_a_view_is_served_beside_the_arm_of_its_namespace_and_nothing_ends_with_it():
+    (*_, view) = arm_processes(ArmOptions(namespace="left", view=True))
+    assert view.command[2:] == ["view", "--namespace", "left"]
+    assert not view.vital
+    assert "view" not in [process.name for process in arm_processes(ArmOptions())]
+
+
 def test_an_existing_bag_is_refused_before_anything_is_started(tmp_path):
     with pytest.raises(BringUpError, match="exists already; expected a new folder"):
         arm_processes(ArmOptions(bag=str(tmp_path)))
@@ -188,7 +195,7 @@ def test_the_launch_file_declares_exactly_the_options(repository):
     assert not re.search(r"DeclareLaunchArgument\('", text)
     assert {field.name for field in dataclasses.fields(ArmOptions)} == {
         "sim", "robot", "so101", "servo_bus", "camera", "checkpoint", "revision", "namespace", "instruction", "dry_run",
-        "use_sim_time", "bag", "log_level",
+        "use_sim_time", "bag", "view", "log_level",
     }  # fmt: skip
 
 
