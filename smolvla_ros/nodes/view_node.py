@@ -35,7 +35,7 @@ from smolvla_ros.robot.images import ImageError, decode_image
 from smolvla_ros.view.page import Page
 from smolvla_ros.view.watched import ChunkAhead, ExecutionFacts, Watched
 
-_PERIOD_S = 0.2  # five times a second, a twentieth of a core: the policy needs the rest
+_PERIOD_S = 0.2  # what a person follows; the policy needs the processor more
 # Larger pictures are drawn smaller: the panel has no more room, and sending them takes the cores from the policy.
 _PICTURE_COLUMNS = 320
 
