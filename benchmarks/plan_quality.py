@@ -108,7 +108,7 @@ def pair(random: np.random.Generator, limits: JointLimits) -> dict[str, float] |
         return None
     for _ in range(switch):
         tick()
-    seam = len(commands) - 1
+    seam, speed = len(commands) - 1, controller._commander.last.velocity
     jump = random.choice([0.0, 1.0]) * np.minimum(limits.jump, 0.3 * span) * random.uniform(-0.95, 0.95, len(middle))
     if (rows := deliver(position + jump)) is None:
         return None
@@ -117,21 +117,22 @@ def pair(random: np.random.Generator, limits: JointLimits) -> dict[str, float] |
         if controller.at_rest and controller.status().state == ControllerState.HOLDING:
             break
     counters = controller.status().counters
-    return _measured(np.array(commands), seam, rows, limits) | {
+    return _measured(np.array(commands), seam, speed, rows, limits) | {
         "off_plan": worst,
         "clamped": counters.position.ticks + counters.velocity.ticks + counters.acceleration.ticks,
         "followed": follows,
     }
 
 
-def _measured(commands: np.ndarray, seam: int, rows: np.ndarray, limits: JointLimits) -> dict[str, float]:
+def _measured(
+    commands: np.ndarray, seam: int, speed: np.ndarray, rows: np.ndarray, limits: JointLimits
+) -> dict[str, float]:
     from scipy.interpolate import CubicSpline
 
     period_s = PERIOD_NS * 1e-9
     smooth = rounded(rows, STEP_NS * 1e-9, HEADROOM * limits.acceleration, np.broadcast_to(limits.path, rows[0].shape))
     path = CubicSpline(np.arange(len(rows)), smooth, bc_type="natural")(np.linspace(0, len(rows) - 1, 8 * len(rows)))
     after = commands[seam:]
-    speed = (commands[seam] - commands[seam - 1]) / period_s
     begin, along = path[:-1], path[1:] - path[:-1]
     length = np.maximum((along**2).sum(axis=1), 1e-18)
     away = after[:, None] - begin[None]
@@ -147,7 +148,10 @@ def _measured(commands: np.ndarray, seam: int, rows: np.ndarray, limits: JointLi
 
 
 def _beyond(after: np.ndarray, speed: np.ndarray, rows: np.ndarray, limits: JointLimits) -> float:
-    """How far a command went past a second chunk that stands still, which says without doubt what is past it."""
+    """How far a command went past a second chunk that stands still, which says without doubt what is past it.
+
+    `speed` is that of the motion at the seam: where it speeds up, the mean of the period before is less.
+    """
     if np.ptp(rows, axis=0).any():
         return 0.0
     offset = after - rows[-1]

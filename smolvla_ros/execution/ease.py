@@ -20,7 +20,7 @@ from .interpolation import evaluate_cubic
 Vector = NDArray[np.float64]
 
 _TINY = 1e-12
-_SHORTEST_WINDOW_S = 0.01
+_SHORTEST_WINDOW_S = 0.001
 # Of the acceleration, for an offset that has time.
 _GENTLEST = 1e-3
 
@@ -78,7 +78,7 @@ class Ease:
         offset: position, velocity and acceleration at time 0. An acceleration outside the bounds is cut to them.
         bounds: see `Bounds`.
         window_s: [joints] time over which the motion is averaged, see `averaging`.
-        leisure_s: an offset that can be gone within this time takes it, with less acceleration.
+        leisure_s: an offset that can be gone within this time takes it, with less acceleration, but not past zero.
     """
 
     def __init__(self, offset: Vector, bounds: Bounds, window_s: Vector, leisure_s: float):
@@ -87,7 +87,8 @@ class Ease:
         # What, averaged over a window, is the offset at time 0.
         velocity = offset[1] + 0.5 * window_s * acceleration
         position = offset[0] + 0.5 * window_s * velocity - window_s**2 / 6.0 * acceleration
-        gentle = np.minimum(_unhurried(position, velocity, leisure_s - window_s), limit)
+        closing = np.where(position * velocity < 0.0, velocity**2 / (2.0 * np.maximum(np.abs(position), _TINY)), 0.0)
+        gentle = np.minimum(np.maximum(_unhurried(position, velocity, leisure_s - window_s), closing), limit)
         dash = _dash(position, velocity, bounds._replace(acceleration=np.maximum(gentle, _GENTLEST * limit)))
         self.duration_s = dash.duration_s + window_s
         self.end_s = float(self.duration_s.max())
@@ -150,7 +151,9 @@ def shortest(offset: Vector, bounds: Bounds) -> Vector:
 
 
 def averaging(offset: Vector, bounds: Bounds, speed: Vector, to_limit: Vector, longest_s: float) -> Vector:
-    """[joints] time over which to average: less where a joint has to brake for the plan, or for its position limit.
+    """[joints] time over which to average: less where a joint has to brake for the plan, or for a limit.
+
+    What is averaged goes on with the acceleration before for half of that time: to a position or a speed beyond.
 
     Args:
         offset: [3, joints].
@@ -161,5 +164,8 @@ def averaging(offset: Vector, bounds: Bounds, speed: Vector, to_limit: Vector, l
     closing = np.where(offset[0] * offset[1] < 0.0, np.abs(offset[1]), 0.0)
     spare = [way - v**2 / (2.0 * bounds.acceleration) for way, v in ((np.abs(offset[0]), closing), (to_limit, speed))]
     longest = np.minimum(*(way / np.maximum(v, _TINY) for way, v in zip(spare, (closing, speed), strict=True)))
+    faster = np.where(offset[1] * offset[2] > 0.0, np.abs(offset[2]), 0.0)
+    left = np.where(offset[1] > 0.0, bounds.up, bounds.down) - np.abs(offset[1])
+    longest = np.minimum(longest, 2.0 * left / np.maximum(faster, _TINY))
     window_s: Vector = np.clip(longest, _SHORTEST_WINDOW_S, longest_s)
     return window_s

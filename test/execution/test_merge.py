@@ -112,6 +112,17 @@ def test_a_seam_continues_the_last_command_inside_the_limits_and_ends_at_rest_on
     np.testing.assert_allclose(end.velocity, 0.0, atol=1e-9)
 
 
+@settings(deadline=None)
+@given(way=st.floats(0.002, 0.3), speed=st.floats(-3.0, 3.0), rows=st.integers(1, 10))
+def test_a_chunk_that_stands_still_is_passed_by_no_more_than_braking_takes(way, speed, rows):
+    plan = plan_of(np.zeros((40, 2)))
+    start, rate = np.array([way, 0.0]), np.array([speed, 0.0])
+    plan.join(Motion(start, rate, np.zeros(2)), 0, ROOM, rows * STEP_NS * 1e-9)
+    positions = np.array([plan.sample(time_ns).position[0] for time_ns in range(0, plan.end_ns, 2 * MS)])
+    braking = max(speed**2 / (2.0 * 0.98 * ROOM.acceleration[0]) - way, 0.0) if speed < 0.0 else 0.0
+    assert -positions.min() <= braking + 2e-3
+
+
 def test_a_small_seam_keeps_the_pace_of_the_rows():
     plan = random_plan(np.random.default_rng(1))
     plan.join(Motion.at_rest(plan.rows[0]), 0, ROOM, 0.2)
