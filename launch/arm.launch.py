@@ -52,7 +52,8 @@ def started(process: NodeProcess | CommandProcess) -> Action:
         executable=process.name,
         name=process.name,
         namespace=process.namespace,
-        parameters=[str(process.parameter_file), parameters],
+        parameters=[*map(str, process.parameter_files), parameters],
+        remappings=[tuple(rule.split(":=")) for rule in process.remappings],
         ros_arguments=process.ros_arguments,
         **ending,
     )

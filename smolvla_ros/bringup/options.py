@@ -63,6 +63,9 @@ class ArmOptions(BringupOptions):
     use_sim_time: bool = _argument(False, "take the time from /clock: for simulators of others, and for bags")
     bag: str = _argument("", "record all of it to a new bag in this folder")
     view: bool = _argument(False, "serve the live view, for a browser on this machine, and print its address")
+    params: str = _argument("", "ROS parameter file for all nodes, read after the robot config: its values count more")
+    remap: tuple[str, ...] = _argument((), "FROM:=TO: remap a topic or service of all nodes, such as "
+                                       "front/image_raw:=/camera/color/image_raw")
     log_level: str = _argument("info", f"log level of the nodes: {', '.join(LOG_LEVELS)}")
 
     def __post_init__(self) -> None:
@@ -77,6 +80,11 @@ class ArmOptions(BringupOptions):
         for camera in self.camera:
             if camera.count("=") != 1 or not all(camera.split("=")):
                 raise BringUpError(f"camera is '{camera}', expected NAME=DEVICE, such as front=/dev/video0")
+        for rule in self.remap:
+            if rule.count(":=") != 1 or not all(rule.split(":=")):
+                raise BringUpError(f"remap is '{rule}', expected FROM:=TO, such as front/image_raw:=/camera/image_raw")
+        if self.params and not Path(self.params).is_file():
+            raise BringUpError(f"params is '{self.params}', and there is no such file; expected a ROS parameter file")
         if not self.is_simulated and not self.checkpoint:
             raise BringUpError("checkpoint is empty: the policy that ships was trained in simulation only, so a real "
                                "arm needs the checkpoint that was trained for it")
@@ -90,6 +98,11 @@ class ArmOptions(BringupOptions):
     def cameras(self) -> dict[str, str]:
         """Devices of the cameras to start, by name."""
         return dict(camera.split("=") for camera in self.camera)
+
+    @property
+    def parameter_files(self) -> tuple[Path, ...]:
+        """What the nodes read, in this order: a later file's values count more. Raises BringUpError."""
+        return (self.robot_file, Path(self.params).resolve()) if self.params else (self.robot_file,)
 
     @property
     def robot_file(self) -> Path:

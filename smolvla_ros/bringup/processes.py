@@ -24,14 +24,16 @@ class NodeProcess:
     """One node in a process of its own.
 
     `executable` is its program; `namespace` is where it runs, and `inside` a namespace within that, such as a camera's.
-    `parameters` override those of `parameter_file`; `environment` is added to the inherited one.
+    `parameters` override those of the `parameter_files`, a later of which overrides an earlier one; `remappings` are
+    FROM:=TO; `environment` is added to the inherited one.
     """
 
     name: str
     namespace: str
-    parameter_file: Path
+    parameter_files: tuple[Path, ...]
     log_level: str
     parameters: Mapping[str, str | bool | int | float] = field(default_factory=dict)
+    remappings: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     vital: ClassVar[bool] = True
 
@@ -45,7 +47,8 @@ class NodeProcess:
     def command(self) -> list[str]:
         """The command line. It is executed without a shell: the instruction in it is any text."""
         arguments = ["-r", f"__node:={self.name}", "-r", f"__ns:=/{self.namespace.strip('/')}"]
-        arguments += ["--params-file", str(self.parameter_file)]
+        arguments += [word for rule in self.remappings for word in ("-r", rule)]
+        arguments += [word for file in self.parameter_files for word in ("--params-file", str(file))]
         for name, value in self.parameters.items():
             # rcl reads the value as YAML. JSON is YAML, and its quotes keep "1" or "yes" a string.
             arguments += ["-p", f"{name}:={json.dumps(value, ensure_ascii=False)}"]
@@ -99,7 +102,8 @@ def _node(
     return NodeProcess(
         name=name,
         namespace="/".join(part for part in (options.namespace.strip("/"), inside) if part),
-        parameter_file=options.robot_file,
+        parameter_files=options.parameter_files,
+        remappings=options.remap,
         log_level=options.log_level,
         parameters={**parameters, "use_sim_time": True} if options.use_sim_time else parameters,
         environment=transport_variables() | _variables(name),

@@ -36,14 +36,14 @@ def test_simulation_starts_three_nodes_with_the_policy_that_ships():
     processes = by_name(ArmOptions())
     assert set(processes) == {"policy_node", "controller_node", "sim_node"}
     assert processes["policy_node"].parameters["checkpoint"] == str((share_folder() / "checkpoints" / "demo").resolve())
-    assert {process.parameter_file.name for process in processes.values()} == {"so101_sim.yaml"}
+    assert {file.name for process in processes.values() for file in process.parameter_files} == {"so101_sim.yaml"}
 
 
 def test_a_real_arm_has_no_simulation_and_its_own_config():
     processes = by_name(ArmOptions(sim=False, checkpoint="org/name"))
     assert set(processes) == {"policy_node", "controller_node"}
     assert processes["policy_node"].parameters["checkpoint"] == "org/name"
-    assert processes["policy_node"].parameter_file.name == "so101.yaml"
+    assert processes["policy_node"].parameter_files[0].name == "so101.yaml"
 
 
 def test_a_real_arm_never_gets_the_policy_of_the_simulation_by_default():
@@ -61,7 +61,7 @@ def test_a_robot_file_and_a_checkpoint_folder_are_passed_as_absolute_paths(tmp_p
     (tmp_path / "mine.yaml").write_text("/**: {ros__parameters: {joints: [a]}}")
     (tmp_path / "weights").mkdir()
     process = by_name(ArmOptions(robot="mine.yaml", checkpoint="weights"))["policy_node"]
-    assert process.parameter_file == tmp_path / "mine.yaml"
+    assert process.parameter_files == (tmp_path / "mine.yaml",)
     assert process.parameters["checkpoint"] == str(tmp_path / "weights")
 
 
@@ -175,10 +175,22 @@ def test_a_real_so101_is_its_driver_and_its_cameras_instead_of_the_simulation():
     ({"camera": ("front=/dev/video0",)}, "cameras of its own"),
     ({"sim": False, "checkpoint": "x", "camera": ("/dev/video0",)}, "expected NAME=DEVICE"),
     ({"sim": False, "checkpoint": "x", "camera": ("front=",)}, "expected NAME=DEVICE"),
+    ({"params": "nope.yaml"}, "no such file"),
+    ({"remap": ("a:b",)}, "expected FROM:=TO"),
 ])  # fmt: skip
 def test_a_bring_up_that_cannot_be_meant_is_refused_with_what_to_give(options, problem):
     with pytest.raises(BringUpError, match=problem):
         ArmOptions(**options)
+
+
+def test_a_parameter_file_counts_more_than_the_robot_and_topics_are_remapped(tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("/**/controller_node: {ros__parameters: {control_rate_hz: 50.0}}")
+    command = by_name(ArmOptions(params=str(mine), remap=("joint_states:=/arm/joint_states",)))["policy_node"].command
+    files = [command[place + 1] for place, word in enumerate(command) if word == "--params-file"]
+    assert files[-1] == str(mine)
+    assert len(files) == 2
+    assert command[command.index("joint_states:=/arm/joint_states") - 1] == "-r"
 
 
 def test_every_option_goes_through_a_launch_argument_and_back():
@@ -195,7 +207,7 @@ def test_the_launch_file_declares_exactly_the_options(repository):
     assert not re.search(r"DeclareLaunchArgument\('", text)
     assert {field.name for field in dataclasses.fields(ArmOptions)} == {
         "sim", "robot", "so101", "servo_bus", "camera", "checkpoint", "revision", "namespace", "instruction", "dry_run",
-        "use_sim_time", "bag", "view", "log_level",
+        "use_sim_time", "bag", "view", "params", "remap", "log_level",
     }  # fmt: skip
 
 
