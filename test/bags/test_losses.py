@@ -40,6 +40,15 @@ def test_two_publishers_in_turns_have_lost_nothing(first, second, seed):
     assert counted(numbers).lost == 0
 
 
+def test_publishers_that_are_at_the_same_number_have_lost_nothing_whenever_one_looks():
+    numbers = [1, 1, 2, 2, 1]  # two that began together, and a third
+    for second in range(20):
+        numbers += [3 + second, 3 + second]
+        assert counted(numbers).lost == 0
+        numbers += [2 + second]
+        assert counted(numbers).lost == 0
+
+
 def test_what_is_missing_of_one_of_two_publishers_is_counted():
     assert counted([100, 8732, 101, 8733, 103, 8735, 104, 8736]).lost == 2
 

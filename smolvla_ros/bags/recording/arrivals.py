@@ -40,7 +40,8 @@ class Arrivals:
             self._settle(before, gap)
             if not gap:
                 self._ends.remove(before)
-        self._ends = [_End(number), *(end for end in self._ends if end.number != number)][:_ENDS]
+        # Two publishers may be at the same number: then there are two ends of it.
+        self._ends = [_End(number), *self._ends][:_ENDS]
 
     def _settle(self, end: _End, gap: int) -> None:
         """Of all that may follow a number, the next one does; others begin sequences of their own."""
