@@ -23,7 +23,6 @@ _PORT_TIMEOUT_S = 60.0
 class NodeProcess:
     """One node in a process of its own.
 
-    `executable` is its program; `namespace` is where it runs, and `inside` a namespace within that, such as a camera's.
     `parameters` override those of the `parameter_files`, a later of which overrides an earlier one; `remappings` are
     FROM:=TO; `environment` is added to the inherited one.
     """

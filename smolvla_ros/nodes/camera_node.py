@@ -53,6 +53,8 @@ class CameraNode(ManagedNode[CameraDriverParameters]):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
 
     def activate(self) -> None:
+        if self._thread is not None:
+            raise VideoError(f"{self.parameters.device} has not answered since the node was stopped: start it anew")
         self._stop.clear()
         self._thread = threading.Thread(target=self.boundary.guarded(self._capture), name="capture", daemon=True)
         self._thread.start()
@@ -62,10 +64,12 @@ class CameraNode(ManagedNode[CameraDriverParameters]):
         self._stop.set()
         if self._thread is not None:
             self._thread.join(_STOP_TIMEOUT_S)
-            self._thread = None
+            if not self._thread.is_alive():
+                self._thread = None
 
     def cleanup(self) -> None:
-        self._close()
+        if self._thread is None:  # a camera that does not answer is still being read
+            self._close()
 
     def _open(self) -> None:
         """Raises VideoError."""
