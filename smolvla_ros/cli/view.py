@@ -49,4 +49,4 @@ def _serve(args: argparse.Namespace) -> int:
         print("view: " + (f"http://{args.host}:{gate.port}/?token={gate.token}" if gate else
                           f"http://localhost:{page.port}"), flush=True)  # fmt: skip
         args.signals.kept = "the arm goes on without being watched"
-        watch(watched, page, args.signals.check)
+        watch(node, watched, page, args.signals.check)

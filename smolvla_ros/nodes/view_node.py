@@ -1,8 +1,9 @@
 """The node behind the live view: listens to everything, publishes instructions, calls stop, resume and reset.
 
-Threads: the client's executor runs the callbacks, which convert and cache; the thread of `watch` brings the page up to
-date five times a second; viser calls `say`, `stop`, `resume` and `reset` from threads of its own, where publishing and
-calling a service asynchronously are safe.
+Threads: the thread of `watch` takes the newest of each topic five times a second and brings the page up to date; while
+nobody looks it only keeps the history of the status. The client's executor wakes for answers of services only. Viser
+calls `say`, `stop`, `resume` and `reset` from threads of its own, where publishing and calling a service asynchronously
+are safe.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from typing import Any, NoReturn
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.qos import qos_profile_sensor_data
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
@@ -28,6 +28,7 @@ from smolvla_ros.execution.status import ControllerState, Reason
 from smolvla_ros.installation import share_folder
 from smolvla_ros.msg import ActionChunk, ExecutionStatus
 from smolvla_ros.parameters import ParameterError
+from smolvla_ros.parameters.controller import ControllerParameters
 from smolvla_ros.parameters.policy import PolicyParameters
 from smolvla_ros.qos import LATCHED
 from smolvla_ros.robot import RobotConfig, RobotConfigError
@@ -35,9 +36,13 @@ from smolvla_ros.robot.images import ImageError, decode_image
 from smolvla_ros.view.page import Page
 from smolvla_ros.view.watched import ChunkAhead, ExecutionFacts, Watched
 
+from .polling import PolledSubscription
+
 _PERIOD_S = 0.2  # what a person follows; the policy needs the processor more
 # Larger pictures are drawn smaller: the panel has no more room, and sending them takes the cores from the policy.
 _PICTURE_COLUMNS = 320
+# Of topics with several publishers as much as all of them may say: arm and gripper at once, every node once a second.
+_JOINT_STATES_DEPTH, _DIAGNOSTICS_DEPTH = 4, 20
 
 
 class ViewNode:
@@ -49,21 +54,31 @@ class ViewNode:
         # The arm that ships, until somebody publishes a robot_description.
         watched.set_robot((share_folder() / "urdf" / "so101.urdf").read_text(encoding="utf-8"))
         self.page: Page | None = None
-        self._camera_subscriptions: dict[str, Any] = {}
-        self._image_at_s: dict[str, float] = {}
         self._instruction = node.create_publisher(String, "instruction", LATCHED)
         self._triggers = {
             name: node.create_client(Trigger, name)
             for name in ("controller_node/stop", "controller_node/resume", "sim_node/reset")
         }
-        node.create_subscription(ExecutionStatus, "execution_status", self._on_status, qos_profile_sensor_data)
-        node.create_subscription(ActionChunk, "action_chunk", self._on_chunk, qos_profile_sensor_data)
-        node.create_subscription(JointState, "joint_states", self._on_joint_state, qos_profile_sensor_data)
-        node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos_profile_sensor_data)
-        node.create_subscription(String, "robot_description", self._on_robot_description, LATCHED)
-        for name in ARM_NODES:
-            callback = functools.partial(self._on_description, name)
-            node.create_subscription(String, f"{name}/description", callback, LATCHED)
+        poll = functools.partial(PolledSubscription, node)
+        self._status = poll(ExecutionStatus, "execution_status", self._on_status)
+        self._streams = [
+            poll(ActionChunk, "action_chunk", self._on_chunk),
+            poll(DiagnosticArray, "/diagnostics", self._on_diagnostics, depth=_DIAGNOSTICS_DEPTH),
+            poll(String, "robot_description", self._on_robot_description, latched=True),
+            *(
+                poll(String, f"{name}/description", functools.partial(self._on_description, name), latched=True)
+                for name in ARM_NODES
+            ),
+        ]
+        self._described_streams: dict[str, PolledSubscription] = {}
+
+    def take(self, all_streams: bool) -> None:
+        """Fetches what has come: the status, and with `all_streams` everything else that is shown."""
+        self._status.take()
+        if not all_streams:
+            return
+        for stream in (*self._streams, *self._described_streams.values()):
+            stream.take()
 
     # What a person does, in viser's threads.
 
@@ -95,7 +110,7 @@ class ViewNode:
         if self.page is not None:
             self.page.tell(title, text, good)
 
-    # What is heard, in the executor's thread.
+    # What is heard, in the thread of `take`.
 
     def _on_status(self, message: ExecutionStatus) -> None:
         facts = ExecutionFacts(
@@ -141,54 +156,61 @@ class ViewNode:
             return
         if isinstance(facts, dict):
             self._watched.set_description(name, facts, time.monotonic())
-            if name == "policy_node":
-                self._watch_cameras(facts.get("parameters", {}))
+            self._follow(name, facts.get("parameters", {}))
 
     def _on_image(self, camera: str, kind: type, data: bytes) -> None:
-        """Only as many pictures as are shown are taken apart."""
-        now_s = time.monotonic()
-        if now_s - self._image_at_s.get(camera, -_PERIOD_S) < _PERIOD_S:
-            return
-        self._image_at_s[camera] = now_s
         try:
             image = decode_image(deserialize_message(data, kind))
         except (ImageError, RuntimeError):  # from the middleware
             return  # the policy node refuses it and tells why
         every = -(-image.shape[1] // _PICTURE_COLUMNS)
-        self._watched.set_image(camera, image[::every, ::every], now_s)
+        self._watched.set_image(camera, image[::every, ::every], time.monotonic())
 
     def _on_robot_description(self, message: String) -> None:
         self._watched.set_robot(message.data)
 
     # What follows from it.
 
-    def _watch_cameras(self, parameters: dict[str, Any]) -> None:
-        """Subscribes to the cameras that the policy looks through; a camera that changed is subscribed anew."""
+    def _follow(self, node: str, parameters: dict[str, Any]) -> None:
+        """Hears the cameras that the policy looks through and the joint states that the controller goes by."""
         try:
-            cameras = RobotConfig.from_parameters(PolicyParameters.from_values(parameters)).cameras
+            if node == "policy_node":
+                self._follow_cameras(PolicyParameters.from_values(parameters))
+            elif node == "controller_node":
+                self._follow_joint_states(ControllerParameters.from_values(parameters))
         except (ParameterError, RobotConfigError) as error:
-            self._node.get_logger().warning(f"the policy describes a robot that this version does not know: {error}")
-            return
-        for camera in cameras:
+            self._node.get_logger().warning(f"{node} describes a robot that this version does not know: {error}")
+
+    def _follow_cameras(self, parameters: PolicyParameters) -> None:
+        for camera in RobotConfig.from_parameters(parameters).cameras:
             kind = CompressedImage if camera.transport == "compressed" else Image
-            known = self._camera_subscriptions.get(camera.name)
-            if known is not None:
-                if (known.msg_type, known.topic_name) == (kind, self._node.resolve_topic_name(camera.topic)):
-                    continue
-                self._node.destroy_subscription(known)
             callback = functools.partial(self._on_image, camera.name, kind)
-            self._camera_subscriptions[camera.name] = self._node.create_subscription(
-                kind, camera.topic, callback, qos_profile_sensor_data, raw=True
-            )
+            self._hear(f"camera {camera.name}", kind, camera.topic, callback, raw=True)
+
+    def _follow_joint_states(self, parameters: ControllerParameters) -> None:
+        for number, topic in enumerate(parameters.joint_states_topics):
+            self._hear(f"joint states {number}", JointState, topic, self._on_joint_state, depth=_JOINT_STATES_DEPTH)
+
+    def _hear(self, name: str, kind: type, topic: str, callback: Callable[[Any], None], **options: Any) -> None:
+        """Subscribes to a stream of the robot's description; one that has changed is subscribed anew."""
+        known = self._described_streams.get(name)
+        if known is not None:
+            if known.identity == (kind, self._node.resolve_topic_name(topic)):
+                return
+            known.destroy()
+        self._described_streams[name] = PolledSubscription(self._node, kind, topic, callback, **options)
 
 
 def _name(kind: type[IntEnum], number: int) -> str:
     return kind(number).name.lower() if number in iter(kind) else f"{kind.__name__} {number}"
 
 
-def watch(watched: Watched, page: Page, check: Callable[[], None]) -> NoReturn:
+def watch(node: ViewNode, watched: Watched, page: Page, check: Callable[[], None]) -> NoReturn:
     """Keeps the page up to date until `check` raises."""
     while True:
         check()
         time.sleep(_PERIOD_S)
-        page.update(watched.snapshot(), time.monotonic())
+        is_watched = page.is_watched
+        node.take(all_streams=is_watched)
+        if is_watched:
+            page.update(watched.snapshot(), time.monotonic())

@@ -81,6 +81,11 @@ class Page:
     def port(self) -> int:
         return int(self.server.get_port())
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether a browser shows it."""
+        return bool(self.server.get_clients())
+
     def close(self) -> None:
         self.server.stop()
 
@@ -90,9 +95,7 @@ class Page:
             client.add_notification(title, text, auto_close_seconds=6.0, color="green" if good else "red")
 
     def update(self, snapshot: Snapshot, now_s: float) -> None:
-        """Brings the page up to date; does nothing while nobody looks."""
-        if not self.server.get_clients():
-            return
+        """Brings the page up to date; not worth calling while nobody looks."""
         self._updates += 1
         self._show("banner", self._banner, words.banner(snapshot, now_s))
         self._show_robot(snapshot.robot)
