@@ -100,7 +100,8 @@ def pair(random: np.random.Generator, limits: JointLimits) -> dict[str, float] |
         commands.append(position)
         if controller.status().state == ControllerState.FOLLOWING:
             follows += 1
-            worst = max(worst, float(np.abs(position - controller._timeline.plan.sample(now_ns).position).max()))
+            planned = controller._machine.timeline.plan.sample(now_ns).position
+            worst = max(worst, float(np.abs(position - planned).max()))
 
     for _ in range(5):
         tick()
@@ -108,7 +109,7 @@ def pair(random: np.random.Generator, limits: JointLimits) -> dict[str, float] |
         return None
     for _ in range(switch):
         tick()
-    seam, speed = len(commands) - 1, controller._commander.last.velocity
+    seam, speed = len(commands) - 1, controller._machine.commander.last.velocity
     jump = random.choice([0.0, 1.0]) * np.minimum(limits.jump, 0.3 * span) * random.uniform(-0.95, 0.95, len(middle))
     if (rows := deliver(position + jump)) is None:
         return None

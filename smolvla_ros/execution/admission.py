@@ -53,17 +53,13 @@ class Admission:
 
     def merged(self, chunk: Chunk) -> None:
         """From now on only newer chunks of this session are admitted."""
-        self._heard[chunk.session].merged = chunk.sequence
+        self._heard.setdefault(chunk.session, _Heard()).merged = chunk.sequence
 
     def hear(self, chunk: Chunk, steady_ns: int) -> None:
-        """Notes that a chunk came, and refuses one that is not newer than the last one merged of its session.
-
-        Raises:
-            ChunkError: OLD_SEQUENCE, or OLD_SESSION if two sessions are heard in turns.
-        """
+        """Notes that a chunk came; once for each, and before it is checked."""
         heard = self._heard.setdefault(chunk.session, _Heard())
         if chunk.sequence <= heard.merged:
-            raise ChunkError(Rejection.OLD_SEQUENCE, f"chunk {chunk.sequence} is not newer than {heard.merged}")
+            return
         other, again = self._latest, heard.sequence and chunk.sequence > heard.sequence
         if other not in (0, chunk.session) and again and steady_ns - heard.steady_ns < _RIVALS_NS:
             self.rivals = f"two policies publish, sessions {chunk.session} and {other}"
@@ -73,6 +69,16 @@ class Admission:
         self._heard.move_to_end(chunk.session)
         while len(self._heard) > _SESSIONS_KEPT:
             self._heard.popitem(last=False)
+
+    def check_order(self, chunk: Chunk, steady_ns: int) -> None:
+        """Refuses a chunk that is not newer than the last one merged of its session, and all of two that take turns.
+
+        Raises:
+            ChunkError: OLD_SEQUENCE, or OLD_SESSION if two sessions are heard in turns.
+        """
+        heard = self._heard.get(chunk.session)
+        if heard is not None and chunk.sequence <= heard.merged:
+            raise ChunkError(Rejection.OLD_SEQUENCE, f"chunk {chunk.sequence} is not newer than {heard.merged}")
         if steady_ns < self.rivals_until_ns:
             raise ChunkError(Rejection.OLD_SESSION, self.rivals)
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .chunk import Rejection
+from .limits import Hits
 
 
 class ControllerState(IntEnum):
@@ -84,13 +85,22 @@ class Counters:
     def chunks_rejected(self) -> int:
         return sum(self.rejected.values())
 
+    def clamp(self, hits: Hits | None) -> None:
+        """Args: hits: what the limits changed in one control period; None for nothing."""
+        if hits is not None:
+            self.position.count(hits.position)
+            self.velocity.count(hits.velocity)
+            self.acceleration.count(hits.acceleration)
+
     def merge(self, session: int, sequence: int) -> None:
         """A chunk was taken."""
+        self.chunks_received += 1
         self.chunks_merged += 1
         self.last_chunk = (session, sequence, None)
 
     def reject(self, reason: Rejection, session: int, sequence: int) -> None:
         """A chunk was refused."""
+        self.chunks_received += 1
         self.last_chunk = (session, sequence, reason)
         self.rejected[reason] = self.rejected.get(reason, 0) + 1
 

@@ -15,13 +15,8 @@ from __future__ import annotations
 
 from collections import deque
 
-import numpy as np
-from numpy.typing import NDArray
-
 from .chunk import Chunk
-from .merge import weight_of_new
 from .plan import Motion, Plan
-from .settings import ControllerSettings
 
 _KEPT_PAUSES = 64
 
@@ -82,16 +77,8 @@ class Timeline:
         stamp_ns = min(chunk.stamp_ns, now_ns)  # a stamp within the future tolerance is now
         return stamp_ns + (self.clock.held_ns(stamp_ns, now_ns) if align_to_executed else 0)
 
-    def merged(self, chunk: Chunk, start_ns: int, settings: ControllerSettings) -> Plan:
-        """What the plan would become with this chunk; nothing is changed."""
-        rows = chunk.positions
-        averaged = np.ones(chunk.rows, dtype=np.int64)
-        if self.plan is not None and settings.merge_rule != "latest_only":
-            rows, averaged = _mean(self.plan, rows, start_ns, chunk.step_ns, settings)
-        return Plan(rows, averaged, start_ns, chunk.step_ns, settings.interpolation)
-
     def replace(self, chunk: Chunk, plan: Plan, now_ns: int) -> None:
-        """Takes over a plan made by `merged`; rows of the one before that were not executed are discarded."""
+        """Takes over the plan made of a chunk; rows of the one before that were not executed are discarded."""
         self.discarded += self.queued
         past = max(0, min(plan.index_at(now_ns), chunk.rows))
         self.plan, self.chunk = plan, chunk
@@ -125,20 +112,3 @@ class Timeline:
         self.plan = None
         self._next_row = 0
         self.clock.pause(now_ns)
-
-
-def _mean(
-    old: Plan, rows: NDArray[np.float64], start_ns: int, step_ns: int, settings: ControllerSettings
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The rows of a new chunk averaged with an old plan where both cover the instant, and the chunks in each mean."""
-    first = max(0, -((start_ns - old.start_ns) // step_ns))
-    last = min(len(rows), -((start_ns - old.end_ns) // step_ns))
-    averaged = np.ones(len(rows), dtype=np.int64)
-    if first >= last:
-        return rows, averaged
-    old_rows, old_averaged = old.positions_at(start_ns + step_ns * np.arange(first, last, dtype=np.int64))
-    weight = weight_of_new(settings.merge_rule, old_averaged, settings.ensemble_decay)
-    merged = rows.copy()
-    merged[first:last] = old_rows + weight * (rows[first:last] - old_rows)
-    averaged[first:last] = old_averaged + 1
-    return merged, averaged

@@ -176,7 +176,7 @@ class Rig:
 
     def _check_command(self, command, status):
         if command is None:
-            conflict = self.controller._supervision.conflict
+            conflict = self.controller._machine.supervision.conflict
             assert not self.speed.any() or status.state == ControllerState.INACTIVE or conflict, "silence in motion"
             # Others may have moved the arm, so what is commanded next must begin where it truly is.
             self.previous, self.speed = None, np.zeros(len(self.measured))

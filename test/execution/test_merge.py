@@ -11,11 +11,12 @@ from smolvla_ros.execution.chunk import Chunk
 from smolvla_ros.execution.interpolation import segments
 from smolvla_ros.execution.merge import MERGE_RULES, weight_of_new
 from smolvla_ros.execution.plan import Motion, Plan, Room
+from smolvla_ros.execution.seam import Seam
 from smolvla_ros.execution.settings import ControllerSettings
-from smolvla_ros.execution.timeline import Timeline
 
 MS = 1_000_000
 STEP_NS = 40 * MS
+AT_ZERO = Motion.at_rest(np.zeros(2))
 
 
 def plan_of(rows, kind="cubic", start_ns=0):
@@ -27,12 +28,9 @@ def plan_of(rows, kind="cubic", start_ns=0):
     ("rule", "weight"), [("latest_only", 1.0), ("weighted_average", 0.7), ("average", 0.5), ("conservative", 0.3)]
 )
 def test_each_rule_weighs_the_new_chunk_as_its_name_says(rule, weight, joint_limits):
-    timeline, limits = Timeline(), joint_limits()
-    configuration = ControllerSettings(limits, 0.01, merge_rule=rule)
-    old = Chunk(1, 1, 0, STEP_NS, np.zeros((20, 2)))
-    timeline.replace(old, timeline.merged(old, 0, configuration), 0)
+    configuration = ControllerSettings(joint_limits(), 0.01, merge_rule=rule)
     new = Chunk(1, 2, 10 * STEP_NS, STEP_NS, np.ones((20, 2)))
-    rows = timeline.merged(new, 10 * STEP_NS, configuration).rows
+    rows = Seam(configuration, plan_of(np.zeros((20, 2))), AT_ZERO, 0, new.stamp_ns).merge(new).plan.rows
     np.testing.assert_allclose(rows[:10], weight)
     np.testing.assert_allclose(rows[10:], 1.0)
 
@@ -49,13 +47,11 @@ def test_temporal_ensembling_is_the_weighted_mean_of_all_chunks(chunks, decay):
 
 
 def test_an_old_chunk_between_the_rows_of_the_new_one_is_interpolated(joint_limits):
-    timeline = Timeline()
     configuration = ControllerSettings(joint_limits(), 0.01, merge_rule="average")
     ramp = np.repeat(np.arange(20.0)[:, None], 2, axis=1)
-    old = Chunk(1, 1, 0, STEP_NS, ramp)
-    timeline.replace(old, timeline.merged(old, 0, configuration), 0)
     new = Chunk(1, 2, STEP_NS // 2, STEP_NS, ramp + 0.5)
-    np.testing.assert_allclose(timeline.merged(new, STEP_NS // 2, configuration).rows[:18], ramp[:18] + 0.5)
+    rows = Seam(configuration, plan_of(ramp), AT_ZERO, 0, new.stamp_ns).merge(new).plan.rows
+    np.testing.assert_allclose(rows[:18], ramp[:18] + 0.5)
 
 
 @given(arrays(np.float64, st.tuples(st.integers(2, 30), st.just(2)), elements=st.floats(-3, 3)))
@@ -175,3 +171,48 @@ def test_under_every_rule_commands_cross_a_disagreeing_seam_without_a_jump(new_r
     steps = np.abs(np.diff(positions, axis=0))
     assert steps.max() < 0.03
     assert rig.status.seam_jump < 0.03
+
+
+def overtaken(monkeypatch, rig, times, by):
+    """While a plan is made, `by` happens; so often. Returns whether the lock was free each time."""
+    merge, free = Seam.merge, []
+
+    def slow_merge(seam, chunk):
+        free.append(rig.controller._lock.acquire(blocking=False))
+        if free[-1]:
+            rig.controller._lock.release()
+            if len(free) <= times:
+                by()
+        return merge(seam, chunk)
+
+    monkeypatch.setattr(Seam, "merge", slow_merge)
+    return free
+
+
+@pytest.mark.parametrize("times", [0, 1, 2, 3, 50])
+def test_a_plan_is_made_without_the_lock_and_anew_if_a_control_step_overtook_it(monkeypatch, rig, times):
+    rig.follow(to=0.4)
+    free = overtaken(monkeypatch, rig, times, rig.tick)
+    assert rig.deliver(rig.chunk(to=-0.4)) is None
+    assert free == ([True] * (times + 1) if times < 3 else [True] * 3 + [False])
+    for _ in range(100):  # the rig asserts in every one that commands go on inside the limits
+        rig.tick()
+
+
+def test_a_chunk_whose_plan_is_made_several_times_is_heard_once(monkeypatch, rig):
+    rig.follow()
+    overtaken(monkeypatch, rig, 2, rig.tick)
+    rig.session, rig.sequence = 200, 0
+    assert rig.deliver(rig.chunk()) is None  # a new policy takes over, and is no rival of the one before
+    assert rig.deliver(rig.chunk()) is None
+
+
+def test_what_happens_while_a_plan_is_made_is_as_if_it_had_come_before(monkeypatch, rig):
+    rig.follow()
+    first, second = rig.chunk(), rig.chunk()
+    overtaken(monkeypatch, rig, 1, lambda: rig.deliver(second))
+    assert rig.deliver(first) == "old_sequence"
+    assert rig.status.sequence == second.sequence
+    overtaken(monkeypatch, rig, 1, rig.controller.stop)
+    assert rig.deliver(rig.chunk()) == "not_accepting"
+    assert rig.status.remaining_rows == 0
