@@ -52,7 +52,7 @@ class ArmOptions(BringupOptions):
     robot: str = _argument("", "robot config: the name of a shipped one or a YAML file; default: so101_sim or so101")
     so101: str = _argument("", "serial port of an SO-100 or SO-101: drive it with so101_node, not the simulation; "
                            "needs the robot config that `smolvla-ros robot-from-lerobot` writes")
-    servo_bus: bool = _argument(False, "drive the simulated arm by so101_node, as a real one, over an emulated bus")
+    bus: str = _argument("", "emulated: drive the simulated arm by so101_node, as a real one, over an emulated servo bus")
     camera: tuple[str, ...] = _argument((), "NAME=DEVICE: start camera_node for NAME; a device, a part of its stable "
                                         "name, or a video file")
     checkpoint: str = _argument("", "folder or hub id of the policy; default in simulation: the one that ships")
@@ -73,8 +73,10 @@ class ArmOptions(BringupOptions):
         if self.so101 and not self.robot:
             raise BringUpError("so101 needs a robot config with the calibration of this arm: write it with "
                                "`smolvla-ros robot-from-lerobot --calibration FILE --out my_arm.yaml`, then give robot")
-        if self.servo_bus and not self.is_simulated:
-            raise BringUpError("servo_bus is of the simulated arm: leave it out with so101, and without sim")
+        if self.bus not in ("", "emulated"):
+            raise BringUpError(f"bus is '{self.bus}', expected emulated or nothing; a real arm's port is given as so101")
+        if self.bus and not self.is_simulated:
+            raise BringUpError("the emulated bus is of the simulated arm: leave bus out with so101, and without sim")
         if self.camera and self.is_simulated:
             raise BringUpError("camera is given, and the simulated arm has cameras of its own: give so101, or no sim")
         for camera in self.camera:

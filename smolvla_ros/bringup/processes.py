@@ -81,7 +81,7 @@ def arm_processes(options: ArmOptions) -> tuple[NodeProcess | CommandProcess, ..
         parameters["so101_node"] = {"port": options.so101}
     elif options.is_simulated:
         parameters["sim_node"] = {}
-    if options.servo_bus:
+    if options.bus:
         port = str(Path(tempfile.gettempdir()) / f"smolvla_ros_servo_bus_{os.getpid()}")
         calibration = share_folder() / "config" / "so101_sim_calibration.json"
         parameters["sim_node"]["servo_bus"] = port

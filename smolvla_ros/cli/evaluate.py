@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
     parser.add_argument("--checkpoint", default="", help="folder or hub id of the policy; default: the one that ships")
     parser.add_argument("--robot", default="", help="robot config, as of `smolvla-ros arm`")
-    parser.add_argument("--servo-bus", action="store_true", help="over the emulated servo bus, as of `smolvla-ros arm`")
+    parser.add_argument("--bus", choices=("emulated",), default="", help="over a servo bus, as of `smolvla-ros arm`")
     parser.add_argument("--namespace", default="", help="namespace of all nodes and topics")
 
 
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     console = Console()
     episodes: list[Episode] = []
     options = ArmOptions(robot=args.robot, checkpoint=args.checkpoint, namespace=args.namespace, log_level="error",
-                         servo_bus=args.servo_bus)  # fmt: skip
+                         bus=args.bus)  # fmt: skip
     tasks = draw_tasks(args.episodes, args.seed)
 
     def on_episode(operator: Operator, episode: Episode) -> None:

@@ -206,7 +206,7 @@ def test_the_launch_file_declares_exactly_the_options(repository):
     assert "dataclasses.fields(ArmOptions)" in text
     assert not re.search(r"DeclareLaunchArgument\('", text)
     assert {field.name for field in dataclasses.fields(ArmOptions)} == {
-        "sim", "robot", "so101", "servo_bus", "camera", "checkpoint", "revision", "namespace", "instruction", "dry_run",
+        "sim", "robot", "so101", "bus", "camera", "checkpoint", "revision", "namespace", "instruction", "dry_run",
         "use_sim_time", "bag", "view", "params", "remap", "log_level",
     }  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 
 def test_the_arm_touches_the_cube_that_is_named_through_the_serial_protocol(start, operator):
-    arm = start("arm", "--servo-bus")
+    arm = start("arm", "--bus", "emulated")
     arm.wait_for_output("ready: policy_node, controller_node, sim_node, so101_node")
     for seed, colour in ((1_000_000_001, "red"), (1_000_000_002, "blue")):  # the second after a loss of power
         operator.say("")
