@@ -16,6 +16,7 @@ from smolvla_ros.parameters.policy import PolicyParameters
 from smolvla_ros.parameters.robot import RobotParameters
 from smolvla_ros.parameters.sim import SimParameters
 from smolvla_ros.parameters.so101 import SO101Parameters
+from smolvla_ros.parameters.teleop import TeleopParameters
 
 PAGE = Path(__file__).parent / "reference" / "parameters.md"
 
@@ -41,6 +42,7 @@ SECTIONS = (
     ("sim_node", "", SimParameters),
     ("so101_node", "", SO101Parameters),
     ("camera_node", "", CameraDriverParameters),
+    ("teleop_node", "", TeleopParameters),
 )
 
 

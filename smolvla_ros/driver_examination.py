@@ -8,7 +8,8 @@ from pathlib import Path
 
 from smolvla_ros.drivers.calibration import CalibrationError, read_calibration
 from smolvla_ros.drivers.servo_bus import BusError, ServoBus
-from smolvla_ros.drivers.so101 import SO101, ArmError
+from smolvla_ros.drivers.servo_check import ArmError, check_servo
+from smolvla_ros.drivers.so101 import SO101
 from smolvla_ros.drivers.video import CaptureSettings, VideoError, open_source
 from smolvla_ros.examination import Finding
 
@@ -33,13 +34,12 @@ def examine_so101(port: str, calibration: Path) -> Iterator[Finding]:
         return
     yield Finding("ok", "port", port)
     try:
-        arm = SO101(bus, motors)
-        for joint in motors:
+        for joint, motor in motors.items():
             try:
-                arm.check_servo(joint)
+                check_servo(bus, motor)
             except ArmError as error:
                 yield Finding("fail", joint, str(error))
-        yield from _measured(arm, list(motors))
+        yield from _measured(SO101(bus, motors), list(motors))
     except BusError as error:
         yield Finding("fail", "port", str(error), "pull the cable and put it in again")
     finally:

@@ -52,7 +52,7 @@ class ArmOptions(BringupOptions):
     robot: str = _argument("", "robot config: the name of a shipped one or a YAML file; default: so101_sim or so101")
     so101: str = _argument("", "serial port of an SO-100 or SO-101: drive it with so101_node, not the simulation; "
                            "needs the robot config that `smolvla-ros robot-from-lerobot` writes")
-    bus: str = _argument("", "emulated: drive the simulated arm by so101_node, as a real one, over an emulated servo bus")
+    bus: str = _argument("", "emulated: drive the simulated arm by so101_node, as a real one, over an emulated bus")
     camera: tuple[str, ...] = _argument((), "NAME=DEVICE: start camera_node for NAME; a device, a part of its stable "
                                         "name, or a video file")
     checkpoint: str = _argument("", "folder or hub id of the policy; default in simulation: the one that ships")
@@ -74,7 +74,7 @@ class ArmOptions(BringupOptions):
             raise BringUpError("so101 needs a robot config with the calibration of this arm: write it with "
                                "`smolvla-ros robot-from-lerobot --calibration FILE --out my_arm.yaml`, then give robot")
         if self.bus not in ("", "emulated"):
-            raise BringUpError(f"bus is '{self.bus}', expected emulated or nothing; a real arm's port is given as so101")
+            raise BringUpError(f"bus is '{self.bus}', expected emulated; the port of a real arm is given as so101")
         if self.bus and not self.is_simulated:
             raise BringUpError("the emulated bus is of the simulated arm: leave bus out with so101, and without sim")
         if self.camera and self.is_simulated:

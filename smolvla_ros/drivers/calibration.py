@@ -127,7 +127,10 @@ def _motor(file: Path, joint: str, entry: Any) -> MotorCalibration:
     def number(name: str, low: int, high: int) -> int:
         value = entry.get(name)
         if type(value) is not int or not low <= value <= high:
-            raise CalibrationError(f"{file}: {name} of {joint} is {value!r:.60}, expected an integer, {low} to {high}")
+            raise CalibrationError(
+                f"{file}: {name} of {joint} is {value!r:.60}, expected an integer, {low} to {high}, as a servo holds it: "
+                "give LeRobot's file of this arm, or calibrate again"
+            )
         return value
 
     motor = MotorCalibration(

@@ -6,7 +6,12 @@ the caller.
 
 from __future__ import annotations
 
+import errno
+import grp
+import os
+import select
 import termios
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +39,10 @@ class BusError(OSError):
         super().__init__(text)
 
 
+class BrokenAnswerError(BusError):
+    """Something came that is no packet: noise, a loose cable, or two servos that answer at once."""
+
+
 class PortLostError(BusError):
     """The port itself is gone, as when a cable is pulled: a new `ServoBus` is needed."""
 
@@ -51,9 +60,26 @@ class Present:
 
 
 class _Port(scservo_sdk.PortHandler):
-    """The library's port with time-outs that fit a control loop, and no answers left over from an exchange before."""
+    """The library's port with time-outs that fit a control loop, and no answers left over from an exchange before.
+
+    It waits for bytes where the library asks for them again and again, which keeps a core busy.
+    """
 
     latency_ms = _LATENCY_MS
+
+    def setupPort(self, cflag_baud: int) -> bool:
+        opened = super().setupPort(cflag_baud)
+        self.ser.exclusive = True  # two programs would take each other's answers
+        return bool(opened)
+
+    def getCurrentTime(self) -> float:
+        return time.monotonic() * 1e3
+
+    def readPort(self, length: int) -> bytes:
+        left_ms = self.packet_timeout - self.getTimeSinceStart()
+        if length > 0 and left_ms > 0.0:
+            select.select([self.ser.fd], [], [], left_ms * 1e-3)
+        return bytes(self.ser.read(length))
 
     def setPacketTimeout(self, packet_length: int) -> None:
         self.setPacketTimeoutMillis(self.tx_time_per_byte * packet_length + self.latency_ms)
@@ -75,22 +101,24 @@ class ServoBus:
     """
 
     def __init__(self, port: str, baud_rate: int = BAUD_RATE, cycle_latency_ms: float = _CYCLE_LATENCY_MS):
-        self._cycle_latency_ms = cycle_latency_ms
+        self.baud_rate, self._cycle_latency_ms = baud_rate, cycle_latency_ms
         self._port, self._packets = _Port(port), scservo_sdk.PacketHandler(0)
         self.exchanges = self.failures = 0
         try:
             opened = self._port.setBaudRate(baud_rate)
-        except PermissionError as error:
-            raise BusError(
-                f"no right to use {port}: `sudo usermod -aG dialout $USER` and log in again, or a udev rule for it"
-            ) from error
         except _PORT_ERRORS as error:
-            raise BusError(f"{port} cannot be opened: {error}; is the arm plugged in and powered?") from error
+            self._close_quietly()
+            raise BusError(_why_not_opened(port, error)) from error
         if not opened:
             raise BusError(f"baud rate {baud_rate} is not one of the servos'; expected {BAUD_RATE}")
 
     def close(self) -> None:
         self._port.closePort()
+
+    def _close_quietly(self) -> None:
+        """A port that was opened, and cannot be used."""
+        if self._port.ser is not None:
+            self._port.ser.close()
 
     def ping(self, servo: int) -> int:
         """The model number of a servo."""
@@ -167,12 +195,34 @@ class ServoBus:
     def _failed(self, result: int, servo: int, what: str) -> BusError:
         self.failures += 1
         how = {scservo_sdk.COMM_RX_TIMEOUT: "no answer", scservo_sdk.COMM_RX_CORRUPT: "a broken answer"}
-        return BusError(f"servo {servo}: {how.get(result, f'result {result}')} to {what}", servo)
+        kind = BrokenAnswerError if result == scservo_sdk.COMM_RX_CORRUPT else BusError
+        return kind(f"servo {servo}: {how.get(result, f'result {result}')} to {what}", servo)
 
     def _lost(self, error: Exception) -> PortLostError:
         self.failures += 1
         self._port.is_using = False
         return PortLostError(f"the port is gone: {error}; was the cable pulled?")
+
+
+def _why_not_opened(port: str, error: Exception) -> str:
+    """One sentence with the remedy. pyserial has an error of its own, of which only the number tells what it is."""
+    number = getattr(error, "errno", None)
+    if number in (errno.EACCES, errno.EPERM):
+        return (
+            f"no right to use {port}: `sudo usermod -aG {_group(port)} $USER` and log in again, or the udev rule "
+            'SUBSYSTEM=="tty", ATTRS{idVendor}=="1a86", TAG+="uaccess" in /etc/udev/rules.d/70-so101.rules'
+        )
+    if number in (errno.EAGAIN, errno.EBUSY):
+        return f"{port} is used by another program, such as a driver of this arm that still runs: end it first"
+    return f"{port} cannot be opened: {error}; is the arm plugged in and powered, and is this its port?"
+
+
+def _group(port: str) -> str:
+    """Whose members may use the port."""
+    try:
+        return grp.getgrgid(os.stat(port).st_gid).gr_name
+    except (OSError, KeyError):
+        return "dialout"
 
 
 def _present(data: Sequence[int], alarms: int) -> Present:

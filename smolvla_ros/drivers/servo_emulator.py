@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import pty
 import select
+import termios
 import threading
 import time
 import tty
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field
 
 from .calibration import MotorCalibration
 from .servo_registers import (
+    BAUD_RATE,
     GOAL_POSITION,
     HOMING_OFFSET,
     MAX_POSITION,
@@ -32,7 +34,8 @@ from .servo_registers import (
 
 _PING, _READ, _WRITE, _SYNC_READ, _SYNC_WRITE = 1, 2, 3, 0x82, 0x83
 _BROADCAST = 0xFE
-_SECONDS_PER_BYTE = 1e-5  # 10 bits at 1 Mbaud
+_SECONDS_PER_BYTE = 10 / BAUD_RATE
+_FACTORY_POSITION = 2048
 
 
 @dataclass
@@ -91,6 +94,7 @@ class EmulatedBus:
         self._servos = {servo: _Servo(servo, position) for servo, position in positions.items()}
         self._speed, self._timed = speed, timed
         self._lock = threading.Lock()
+        self._twins: dict[int, _Servo] = {}
         self.faults = Faults()
         self.packets = 0
         self.bytes_on_wire = 0
@@ -150,6 +154,17 @@ class EmulatedBus:
         with self._lock:
             self._servos[servo].registers[address : address + len(values)] = bytes(values)
 
+    def double(self, servo: int) -> None:
+        """Puts a second servo with this id on the bus, as it comes from the factory: both answer at once."""
+        with self._lock:
+            self._twins[servo] = _Servo(servo, _FACTORY_POSITION)
+
+    @property
+    def busy_s(self) -> float:
+        """How long bytes were on the wire so far, at the bus's baud rate."""
+        with self._lock:
+            return self.bytes_on_wire * _SECONDS_PER_BYTE
+
     def misbehave(self, change: Callable[[Faults], None]) -> None:
         """Changes the faults between two packets."""
         with self._lock:
@@ -161,7 +176,10 @@ class EmulatedBus:
             ready, _, _ = select.select([self._master, self._end_reader], [], [])
             if self._end_reader in ready:
                 return
-            buffer += os.read(self._master, 4096)
+            heard = os.read(self._master, 4096)
+            if termios.tcgetattr(self._slave)[5] != termios.B1000000:
+                continue  # to the servos it is noise
+            buffer += heard
             while (packet := _take_packet(buffer)) is not None:
                 answer = self._answer(packet)
                 if answer:
@@ -185,16 +203,16 @@ class EmulatedBus:
             answer = b""
             if instruction == _SYNC_READ and len(parameters) > 2:
                 at, size = parameters[0], parameters[1]
-                answer = b"".join(self._status(one, self._range(one, at, size)) for one in parameters[2:])
+                answer = b"".join(self._status(one, slice(at, at + size)) for one in parameters[2:])
             elif instruction == _SYNC_WRITE and len(parameters) > 2:
                 self._sync_write(parameters)
             elif servo in self._servos and instruction == _PING:
-                answer = self._status(servo, b"")
+                answer = self._status(servo)
             elif servo in self._servos and instruction == _READ and len(parameters) == 2:
-                answer = self._status(servo, self._range(servo, parameters[0], parameters[1]))
+                answer = self._status(servo, slice(parameters[0], parameters[0] + parameters[1]))
             elif servo in self._servos and instruction == _WRITE and parameters:
                 self._servos[servo].registers[parameters[0] : parameters[0] + len(parameters) - 1] = parameters[1:]
-                answer = self._status(servo, b"")
+                answer = self._status(servo)
             self.bytes_on_wire += len(packet) + len(answer)
             return answer
 
@@ -205,18 +223,22 @@ class EmulatedBus:
             if servo in self._servos:
                 self._servos[servo].registers[at : at + size] = values
 
-    def _range(self, servo: int, at: int, size: int) -> bytes:
-        return bytes(self._servos[servo].registers[at : at + size]) if servo in self._servos else b""
-
-    def _status(self, servo: int, data: bytes) -> bytes:
+    def _status(self, servo: int, registers: slice = slice(0)) -> bytes:
+        """What comes back from a servo that is asked for registers."""
         if servo not in self._servos or servo in self.faults.silent:
             return b""
-        body = bytes([servo, len(data) + 2, self.faults.alarms.get(servo, 0)]) + data
-        checksum = ~sum(body) & 0xFF
+        answer = self._packet(self._servos[servo], registers)
+        if servo in self._twins:  # the wire is low when either of the two pulls it low
+            twin = self._packet(self._twins[servo], registers)
+            answer = bytes(one & other for one, other in zip(answer, twin, strict=True))
         if servo in self.faults.wrong_checksum:
-            checksum ^= 0x5A
-        answer = b"\xff\xff" + body + bytes([checksum])
+            answer = answer[:-1] + bytes([answer[-1] ^ 0x5A])
         return answer[: len(answer) // 2] if servo in self.faults.cut_short else answer
+
+    def _packet(self, servo: _Servo, registers: slice) -> bytes:
+        number, data = servo.registers[5], bytes(servo.registers[registers])
+        body = bytes([number, len(data) + 2, self.faults.alarms.get(number, 0)]) + data
+        return b"\xff\xff" + body + bytes([~sum(body) & 0xFF])
 
 
 def _take_packet(buffer: bytearray) -> bytes | None:

@@ -17,29 +17,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .calibration import RAD_PER_TICK, MotorCalibration
+from .glide import Glide
 from .servo_bus import BusError, PortLostError, Present, ServoBus
-from .servo_registers import (
-    HOMING_OFFSET,
-    LOCK,
-    MAX_POSITION,
-    MIN_POSITION,
-    MODEL_STS3215,
-    OPERATING_MODE,
-    TORQUE_ENABLE,
-    sign_magnitude,
-    signed,
-)
+from .servo_check import ArmError
+from .servo_registers import TORQUE_ENABLE
 
 # A first command further from the arm than this does not engage it [rad].
 ENGAGE_RAD = 0.1
 # A bus or a servo that fails for longer than this disengages the arm [s].
 PATIENCE_S = 0.1
-# How fast the distance between arm and command shrinks once the arm is engaged [rad/s].
-GLIDE_RAD_S = 0.5
-
-
-class ArmError(ValueError):
-    """The arm cannot be driven, or a command is refused; one sentence with the remedy."""
 
 
 @dataclass(frozen=True)
@@ -67,56 +53,9 @@ class SO101:
         self._heard_s: dict[str, float] = {}
         self._present: dict[str, Reading] = {}
         self._is_trusted = False  # a command lay at the arm since it was free
-        self._offset: dict[str, float] = {}
-        self._moved_s = -math.inf
+        self._glide = Glide()
         self.engaged = False
         self.trouble = ""
-
-    def check(self) -> None:
-        """Holds the servos against the calibration; writes nothing.
-
-        Raises:
-            ArmError: a servo is missing, is of another model, or holds another calibration.
-            BusError: the port failed.
-        """
-        for joint in self._motors:
-            self.check_servo(joint)
-
-    def check_servo(self, joint: str) -> None:
-        """The same for one joint; the same errors."""
-        motor = self._motors[joint]
-        try:
-            model = self._bus.ping(motor.id)
-        except BusError as error:
-            if error.servo == 0:
-                raise
-            raise ArmError(
-                f"servo {motor.id} ({joint}) does not answer: check its cable, the power supply and the ids"
-            ) from error
-        if model != MODEL_STS3215:
-            raise ArmError(f"servo {motor.id} ({joint}) is model {model}, expected {MODEL_STS3215} (STS3215)")
-        found = (
-            signed(self._bus.read(motor.id, HOMING_OFFSET), 11),
-            self._bus.read(motor.id, MIN_POSITION),
-            self._bus.read(motor.id, MAX_POSITION),
-        )
-        if found != (motor.homing_offset, motor.range_min, motor.range_max):
-            raise ArmError(
-                f"servo {motor.id} ({joint}) holds homing offset, minimum and maximum {found}, the calibration "
-                f"file {(motor.homing_offset, motor.range_min, motor.range_max)}: it is the file of another arm, "
-                "or the servo was replaced; set write_calibration to write it to the servos, or calibrate again"
-            )
-
-    def write_calibration(self) -> None:
-        """Writes the calibration into the servos, which must be free of torque."""
-        for motor in self._motors.values():
-            self._bus.write(motor.id, TORQUE_ENABLE, 0)
-            self._bus.write(motor.id, LOCK, 0)
-            self._bus.write(motor.id, OPERATING_MODE, 0)
-            self._bus.write(motor.id, HOMING_OFFSET, sign_magnitude(motor.homing_offset, 11))
-            self._bus.write(motor.id, MIN_POSITION, motor.range_min)
-            self._bus.write(motor.id, MAX_POSITION, motor.range_max)
-            self._bus.write(motor.id, LOCK, 1)
 
     def command(self, joints: Sequence[str], positions: Sequence[float]) -> None:
         """Takes the newest command [rad]; joints that it leaves out keep theirs.
@@ -176,8 +115,7 @@ class SO101:
         try:
             if not self.engaged and not self._engage(command, now_s):
                 return
-            self._glide(now_s)
-            goals = {joint: command[joint] + self._offset.get(joint, 0.0) for joint in self._motors}
+            goals = self._glide.towards(command, now_s)
             self._bus.write_goals({one.id: one.to_ticks(goals[joint]) for joint, one in self._motors.items()})
         except BusError as error:
             self._disengage_when_lasting(str(error), now_s)
@@ -186,11 +124,11 @@ class SO101:
         """Torques the arm where it is, if the command lies there and every servo was heard just now."""
         if any(now_s - self._heard_s.get(joint, -math.inf) > PATIENCE_S for joint in self._motors):
             return False
-        self._offset = {joint: self._place(joint) - command[joint] for joint in self._motors}
-        joint, distance = max(self._offset.items(), key=lambda item: abs(item[1]))
-        if abs(distance) > ENGAGE_RAD and not self._is_trusted:
+        places = {joint: self._place(joint) for joint in self._motors}
+        joint = max(places, key=lambda joint: abs(places[joint] - command[joint]))
+        if abs(places[joint] - command[joint]) > ENGAGE_RAD and not self._is_trusted:
             self.trouble = (
-                f"{joint} is commanded {command[joint]:.2f} rad and stands at {self._place(joint):.2f}: the first "
+                f"{joint} is commanded {command[joint]:.2f} rad and stands at {places[joint]:.2f}: the first "
                 f"command must lie within {ENGAGE_RAD} rad of the arm"
             )
             return False
@@ -198,18 +136,9 @@ class SO101:
         for motor in self._motors.values():
             self._bus.write(motor.id, TORQUE_ENABLE, 1)
         self.engaged = self._is_trusted = True
-        self.trouble, self._moved_s = "", now_s
+        self.trouble = ""
+        self._glide.begin(places, command, now_s)
         return True
-
-    def _glide(self, now_s: float) -> None:
-        """Lets the distance that was found when the arm was engaged shrink."""
-        step = GLIDE_RAD_S * (now_s - self._moved_s)
-        self._moved_s = now_s
-        self._offset = {
-            joint: math.copysign(abs(offset) - step, offset)
-            for joint, offset in self._offset.items()
-            if abs(offset) > step
-        }
 
     def _place(self, joint: str) -> float:
         """Where a joint stands, inside its calibrated range [rad]."""

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.qos import QoSProfile
 from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage
@@ -19,6 +19,7 @@ from sensor_msgs.msg import CompressedImage
 from smolvla_ros.drivers.video import CapturedJpeg, CaptureSettings, VideoError, VideoSource, open_source
 from smolvla_ros.parameters.camera import CameraDriverParameters
 
+from .device_diagnostics import device_diagnostics
 from .lifecycle import ManagedNode
 from .running import run_node
 
@@ -133,15 +134,9 @@ class CameraNode(ManagedNode[CameraDriverParameters]):
         values = {"rate_hz": f"{rate_hz:.1f}", "broken_pictures": str(self._broken)}
         if times_s:
             values["age_s"] = f"{time.monotonic() - times_s[-1]:.3f}"
-        status = DiagnosticStatus(
-            level=DiagnosticStatus.ERROR if trouble else DiagnosticStatus.OK,
-            name=f"{self.get_fully_qualified_name().lstrip('/')}: camera",
-            message=trouble or f"{rate_hz:.1f} Hz",
-            hardware_id=self.parameters.device,
-            values=[KeyValue(key=key, value=value) for key, value in {**values, **self.health()}.items()],
+        message = device_diagnostics(
+            self, "camera", self.parameters.device, trouble, f"{rate_hz:.1f} Hz", {**values, **self.health()}
         )
-        message = DiagnosticArray(status=[status])
-        message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 _PATIENCE_S = 3.0
 _REFUSAL_PERIOD_S = 5.0
+_TROUBLE_PERIOD_S = 2.0
 
 
 class WaitLog:
@@ -70,3 +71,28 @@ class RefusalLog:
             self._logger.info(f"{stream} refused: {text}")
         else:
             self._logger.warning(f"{stream} refused: {text}")
+
+
+class TroubleLog:
+    """One line when a trouble begins, one now and then while it changes, one when it ends.
+
+    Args:
+        logger: of the node.
+        over: what to say at its end.
+        period_s: between two lines about a trouble that changes.
+    """
+
+    def __init__(self, logger: Any, over: str, period_s: float = _TROUBLE_PERIOD_S):
+        self._logger, self._over, self._period_s = logger, over, period_s
+        self._told, self._told_s = "", -period_s
+
+    def tell(self, trouble: str) -> None:
+        """What the trouble is now; empty: none. One thread."""
+        now_s = time.monotonic()
+        if trouble == self._told or (trouble and now_s - self._told_s < self._period_s):
+            return
+        self._told, self._told_s = trouble, now_s
+        if trouble:
+            self._logger.error(trouble)
+        else:
+            self._logger.info(self._over)

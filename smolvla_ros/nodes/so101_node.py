@@ -11,26 +11,29 @@ import threading
 import time
 from pathlib import Path
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.qos import QoSProfile
+from rclpy.time import Time
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
 from smolvla_ros.drivers.calibration import JOINTS, CalibrationError, read_calibration
-from smolvla_ros.drivers.servo_bus import BusError, PortLostError, ServoBus
-from smolvla_ros.drivers.so101 import SO101, ArmError, Reading
+from smolvla_ros.drivers.servo_bus import BusError, ServoBus
+from smolvla_ros.drivers.servo_check import ArmError, write_calibration
+from smolvla_ros.drivers.servo_line import ServoLine
+from smolvla_ros.drivers.so101 import SO101, Reading
 from smolvla_ros.parameters.controller import COMMAND_TOPICS
 from smolvla_ros.parameters.so101 import SO101Parameters
 
 from .control_thread import ControlThread
+from .device_diagnostics import device_diagnostics
 from .lifecycle import ManagedNode
+from .patience import TroubleLog
 from .running import run_node
 
-_RECONNECT_S = 1.0
 _STOP_TIMEOUT_S = 1.0
 _LOOK_S = 0.1
-_TELL_PERIOD_S = 2.0
 
 
 class SO101Node(ManagedNode[SO101Parameters]):
@@ -42,7 +45,6 @@ class SO101Node(ManagedNode[SO101Parameters]):
     def __init__(self) -> None:
         super().__init__("so101_node")
         self._lock = threading.Lock()
-        self._bus: ServoBus | None = None
         self._thread: ControlThread | None = None
 
     # Lifecycle, in the executor's thread.
@@ -50,10 +52,11 @@ class SO101Node(ManagedNode[SO101Parameters]):
     def configure(self) -> None:
         self._motors = read_calibration(Path(self.parameters.calibration).expanduser())
         self._readings: dict[str, Reading] = {}
-        self._told, self._told_s = "", -_TELL_PERIOD_S
-        self._reconnect_s = 0.0
+        self._trouble, self._troubles = "", TroubleLog(self.get_logger(), "the arm answers again")
         self._await_port()
-        self._connect()
+        self._line = ServoLine(self.parameters.port, self.parameters.baud_rate, self._motors.values(), self._prepare)
+        self.defer(self._line.close)
+        self._arm = SO101(self._line.open(), self._motors)
         self._joint_states = self.create_publisher(JointState, "joint_states", QoSProfile(depth=10))
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         qos = QoSProfile(depth=1)
@@ -73,79 +76,53 @@ class SO101Node(ManagedNode[SO101Parameters]):
             self._thread.stop(_STOP_TIMEOUT_S)
             self._thread = None
 
-    def cleanup(self) -> None:
-        self._disconnect()
-
     def _await_port(self) -> None:
         give_up_s = time.monotonic() + self.parameters.port_timeout_s
         while not Path(self.parameters.port).exists() and time.monotonic() < give_up_s:
             time.sleep(_LOOK_S)
 
-    def _disconnect(self) -> None:
-        if self._bus is not None:
-            self._bus.close()
-            self._bus = None
-
-    def _connect(self) -> None:
-        """Opens the port and holds the servos against the calibration. Raises BusError, ArmError."""
-        self._disconnect()
-        self._bus = ServoBus(self.parameters.port, self.parameters.baud_rate)
-        self._arm = SO101(self._bus, self._motors)
-        try:
-            if self.parameters.write_calibration:
-                self._arm.write_calibration()
-            self._arm.check()
-        except (BusError, ArmError):
-            self._disconnect()  # an arm that was not proven is not driven
-            raise
+    def _prepare(self, bus: ServoBus) -> None:
+        if self.parameters.write_calibration:
+            write_calibration(bus, self._motors.values())
 
     # The driver's thread.
 
     def _cycle(self, deadline_ns: int) -> None:
+        """Reads and commands. The stamp is that of the instant before the servos were asked."""
+        stamp = self.get_clock().now()
         with self._lock:
-            try:
-                if self._bus is None:
-                    self._reconnect()
-                    return
-                readings = self._arm.cycle(time.monotonic())
-            except PortLostError:
-                self._disconnect()
-                return
-            finally:
-                self._tell(self._arm.trouble)
+            readings = self._exchange()
+            self._troubles.tell(self._trouble)
             self._readings |= readings
         if readings:
-            self._publish(readings)
+            self._publish(readings, stamp)
 
-    def _reconnect(self) -> None:
-        """Tries again now and then; the arm must prove once more that it is the one of the calibration."""
-        if time.monotonic() < self._reconnect_s:
-            return
-        self._reconnect_s = time.monotonic() + _RECONNECT_S
+    def _exchange(self) -> dict[str, Reading]:
+        """One cycle of the arm, or an attempt to find it again."""
+        now_s = time.monotonic()
         try:
-            self._connect()
+            if self._line.bus is None:
+                bus = self._line.reopen(now_s)
+                if bus is None:
+                    return {}
+                self._arm = SO101(bus, self._motors)
+            readings = self._arm.cycle(now_s)
         except (BusError, ArmError) as error:
-            self._arm.trouble = str(error)
+            self._line.close()
+            self._trouble = str(error)
+            return {}
+        self._trouble = self._arm.trouble
+        return readings
 
-    def _publish(self, readings: dict[str, Reading]) -> None:
+    def _publish(self, readings: dict[str, Reading], stamp: Time) -> None:
         """Joints that did not answer are left out, so that whoever listens can name them."""
         message = JointState(name=list(readings))
-        message.header.stamp = self.get_clock().now().to_msg()
+        message.header.stamp = stamp.to_msg()
         message.position = array.array("d", [one.position_rad for one in readings.values()])
         message.velocity = array.array("d", [one.velocity_rad_s for one in readings.values()])
         torque_nm = self.parameters.stall_torque_nm
         message.effort = array.array("d", [one.load * torque_nm for one in readings.values()])
         self._joint_states.publish(message)
-
-    def _tell(self, trouble: str) -> None:
-        """One line when it begins, one now and then while it changes, one when it ends."""
-        if trouble == self._told or (trouble and time.monotonic() - self._told_s < _TELL_PERIOD_S):
-            return
-        self._told, self._told_s = trouble, time.monotonic()
-        if trouble:
-            self.get_logger().error(trouble)
-        else:
-            self.get_logger().info("the arm answers again")
 
     # Callbacks in the executor's thread.
 
@@ -174,24 +151,21 @@ class SO101Node(ManagedNode[SO101Parameters]):
 
     def _publish_diagnostics(self) -> None:
         with self._lock:
-            trouble, engaged, readings = self._arm.trouble, self._arm.engaged, dict(self._readings)
-            counts = (self._bus.exchanges, self._bus.failures) if self._bus is not None else (0, 0)
+            trouble, engaged, readings = self._trouble, self._arm.engaged, dict(self._readings)
+            exchanges, failures = self._line.counts
         values = self.health() | {"engaged": str(engaged)}
-        values |= {"exchanges": str(counts[0]), "failed_exchanges": str(counts[1])}
+        values |= {"exchanges": str(exchanges), "failed_exchanges": str(failures)}
+        if self._thread is not None:
+            rate = self._thread.periodicity()
+            values |= {"rate_hz": f"{rate.mean_hz:.1f}", "missed_cycles": str(rate.missed)}
         for joint, one in readings.items():
             values[f"{joint}_temperature_c"] = str(one.present.temperature_c)
             values[f"{joint}_voltage_v"] = f"{one.present.voltage_v:.1f}"
             values[f"{joint}_load"] = f"{one.load:.2f}"
-        status = DiagnosticStatus(
-            level=DiagnosticStatus.ERROR if trouble else DiagnosticStatus.OK,
-            name=f"{self.get_fully_qualified_name().lstrip('/')}: arm",
-            message=trouble or ("engaged" if engaged else "free: no command at the arm's position yet"),
-            hardware_id=self.parameters.port,
-            values=[KeyValue(key=key, value=value) for key, value in values.items()],
+        otherwise = "engaged" if engaged else "free: no command at the arm's position yet"
+        self._diagnostics.publish(
+            device_diagnostics(self, "arm", self.parameters.port, trouble, otherwise, values)
         )
-        message = DiagnosticArray(status=[status])
-        message.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(message)
 
 
 def main() -> int:

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from smolvla_ros.drivers.calibration import JOINTS, RAD_PER_TICK
+from smolvla_ros.drivers.glide import GLIDE_RAD_S
 from smolvla_ros.drivers.servo_bus import PortLostError, ServoBus
-from smolvla_ros.drivers.so101 import ENGAGE_RAD, GLIDE_RAD_S, PATIENCE_S, SO101, ArmError
+from smolvla_ros.drivers.servo_check import ArmError
+from smolvla_ros.drivers.so101 import ENGAGE_RAD, PATIENCE_S, SO101
 
 PERIOD_S = 0.01
 
@@ -154,22 +156,6 @@ def test_a_driver_that_starts_again_finds_the_goals_and_moves_nothing(bus, motor
     second.cycle(0.0)
     assert [emulated.goal(servo) for servo in range(1, 7)] == goals
     assert torqued(emulated) == [1, 2, 3, 4, 5, 6]
-
-
-def test_the_check_passes_the_right_arm_and_names_what_differs(arm, emulated):
-    arm.check()
-    emulated.set_register(2, 31, [10, 0])
-    with pytest.raises(ArmError, match=r"servo 2 \(shoulder_lift\) holds homing offset"):
-        arm.check()
-    emulated.misbehave(lambda faults: faults.silent.add(1))
-    with pytest.raises(ArmError, match=r"servo 1 \(shoulder_pan\) does not answer"):
-        arm.check()
-
-
-def test_a_calibration_is_written_into_the_servos(arm, emulated):
-    emulated.set_register(5, 31, [0, 0])
-    arm.write_calibration()
-    arm.check()
 
 
 def test_through_hundreds_of_faults_every_goal_is_safe_and_every_fault_is_counted(emulated, here, motors):

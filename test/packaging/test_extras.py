@@ -38,7 +38,7 @@ PARTS = {
     "bags": ["smolvla_ros.bags", "smolvla_ros.bringup.replay", "smolvla_ros.nodes.recorder_node",
              "smolvla_ros.nodes.player_node"],
     "view": ["smolvla_ros.view", "smolvla_ros.nodes.view_node"],
-    "so101": ["smolvla_ros.drivers", "smolvla_ros.nodes.so101_node"],
+    "so101": ["smolvla_ros.drivers", "smolvla_ros.nodes.so101_node", "smolvla_ros.nodes.teleop_node"],
 }  # fmt: skip
 
 

@@ -1,0 +1,135 @@
+"""A leader arm that a person moves: its serial port in, goals for the follower out.
+
+The goals go to whoever puts them under the follower's limits, which is the controller: nothing here reaches an arm.
+
+Threads: the executor's thread hears the follower, the leader's thread reads the bus in every period. `_lock` guards
+the leader. What is led where, and when, is decided in `smolvla_ros.drivers.leader`.
+"""
+
+from __future__ import annotations
+
+import array
+import threading
+import time
+from pathlib import Path
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from sensor_msgs.msg import JointState
+
+from smolvla_ros.drivers.calibration import JOINTS, CalibrationError, read_calibration
+from smolvla_ros.drivers.leader import Leader
+from smolvla_ros.drivers.servo_bus import BusError, ServoBus
+from smolvla_ros.drivers.servo_check import ArmError
+from smolvla_ros.drivers.servo_line import ServoLine
+from smolvla_ros.parameters.teleop import TeleopParameters
+from smolvla_ros.robot.joint_states import JointOrder
+from smolvla_ros.robot.refusals import RefusedMessage
+
+from .control_thread import ControlThread
+from .device_diagnostics import device_diagnostics
+from .lifecycle import ManagedNode
+from .patience import RefusalLog, TroubleLog
+from .running import run_node
+
+_STOP_TIMEOUT_S = 1.0
+
+
+class TeleopNode(ManagedNode[TeleopParameters]):
+    """A leader arm on a serial port. It commands while it is active; to deactivate it is to let go."""
+
+    PARAMETERS = TeleopParameters
+    USER_ERRORS = (*ManagedNode.USER_ERRORS, CalibrationError, BusError, ArmError)
+
+    def __init__(self) -> None:
+        super().__init__("teleop_node")
+        self._lock = threading.Lock()
+        self._thread: ControlThread | None = None
+
+    # Lifecycle, in the executor's thread.
+
+    def configure(self) -> None:
+        values = self.parameters
+        self._motors = read_calibration(Path(values.leader_calibration).expanduser())
+        self._order = JointOrder(JOINTS)
+        self._refusals = RefusalLog(self.get_logger())
+        self._trouble, self._troubles = "", TroubleLog(self.get_logger(), "the leader leads")
+        self._line = ServoLine(values.leader_port, values.baud_rate, self._motors.values())
+        self.defer(self._line.close)
+        self._leader = self._leader_on(self._line.open())
+        self._goals = self.create_publisher(JointState, "person_commands", QoSProfile(depth=1))
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self.create_subscription(JointState, "joint_states", self._on_follower, qos_profile_sensor_data)
+
+    def activate(self) -> None:
+        period_s = 1.0 / self.parameters.leader_rate_hz
+        self._thread = ControlThread(period_s, self.boundary.guarded(self._cycle), warn=self.get_logger().warning)
+        self._thread.start()
+        self.create_timer(1.0, self._publish_diagnostics)
+
+    def deactivate(self) -> None:
+        if self._thread is not None:
+            self._thread.stop(_STOP_TIMEOUT_S)
+            self._thread = None
+        self._leader.leads = False  # the follower is moved by others now: begin anew from where it is then
+
+    def _leader_on(self, bus: ServoBus) -> Leader:
+        return Leader(bus, self._motors, self.parameters.gripper_open_rad)
+
+    # The leader's thread.
+
+    def _cycle(self, deadline_ns: int) -> None:
+        stamp = self.get_clock().now().to_msg()
+        with self._lock:
+            led = self._leader.leads
+            goals = self._read()
+            self._troubles.tell(self._trouble)
+            glide_s = self._leader.glide_left_s
+        if not goals:
+            return
+        if not led:
+            self.get_logger().info(f"leading; the follower is where the leader is within {glide_s:.1f} s")
+        message = JointState(name=list(goals), position=array.array("d", goals.values()))
+        message.header.stamp = stamp
+        self._goals.publish(message)
+
+    def _read(self) -> dict[str, float]:
+        """The follower's goals; none while one of the two is silent."""
+        now_s = time.monotonic()
+        try:
+            if self._line.bus is None:
+                bus = self._line.reopen(now_s)
+                if bus is None:
+                    return {}
+                self._leader = self._leader_on(bus)
+            goals = self._leader.cycle(now_s)
+        except (BusError, ArmError) as error:
+            self._line.close()
+            self._leader.leads, self._trouble = False, str(error)
+            return {}
+        self._trouble = self._leader.trouble
+        return goals
+
+    # Callbacks in the executor's thread.
+
+    def _on_follower(self, message: JointState) -> None:
+        try:
+            joints, positions = self._order.take(message.name, message.position)
+        except RefusedMessage as error:
+            self._refusals.tell("joint state", error.reason, str(error))
+            return
+        told = {JOINTS[joint]: position for joint, position in zip(joints, positions, strict=True)}
+        with self._lock:
+            self._leader.hear_follower(told, time.monotonic())
+
+    def _publish_diagnostics(self) -> None:
+        with self._lock:
+            trouble, leads, (exchanges, failures) = self._trouble, self._leader.leads, self._line.counts
+        values = self.health() | {"exchanges": str(exchanges), "failed_exchanges": str(failures), "leads": str(leads)}
+        self._diagnostics.publish(
+            device_diagnostics(self, "leader", self.parameters.leader_port, trouble, "leads", values)
+        )
+
+
+def main() -> int:
+    return run_node(TeleopNode)
