@@ -128,7 +128,7 @@ def _motor(file: Path, joint: str, entry: Any) -> MotorCalibration:
         value = entry.get(name)
         if type(value) is not int or not low <= value <= high:
             raise CalibrationError(
-                f"{file}: {name} of {joint} is {value!r:.60}, expected an integer, {low} to {high}, as a servo holds it: "
+                f"{file}: {name} of {joint} is {value!r:.60}, expected an integer, {low} to {high}, as servos hold it: "
                 "give LeRobot's file of this arm, or calibrate again"
             )
         return value

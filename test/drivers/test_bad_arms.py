@@ -15,7 +15,7 @@ from smolvla_ros.drivers.servo_line import ServoLine
 BAUD = 1_000_000
 
 
-def changed(file, joint, **fields):
+def changed(file, joint, fields):
     data = json.loads(file.read_text())
     data[joint] |= fields
     file.write_text(json.dumps(data))
@@ -37,12 +37,12 @@ SERVOS = {
     "the range of another arm": (lambda bus: bus.set_register(1, 11, [0, 12]), "3072.*3292", "calibrate again"),
 }  # fmt: skip
 FILES = {
-    "ids of another arm": (dict(joint="gripper", id=16), r"servo 16 \(gripper\) does not answer", "has this id"),
-    "ranges of another arm": (dict(joint="elbow_flex", range_max=3000), "holds homing offset.*3000", "another arm"),
-    "an id twice": (dict(joint="gripper", id=1), "two joints the same servo id", "calibrate again"),
-    "an offset beyond the register": (dict(joint="gripper", homing_offset=2500), "-2047 to 2047", "calibrate again"),
-    "a gripper backwards": (dict(joint="gripper", range_min=3500, range_max=2030), "from 3500 to 2030", "again"),
-    "a drive mode of no arm": (dict(joint="gripper", drive_mode=2), "drive_mode of gripper is 2", "calibrate again"),
+    "ids of another arm": ("gripper", {"id": 16}, r"servo 16 \(gripper\) does not answer", "has this id"),
+    "ranges of another arm": ("elbow_flex", {"range_max": 3000}, "holds homing offset.*3000", "another arm"),
+    "an id twice": ("gripper", {"id": 1}, "two joints the same servo id", "calibrate again"),
+    "an offset beyond the register": ("gripper", {"homing_offset": 2500}, "-2047 to 2047", "calibrate again"),
+    "a gripper backwards": ("gripper", {"range_min": 3500, "range_max": 2030}, "from 3500 to 2030", "again"),
+    "a drive mode of no arm": ("gripper", {"drive_mode": 2}, "drive_mode of gripper is 2", "calibrate again"),
 }
 
 
@@ -72,8 +72,8 @@ def test_servos_that_are_not_those_of_the_calibration_are_refused(fault, emulate
 
 @pytest.mark.parametrize("fault", FILES)
 def test_a_calibration_that_is_not_this_arms_is_refused(fault, emulated, calibration_file):
-    fields, found, remedy = FILES[fault]
-    changed(calibration_file, **fields)
+    joint, fields, found, remedy = FILES[fault]
+    changed(calibration_file, joint, fields)
     text = refused(calibration_file, emulated.port)
     assert re.search(found, text), text
     assert remedy in text

@@ -10,7 +10,7 @@ from smolvla_ros.drivers.servo_emulator import EmulatedBus
 
 PERIOD_S = 0.02
 OPEN_RAD = 1.745
-CENTRE = {joint: 0.0 for joint in JOINTS}
+CENTRE = dict.fromkeys(JOINTS, 0.0)
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def lead(leader, emulated, motors, rad, follower, ticks, start=0):
 @pytest.fixture
 def emulated(motors):
     """Stands where it is put, as an arm in a hand does."""
-    with EmulatedBus({servo: 2048 for servo in range(1, 7)}, speed=None, timed=False) as bus:
+    with EmulatedBus(dict.fromkeys(range(1, 7), 2048), speed=None, timed=False) as bus:
         bus.calibrate(motors.values())
         yield bus
 
