@@ -49,7 +49,7 @@ def examine_arm(probe: ArmProbe) -> Iterator[Finding]:
             yield from _stream(probe, stream, policy, policy.max_image_age_s, _SLOW_CAMERA_HZ)
         elif stream.what == "joint states":
             yield from _stream(probe, stream, policy, controller.state_timeout_s, _SLOW_JOINTS_HZ)
-            yield from _joints(probe, stream, config, controller)
+    yield from _joints(probe, config, controller)
     yield from _commands(probe, controller)
     yield from _clock(probe)
 
@@ -134,23 +134,27 @@ def _size(stream: Stream) -> Iterator[Finding]:
         yield Finding("ok", stream.what, f"{message.format}, {len(message.data) / 1e3:.0f} kB")
 
 
-def _joints(
-    probe: ArmProbe, stream: Stream, config: RobotConfig, controller: ControllerParameters
-) -> Iterator[Finding]:
-    """Names, and measured positions against the limits."""
-    publishers = probe.publishers(stream.topic)
-    if len(publishers) > 1:
-        yield Finding("warn", "joints", f"{len(publishers)} nodes publish {stream.topic}: {', '.join(publishers)}",
-                      "only fine if they tell of different joints; else end one")  # fmt: skip
-    if not stream.times_s:
+def _joints(probe: ArmProbe, config: RobotConfig, controller: ControllerParameters) -> Iterator[Finding]:
+    """Names, and measured positions against the limits; of all topics that tell joints, together."""
+    found: dict[str, float] = {}
+    shared = False
+    for stream in (stream for stream in probe.streams if stream.what == "joint states"):
+        publishers = probe.publishers(stream.topic)
+        if len(publishers) > 1:
+            shared = True
+            yield Finding("warn", "joints", f"{len(publishers)} nodes publish {stream.topic}: {', '.join(publishers)}",
+                          "only fine if they tell of different joints; else end one")  # fmt: skip
+        if stream.times_s:
+            message = stream.message()
+            found |= zip(message.name, message.position, strict=False)
+    if not found:
         return
-    message = stream.message()
-    found = dict(zip(message.name, message.position, strict=False))
     missing = [name for name in config.joint_names if name not in found]
     if missing:
-        yield Finding("fail" if len(publishers) < 2 else "warn", "joints",
+        yield Finding("warn" if shared else "fail", "joints",
                       f"the last message lacks {', '.join(missing)}; it has {', '.join(found)}",
-                      "name the joints in the robot config as the driver does")  # fmt: skip
+                      "name the joints in the robot config as the driver does, and the topics of all drivers in "
+                      "joint_states_topics")  # fmt: skip
     outside = []
     for name in config.joint_names:
         limits = controller.joint[name]

@@ -56,7 +56,7 @@ class MovedBag:
             yield replace(recorded, log_ns=recorded.log_ns + self.by_ns)
 
 
-def moved(bag: Bag, offset: str, joint_states: str) -> Bag | MovedBag:
+def moved(bag: Bag, offset: str, joint_states: Collection[str]) -> Bag | MovedBag:
     """The bag as the option --clock-offset wants it: '' as it is, moved by seconds, or by 'auto'.
 
     'auto' moves it so that the first thousand messages on `joint_states` arrive when they are stamped, in the median.
@@ -74,9 +74,9 @@ def moved(bag: Bag, offset: str, joint_states: str) -> Bag | MovedBag:
         raise BagError(f"--clock-offset is '{offset}', expected seconds or 'auto'") from None
 
 
-def _clock_offset_ns(bag: Bag, topic: str) -> int:
+def _clock_offset_ns(bag: Bag, topics: Collection[str]) -> int:
     offsets = []
-    for recorded in itertools.islice(bag.read([topic]), _LOOKED_AT):
+    for recorded in itertools.islice(bag.read(topics), _LOOKED_AT):
         try:
             stamp = recorded.message.header.stamp
         except BagError:
@@ -84,5 +84,6 @@ def _clock_offset_ns(bag: Bag, topic: str) -> int:
         if stamp.sec or stamp.nanosec:
             offsets.append(stamp.sec * 10**9 + stamp.nanosec - recorded.log_ns)
     if not offsets:
-        raise BagError(f"{bag.path}: --clock-offset is 'auto', but no message on {topic} has a stamp; give seconds")
+        where = " or ".join(topics)
+        raise BagError(f"{bag.path}: --clock-offset is 'auto', but no message on {where} has a stamp; give seconds")
     return int(np.median(np.array(offsets, np.int64)))

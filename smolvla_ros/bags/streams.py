@@ -37,7 +37,7 @@ CHUNK_TYPE = "smolvla_ros/msg/ActionChunk"
 STATUS_TYPE = "smolvla_ros/msg/ExecutionStatus"
 DESCRIBED_NODES = ("policy_node", "controller_node", "sim_node")
 
-_OWN_NAMES = ("joint_states", "instruction", "action_chunk", "execution_status")
+_OWN_NAMES = ("instruction", "action_chunk", "execution_status")
 # Words in the format of a CompressedImage that is no picture on its own, or no colour picture.
 _NO_PICTURES = {"h264", "h265", "hevc", "av1", "vp8", "vp9", "theora", "compresseddepth"}
 # Several publishers may share the topic, each with some of the joints.
@@ -62,19 +62,22 @@ class CommandStream:
 class Streams:
     """Full topic names by meaning; None: the bag has no such topic. `cameras` by camera, `descriptions` by node.
 
+    `joint_states`: the topics that together tell of all joints, those that the bag has.
     `commands`: one for each group of joints whose topic the bag has.
+    `on_no_topic`: joints that are commanded by an action, whose goals no topic tells.
 
     `policy_tells_instruction`: its descriptions say which instruction the policy acts on.
     """
 
     cameras: dict[str, str]
-    joint_states: str
+    joint_states: tuple[str, ...]
     instruction: str | None
     commands: tuple[CommandStream, ...]
     chunks: str | None
     status: str | None
     descriptions: dict[str, str]
     policy_tells_instruction: bool = False
+    on_no_topic: tuple[str, ...] = ()
 
     @property
     def instructions(self) -> tuple[str, ...]:
@@ -109,7 +112,7 @@ def find_streams(
     names = StreamNames(namespace, remaps or {})
     problems = _unused_remaps(robot, parameters, names)
     cameras = {camera.name: _camera_topic(bag, camera, names, problems) for camera in robot.cameras}
-    joint_states = _joint_states_topic(bag, robot, names, problems)
+    joint_states = _joint_states_topics(bag, robot, parameters, names, problems)
     if problems:
         raise BagError(f"{bag.path}: " + "; ".join(problems))
     descriptions = _descriptions(bag, names)
@@ -122,6 +125,7 @@ def find_streams(
         status=_typed(bag, names.resolve("execution_status"), STATUS_TYPE),
         descriptions=descriptions,
         policy_tells_instruction=_tells_instruction(bag, descriptions.get("policy_node")),
+        on_no_topic=tuple(joint for group in parameters.groups if group.is_action for joint in group.joints),
     )
 
 
@@ -200,7 +204,8 @@ def _typed(bag: Bag, topic: str, *types: str) -> str | None:
 
 
 def _unused_remaps(robot: RobotConfig, parameters: ControllerParameters, names: StreamNames) -> list[str]:
-    known = [*(camera.topic for camera in robot.cameras), *_OWN_NAMES, *command_topics(parameters)]
+    known = [*(camera.topic for camera in robot.cameras), *parameters.joint_states_topics, *_OWN_NAMES]
+    known += command_topics(parameters)
     unused = names.unused_remaps(known)
     return [f"--remap {name}: the robot config has no such topic, only {', '.join(known)}" for name in unused]
 
@@ -239,24 +244,36 @@ def _unusable_pictures(image: Any) -> str:
     return f"of the format '{shortened(image.format)}', expected JPEG or PNG" if words & _NO_PICTURES else ""
 
 
-def _joint_states_topic(bag: Bag, robot: RobotConfig, names: StreamNames, problems: list[str]) -> str:
-    """The topic of the joint states; '' or a problem if it cannot be used."""
-    topic = _typed(bag, names.resolve("joint_states"), JOINT_STATE_TYPE)
-    if topic is None:
-        problems.append(why_missing(bag.topics, "joint states", "joint_states", (JOINT_STATE_TYPE,), names))
-        return ""
+def _joint_states_topics(
+    bag: Bag, robot: RobotConfig, parameters: ControllerParameters, names: StreamNames, problems: list[str]
+) -> tuple[str, ...]:
+    """The topics of the joint states; a problem if they cannot be used."""
+    configured = parameters.joint_states_topics
+    topics = [topic for name in configured if (topic := _typed(bag, names.resolve(name), JOINT_STATE_TYPE))]
+    absent = [name for name in configured if names.resolve(name) not in topics]
+    missing, heard = _joints_missing(bag, topics, robot)
+    if missing and absent:
+        problems += [why_missing(bag.topics, "joint states", name, (JOINT_STATE_TYPE,), names) for name in absent]
+    if missing and topics:
+        lists = " and ".join(f"[{listed(joints)}]" for joints in heard) or "nothing"
+        have = f"{topics[0]} has" if len(topics) == 1 else f"{' and '.join(topics)} have"
+        problems.append(f"joint states: {have} {lists}, but not {listed(sorted(missing))} of the robot config")
+    return tuple(topics)
+
+
+def _joints_missing(bag: Bag, topics: Sequence[str], robot: RobotConfig) -> tuple[set[str], list[tuple[str, ...]]]:
+    """The joints that the first messages of none of the topics tell of, and what they tell of instead."""
     missing = set(robot.joint_names)
     found: dict[tuple[str, ...], None] = {}
-    for recorded in itertools.islice(bag.read([topic]), _JOINT_STATES_LOOKED_AT):
-        with contextlib.suppress(BagError):
-            joints = recorded.message.name[:MAX_NAMES]
-            missing.difference_update(joints)
-            if not missing:
-                return topic
-            found[tuple(joints)] = None
-    lists = " and ".join(f"[{listed(heard)}]" for heard in itertools.islice(found, 5)) or "nothing"
-    problems.append(f"joint states: {topic} has {lists}, but not {listed(sorted(missing))} of the robot config")
-    return topic
+    for topic in topics:
+        for recorded in itertools.islice(bag.read([topic]), _JOINT_STATES_LOOKED_AT):
+            with contextlib.suppress(BagError):
+                joints = recorded.message.name[:MAX_NAMES]
+                missing.difference_update(joints)
+                if not missing:
+                    return missing, []
+                found[tuple(joints)] = None
+    return missing, list(itertools.islice(found, 5))
 
 
 def _commands(bag: Bag, parameters: ControllerParameters, names: StreamNames) -> tuple[CommandStream, ...]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from smolvla_ros.parameters.robot import RobotParameters
     from smolvla_ros.robot import RobotConfig
 
-_ROBOT_NAMES = ("cameras", "camera", "joints", "joint")
+_ROBOT_NAMES = ("cameras", "camera", "joints", "joint", "joint_states_topics")
 
 
 def node_parameters(

@@ -78,7 +78,7 @@ def bag(folder: Path, events: Sequence[Event]) -> Path:
 
 
 STREAMS = Streams(
-    {"top": "/top/image_raw"}, "/joint_states", "/instruction",
+    {"top": "/top/image_raw"}, ("/joint_states",), "/instruction",
     (CommandStream("/joint_command", "sensor_msgs/msg/JointState", ("pan", "grip")),), None, None, {},
 )  # fmt: skip
 
@@ -382,7 +382,7 @@ def test_set_points_hold_until_the_next_one_instead_of_being_blended(tmp_path):
 def test_a_gripper_on_a_topic_of_its_own_is_joined_in_and_scaled_back(tmp_path):
     kind = "std_msgs/msg/Float64MultiArray"
     groups = (CommandStream("/arm", kind, ("pan",)), CommandStream("/grip", kind, ("grip",), 2.0, 1.0))
-    streams = Streams(STREAMS.cameras, "/joint_states", "/instruction", groups, None, None, {})
+    streams = Streams(STREAMS.cameras, ("/joint_states",), "/instruction", groups, None, None, {})
     layout = message("std_msgs/msg/MultiArrayLayout", dim=[], data_offset=0)
 
     def array(topic: str, t: int, value: float) -> Event:
@@ -413,7 +413,7 @@ def test_a_trajectory_is_followed_point_by_point_and_nothing_is_in_force_long_af
         joint_names=["pan", "grip"], points=[point(0.0, 0), point(1.0, 500)],
     )  # fmt: skip
     arm = CommandStream("/arm", "trajectory_msgs/msg/JointTrajectory", ("pan", "grip"))
-    streams = Streams(STREAMS.cameras, "/joint_states", "/instruction", (arm,), None, None, {})
+    streams = Streams(STREAMS.cameras, ("/joint_states",), "/instruction", (arm,), None, None, {})
     events = [*session(2000, instruction(100, "go")), Event("/arm", START_NS + 100 * MS, trajectory)]
     times_ms, found = actions(tmp_path, events, streams)
     assert times_ms[0] == 100 and times_ms[-1] == 800
@@ -446,7 +446,7 @@ def chunk_and_status(joint_names=("grip", "pan")) -> list[Event]:
 
 
 def test_rows_of_chunks_count_as_actions_while_the_controller_executes_them(tmp_path):
-    streams = Streams(STREAMS.cameras, "/joint_states", "/instruction", None, "/action_chunk", "/execution_status", {})
+    streams = replace(STREAMS, commands=(), chunks="/action_chunk", status="/execution_status")
     events = [*session(1000, instruction(100, "go")), *chunk_and_status()]
     times_ms, found = actions(tmp_path, events, streams, "chunk")
     assert times_ms[0] == 300
@@ -463,7 +463,7 @@ def test_states_one_frame_later_are_taken_only_if_asked_for_and_end_a_frame_earl
 
 @pytest.mark.parametrize(("kind", "text"), [("command", "no command topic .*--action chunk"), ("chunk", "status")])
 def test_a_bag_without_actions_is_refused_by_name_with_the_alternatives(tmp_path, kind, text):
-    streams = Streams(STREAMS.cameras, "/joint_states", "/instruction", None, None, None, {})
+    streams = Streams(STREAMS.cameras, ("/joint_states",), "/instruction", None, None, None, {})
     with pytest.raises(BagError, match=f"{tmp_path}/bag: there .*{text}"):
         run(tmp_path, session(500, instruction(0, "go")), streams, action=kind)
     assert not (tmp_path / "ds").exists()

@@ -150,7 +150,7 @@ def test_an_arm_at_rest_is_not_held_against_the_policy(robot):
 def test_a_strip_ends_where_its_stream_does_and_marks_what_was_refused(robot):
     motion = record(0, 6.0)
     seen = facts(motion, robot, until_s={"camera front": 3.0})
-    seen.streams["camera wrist"].refused[100:120] = seen.streams["camera wrist"].messages[100:120]
+    seen.streams["/wrist/image_raw"].refused[100:120] = seen.streams["/wrist/image_raw"].messages[100:120]
     front, wrist = strips(replay_of(motion, seen, robot))[:2]
     (only,) = front.spans
     assert (only.kind, only.start) == ("seen", 0.0) and 49.0 < only.length < 53.0
@@ -160,7 +160,7 @@ def test_a_strip_ends_where_its_stream_does_and_marks_what_was_refused(robot):
 
 def test_no_line_is_drawn_across_a_pause_of_the_commands(replay):
     facts = copy.deepcopy(replay.facts)
-    facts.streams["commands"].gaps.append((600_000_000, replay.start_ns + 10**9))
+    facts.streams["/joint_command"].gaps.append((600_000_000, replay.start_ns + 10**9))
     data = json.loads(traces(dataclasses.replace(replay, facts=facts)))["data"]
     lines = [np.frombuffer(base64.b64decode(line["y"]["bdata"]), np.float32) for line in data
              if line["legendgroup"] in ("r", "m")]  # fmt: skip

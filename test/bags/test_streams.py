@@ -74,7 +74,7 @@ def text(topic, words):
 def test_the_topics_of_the_live_system_are_found(bag_of, events):
     streams = streams_of(bag_of(events))
     assert streams.cameras == {"front": "/front/image_raw", "wrist": "/wrist/image_raw"}
-    assert (streams.joint_states, streams.instruction) == ("/joint_states", "/instruction")
+    assert (streams.joint_states, streams.instruction) == (("/joint_states",), "/instruction")
     assert (streams.chunks, streams.status) == ("/action_chunk", "/execution_status")
     assert streams.commands == (CommandStream("/joint_command", "sensor_msgs/msg/JointState", JOINTS),)
     assert streams.descriptions == {node: f"/{node}/description" for node in ("policy_node", "controller_node")}
@@ -92,8 +92,8 @@ def test_relative_names_lie_in_the_namespace_and_absolute_ones_do_not(bag_of, ev
     bag = bag_of([*(replace(event, topic=f"/left{event.topic}") for event in events), *absolute])
     streams = streams_of(bag, "left", **{"camera.front.topic": "/front/image_raw"})
     assert streams.cameras == {"front": "/front/image_raw", "wrist": "/left/wrist/image_raw"}
-    assert streams.joint_states == "/left/joint_states"
-    assert streams_of(bag, "/left/").joint_states == "/left/joint_states"
+    assert streams.joint_states == ("/left/joint_states",)
+    assert streams_of(bag, "/left/").joint_states == ("/left/joint_states",)
 
 
 def test_remapped_names_are_found_and_so_are_dots_in_them(bag_of, events):
@@ -101,7 +101,7 @@ def test_remapped_names_are_found_and_so_are_dots_in_them(bag_of, events):
     theirs = {"/front/image_raw": "/camera/color/image_raw", "/joint_states": "/arm_1/joint.states"}
     streams = streams_of(bag_of(renamed(events, theirs)), remaps=remaps)
     assert streams.cameras["front"] == "/camera/color/image_raw"
-    assert streams.joint_states == "/arm_1/joint.states"
+    assert streams.joint_states == ("/arm_1/joint.states",)
 
 
 def test_a_remapped_name_that_the_config_does_not_have_is_refused(bag_of, events):
@@ -186,7 +186,7 @@ def test_several_publishers_of_joint_states_are_looked_through_for_one_with_all_
     gripper = message("sensor_msgs/msg/JointState", header=header(1), name=["other_gripper"], position=np.zeros(1),
                       velocity=np.empty(0), effort=np.empty(0))  # fmt: skip
     first = Event("/joint_states", events[0].log_ns - 1, gripper)
-    assert streams_of(bag_of([first, *events])).joint_states == "/joint_states"
+    assert streams_of(bag_of([first, *events])).joint_states == ("/joint_states",)
 
 
 def test_joints_that_come_in_several_messages_are_found_and_one_that_comes_in_none_is_told(bag_of, events):
@@ -197,7 +197,7 @@ def test_joints_that_come_in_several_messages_are_found_and_one_that_comes_in_no
                 state = replace(event.message, name=event.message.name[part], position=event.message.position[part])
                 halves.append(replace(event, message=state))
     others = [event for event in events if event.topic != "/joint_states"]
-    assert streams_of(bag_of([*others, *halves])).joint_states == "/joint_states"
+    assert streams_of(bag_of([*others, *halves])).joint_states == ("/joint_states",)
     problem = problem_of(bag_of([*others, *(event for event in halves if "gripper" not in event.message.name)]))
     assert "/joint_states has [" in problem and "but not gripper of the robot config" in problem
 

@@ -106,8 +106,9 @@ def facts(
     positions = motion.positions if positions is None else positions
     images = motion.images if images is None else images
     shift_s, until_s, keep_every, late_s = shift_s or {}, until_s or {}, keep_every or {}, late_s or {}
-    streams = {camera_stream(name): (topics or {}).get(name, f"/{name}/image_raw") for name in images}
-    streams |= {"joint states": "/joint_states", "commands": "/joint_command", "instruction": "/instruction"}
+    pictured = {name: (topics or {}).get(name, f"/{name}/image_raw") for name in images}
+    streams = {topic: camera_stream(name) for name, topic in pictured.items()}
+    streams |= {"/joint_states": "joint states", "/joint_command": "commands", "/instruction": "instruction"}
     made = Facts(streams, robot, int(motion.times_ns[0]), int(motion.times_ns[-1]))
 
     def stamps(stream: str, k: int, delay_ns: int) -> tuple[int, int] | None:
@@ -125,10 +126,10 @@ def facts(
             stream = camera_stream(name)
             every = IMAGE_EVERY * keep_every.get(stream, 1)
             if k % every == 0 and (at := stamps(stream, k, 8_000_000)):
-                made.image(name, image(pictures[k // IMAGE_EVERY], at[0]), at[1])
+                made.image(pictured[name], name, image(pictures[k // IMAGE_EVERY], at[0]), at[1])
         if k % keep_every.get("joint states", 1) == 0 and (at := stamps("joint states", k, 1_000_000)):
-            made.joint_state(joint_state(robot.joint_names, positions[k], at[0]), at[1])
+            made.joint_state("/joint_states", joint_state(robot.joint_names, positions[k], at[0]), at[1])
         if with_commands and (at := stamps("commands", k, 500_000)):
-            made.command(commands[k], at[0], at[1])
+            made.command("/joint_command", commands[k], at[0], at[1])
     made.close()
     return made

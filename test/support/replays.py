@@ -8,7 +8,7 @@ import numpy as np
 from recorded_motion import Motion
 
 from smolvla_ros.bags.replay.comparison import chunk_errors, hold_errors
-from smolvla_ros.bags.replay.facts import Facts
+from smolvla_ros.bags.replay.facts import Activity, Facts
 from smolvla_ros.bags.replay.health import StreamRecord
 from smolvla_ros.bags.replay.result import Replay, ReplayedChunk, Seams, Skipped, Spread, Trace
 from smolvla_ros.robot import RobotConfig
@@ -62,7 +62,7 @@ def replay_of(
         "request": "threshold", "latency": "133 ms", "reference": "commands on /joint_command", "seed": 0,
         "chunks": tuple(chunks),
         "skipped": (Skipped("observation", int(grid[0]), int(grid[2]), 3, "no image from camera 'front' yet"),),
-        "streams": tuple(_health(facts, name) for name in facts.streams),
+        "streams": tuple(_health(activity) for activity in facts.streams.values()),
         "errors": chunk_errors(chunks, ROWS, std), "hold_errors": hold_errors(chunks, ROWS, std),
         "recorded_errors": None, "recorded_unmatched": 0,
         "seams": Seams(max(0, len(chunks) - 1), 0, few, few, few, few, 0.0, np.full(joints, 1.0)),
@@ -73,10 +73,9 @@ def replay_of(
     return Replay(**{**made, **changes})
 
 
-def _health(facts: Facts, name: str) -> Any:
+def _health(activity: Activity) -> Any:
     """As if it were counted by the replay: from what the facts saw of the stream."""
-    activity = facts.streams[name]
-    record = StreamRecord(name, activity.topic, "")
+    record = StreamRecord(activity.name, activity.topic, "")
     total, refused = int(activity.messages.sum()), int(activity.refused.sum())
     if total:
         times_ns = np.linspace(activity.first_ns, activity.last_ns or activity.first_ns, total).astype(np.int64)

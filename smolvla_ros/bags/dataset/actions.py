@@ -63,27 +63,49 @@ def action_source(kind: str, streams: Streams, robot: RobotConfig, *, fps: int, 
         )
     plan = COMMAND_TYPES["joint_trajectory"]
     kinds = ((Trajectories if command.type == plan else SetPoints, command) for command in streams.commands)
-    return Commands([kind(command, robot, max_gap_ns) for kind, command in kinds])
+    groups = [kind(command, robot, max_gap_ns) for kind, command in kinds]
+    if not streams.on_no_topic or not streams.chunks or not streams.status:
+        return Commands(groups)
+    rows = ExecutedRows(streams.chunks, streams.status, robot, max_gap_ns)
+    return Commands(groups, rows, [robot.joint_names.index(joint) for joint in streams.on_no_topic])
 
 
 class Commands:
-    """The commands of all groups of joints, each on a topic of its own."""
+    """The commands of all groups of joints, each on a topic of its own.
+
+    Goals of an action are on no topic. For joints that take them, the row of the chunk that was executed counts: it is
+    what the goal was made of.
+
+    Args:
+        groups: those with a topic.
+        rows, by_action: the executed rows, and the places of the joints for which they count.
+    """
 
     frames_ahead = 0
     missing = "no command in force"
 
-    def __init__(self, groups: Sequence[SetPoints | Trajectories]):
-        self.topics = tuple(topic for group in groups for topic in group.topics)
-        self._groups = {group.topics[0]: group for group in groups}
+    def __init__(
+        self,
+        groups: Sequence[SetPoints | Trajectories],
+        rows: ExecutedRows | None = None,
+        by_action: Sequence[int] = (),
+    ):
+        self._groups: dict[str, SetPoints | Trajectories | ExecutedRows] = {group.topics[0]: group for group in groups}
+        self._rows, self._by_action = rows, list(by_action)
+        if rows is not None:
+            self._groups |= dict.fromkeys(rows.topics, rows)
+        self.topics = tuple(self._groups)
 
     def add(self, recorded: Recorded) -> None:
         self._groups[recorded.topic].add(recorded)
 
     def at(self, times_ns: Times) -> Array:
-        groups = iter([group.at(times_ns) for group in self._groups.values()])
+        groups = iter([group.at(times_ns) for group in self._groups.values() if group is not self._rows])
         actions = next(groups)
         for group in groups:
             actions = np.where(np.isfinite(actions), actions, group)
+        if self._rows is not None:
+            actions[:, self._by_action] = self._rows.at(times_ns)[:, self._by_action]
         return actions
 
 
@@ -172,8 +194,8 @@ class NextStates:
     frames_ahead = 1
     missing = "no joint state one frame later"
 
-    def __init__(self, joint_states: str, robot: RobotConfig, fps: int, max_gap_ns: int):
-        self.topics: tuple[str, ...] = (joint_states,)
+    def __init__(self, joint_states: tuple[str, ...], robot: RobotConfig, fps: int, max_gap_ns: int):
+        self.topics = joint_states
         self._step_ns = round(1e9 / fps)
         self._joints = len(robot.joints)
         self._order = JointOrder(robot.joint_names)

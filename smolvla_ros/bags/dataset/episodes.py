@@ -24,7 +24,7 @@ from .instants import FrameInstant, Instants
 JOINT_STATES = "joint states"
 CONTRADICTED = (
     "joint states contradict each other: two nodes publish the same joints, and which of them is right cannot be told; "
-    "let one of them publish (`ros2 topic info -v /joint_states` names them) and record again"
+    "let one of them publish (`ros2 topic info -v {topic}` names them) and record again"
 )
 
 
@@ -81,7 +81,7 @@ def find_episodes(
     episodes: list[RecordedEpisode] = []
     left_out: list[LeftOut] = []
     for stretch in stretches.values():
-        stretch.leave_out(instants.contradicted, CONTRADICTED)
+        stretch.leave_out(instants.contradicted, CONTRADICTED.format(topic=" and ".join(instants.joint_states)))
         found, not_used = stretch.cut(source, instants.robot.joint_names, min_frames)
         episodes += found
         left_out += not_used

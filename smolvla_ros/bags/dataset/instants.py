@@ -70,6 +70,7 @@ class Instants:
         task: str | None = None,
     ):
         self.robot = robot
+        self.joint_states = streams.joint_states
         self._bag, self._streams, self._freshness = bag, streams, freshness
         self._fps = fps
         self._task = task
@@ -91,7 +92,7 @@ class Instants:
         clock = _Clock(self._fps, self._bag.start_ns, self._task or "")
         in_force = InstructionInForce(self._streams)
         instructions = in_force.topics if self._task is None else ()
-        observed = {*self._cameras, self._streams.joint_states, *instructions}
+        observed = {*self._cameras, *self._streams.joint_states, *instructions}
         last_ns = 0
         for recorded in self._bag.read(observed | set(listened)):
             if recorded.topic in observed:  # other topics do not matter here: with them or not, instants are the same
@@ -115,7 +116,7 @@ class Instants:
             self.refused[f"{self._streams.instruction}: {text!r}"] = Refused("the policy did not take it", messages)
 
     def _put(self, buffer: ObservationBuffer, recorded: Recorded) -> None:
-        if recorded.topic == self._streams.joint_states:
+        if recorded.topic in self._streams.joint_states:
             buffer.put_joint_state(recorded.message, recorded.log_ns)
         elif recorded.topic in self._cameras:
             buffer.put_image(self._cameras[recorded.topic], recorded.message, recorded.log_ns)

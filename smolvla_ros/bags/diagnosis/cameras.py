@@ -83,8 +83,8 @@ def _greyed(name: str, camera: CameraFacts) -> list[BagFinding]:
 def _swapped(replay: Replay) -> list[BagFinding]:
     """Told by names only: each of two cameras reads a topic named after the other."""
     topics = {camera.name: _words(camera.topic) for camera in replay.robot.cameras}
-    for stream, activity in replay.facts.streams.items():
-        if stream.startswith("camera ") and (name := stream.removeprefix("camera ")) in topics:
+    for activity in replay.facts.streams.values():
+        if activity.name.startswith("camera ") and (name := activity.name.removeprefix("camera ")) in topics:
             topics[name] = _words(activity.topic)
     features = {camera.name: _words(camera.feature.replace(".", "/")) for camera in replay.robot.cameras}
     names = list(topics)

@@ -41,7 +41,7 @@ class _Lag:
 def clock_findings(replay: Replay, freshness: Freshness, tracking: Tracking | None) -> list[BagFinding]:
     """What the stamps say, and whether joint states precede their commands."""
     facts = replay.facts
-    lags = [lag for stream, activity in facts.streams.items() if (lag := _lag(stream, activity, freshness))]
+    lags = [lag for activity in facts.streams.values() if (lag := _lag(activity, freshness))]
     findings = _zero(facts, freshness)
     moving = [lag for lag in lags if abs(lag.change_s) > _JUMP_S]
     findings += [_jump(lag) for lag in moving]
@@ -64,15 +64,15 @@ def clock_findings(replay: Replay, freshness: Freshness, tracking: Tracking | No
     return findings + [finding for finding in views if finding]
 
 
-def _lag(stream: str, activity: Activity, freshness: Freshness) -> _Lag | None:
+def _lag(activity: Activity, freshness: Freshness) -> _Lag | None:
     if len(activity.lag_s) < 4:
         return None
     lags = activity.lag_s.rows(1)[:, 0]
     quarter = max(1, len(lags) // 4)
-    limit_ns = freshness.max_joint_state_age_ns if stream == JOINT_STATES else freshness.max_image_age_ns
+    limit_ns = freshness.max_joint_state_age_ns if activity.name == JOINT_STATES else freshness.max_image_age_ns
     times = activity.lag_s.times_ns
     return _Lag(
-        stream,
+        activity.name,
         activity.topic,
         float(np.median(lags)),
         float(np.median(lags[-quarter:]) - np.median(lags[:quarter])),
@@ -89,14 +89,13 @@ def _alike(lags: list[_Lag]) -> bool:
 def _zero(facts: Facts, freshness: Freshness) -> list[BagFinding]:
     if freshness.accept_zero_stamps:
         return []
-    zero = {
-        stream: activity.zero_stamps
-        for stream, activity in facts.streams.items()
-        if activity.zero_stamps and stream != COMMANDS  # a command stamped 0 means 'now'
-    }
-    if not zero:
+    counts = ", ".join(
+        f"{activity.zero_stamps} of {activity.name} ({activity.topic})"
+        for activity in facts.streams.values()
+        if activity.zero_stamps and activity.name != COMMANDS  # a command stamped 0 means 'now'
+    )
+    if not counts:
         return []
-    counts = ", ".join(f"{count} of {stream}" for stream, count in zero.items())
     text = (
         f"Messages with a stamp of zero are refused: {counts}. Let the driver stamp them, or set the policy node's "
         "'accept_zero_stamps' to take the time of reception."

@@ -42,7 +42,7 @@ def contradiction_findings(replay: Replay) -> list[BagFinding]:
     found = replay.facts.contradictions
     if not found.spans:
         return []
-    topic, (begin_ns, _) = replay.facts.streams[JOINT_STATES].topic, found.spans[0]
+    topics, (begin_ns, _) = [stream.topic for stream in replay.facts.named(JOINT_STATES)], found.spans[0]
     since_s = max(0.0, (begin_ns - replay.start_ns) / 1e9)
     lasting_s = sum(end_ns - begin_ns for begin_ns, end_ns in found.spans) / 1e9
     zeros = f" {found.zeros} of all {found.states} states are zeros." if found.zeros > found.states / 10 else ""
@@ -51,7 +51,7 @@ def contradiction_findings(replay: Replay) -> list[BagFinding]:
         f"and back {found.returns} times, {replay.joints[found.joint]} by {found.largest:.2f} rad "
         f"({np.degrees(found.largest):.0f} deg) from one message to the next.{zeros} Two nodes publish the same "
         "joints, such as a driver and a joint_state_publisher; the controller would hold. Let one of them publish "
-        f"(`ros2 topic info -v {topic}` names them) and record again."
+        f"(`ros2 topic info -v {topics[0]}` names them) and record again."
     )
     return [BagFinding("contradicting_joint_states", "error", text)]
 

@@ -9,7 +9,7 @@ import numpy as np
 from smolvla_ros.bags.replay.result import BagFinding, Replay, StreamHealth
 from smolvla_ros.robot.observation import Freshness
 
-from ..replay.facts import JOINT_STATES
+from ..replay.facts import INSTRUCTION, JOINT_STATES
 
 _STOPPED_S, _LATE_S = 1.0, 3.0
 _MANY_GAPS = 5.0  # usual gaps
@@ -96,7 +96,7 @@ def _gaps(replay: Replay, stream: StreamHealth, freshness: Freshness) -> BagFind
     limit_s = _limit_s(stream, freshness)
     if not stream.max_gap_s > limit_s:
         return None
-    gaps = replay.facts.streams[stream.name].gaps
+    gaps = replay.facts.streams[stream.topic].gaps
     long = [(length, start) for length, start in gaps if length / 1e9 > limit_s and start >= _begin_ns(replay)]
     if not long:
         return None
@@ -130,8 +130,8 @@ def waiting_findings(replay: Replay) -> list[BagFinding]:
               ("instruction", "observation", "inference")}  # fmt: skip
     findings = []
     if not replay.chunks and _share(replay, "instruction") > max(0.5, _share(replay, "observation")):
-        topic = replay.facts.streams.get("instruction")
-        where = f"{topic.topic} says nothing" if topic else "the bag has no instruction topic"
+        told = replay.facts.named(INSTRUCTION)
+        where = f"{told[0].topic} says nothing" if told else "the bag has no instruction topic"
         text = f"There is no instruction: {where}. Name one with --instruction, and publish it when recording."
         findings.append(BagFinding("missing_instruction", "error", text))
     if waited["inference"]:

@@ -48,12 +48,14 @@ class Activity:
     """A stream: how many messages came when, and how they were stamped.
 
     Attributes:
+        name: `camera_stream(...)`, `JOINT_STATES`, ...; several topics may share it.
         messages, refused: in each of the `BINS`.
         lag_s: log time - stamp of some of them.
         zero_stamps: how many were stamped 0.
         gaps: the longest silences, (length, start) in ns.
     """
 
+    name: str
     topic: str
     messages: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
     refused: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
@@ -140,32 +142,33 @@ class Facts:
     """The collector.
 
     Args:
-        streams: topic of every stream by its name, in the order of display: `camera_stream(...)`, `JOINT_STATES`, ...
+        streams: name of every stream by its topic, in the order of display: `camera_stream(...)`, `JOINT_STATES`, ...
         robot: cameras and joints.
         start_ns, end_ns: the time replayed.
     """
 
     def __init__(self, streams: Mapping[str, str], robot: RobotConfig, start_ns: int, end_ns: int):
         self.start_ns, self.end_ns = start_ns, end_ns
-        self.streams = {name: Activity(topic) for name, topic in streams.items()}
+        self.streams = {topic: Activity(name, topic) for topic, name in streams.items()}
         self.cameras = {camera.name: CameraFacts() for camera in robot.cameras}
         self.positions: Samples[Array] = Samples(_JOINT_SAMPLES, _JOINT_SPACING_NS)
         self.commands: Samples[Array] = Samples(_JOINT_SAMPLES, _JOINT_SPACING_NS)
+        self.commanded: dict[str, NDArray[np.bool_]] = {}  # by topic, the joints that it has commanded
         self.instructions: list[tuple[int, str]] = []
         self._joints = JointStates.as_they_come(robot.joint_names)
         self.contradictions = JointContradictions(len(robot.joints))
 
-    def image(self, camera: str, message: Any, log_ns: int, refusal: str = "") -> None:
+    def image(self, topic: str, camera: str, message: Any, log_ns: int, refusal: str = "") -> None:
         """A sensor_msgs/Image or CompressedImage; `refusal`: why the live node would not have taken it."""
-        self.seen(camera_stream(camera), log_ns, refusal)
-        self._stamp(camera_stream(camera), message, log_ns)
+        self.seen(topic, log_ns, refusal)
+        self._stamp(topic, message, log_ns)
         if len(message.data):
             self.cameras[camera].add(message, log_ns)
 
-    def joint_state(self, message: Any, log_ns: int, refusal: str = "") -> Array | None:
+    def joint_state(self, topic: str, message: Any, log_ns: int, refusal: str = "") -> Array | None:
         """A sensor_msgs/JointState; where all joints are with it, if it tells something new and all are known."""
-        self.seen(JOINT_STATES, log_ns, refusal)
-        self._stamp(JOINT_STATES, message, log_ns)
+        self.seen(topic, log_ns, refusal)
+        self._stamp(topic, message, log_ns)
         with contextlib.suppress(RefusedMessage):
             if self._joints.put(message, log_ns) and self._joints.complete:
                 positions = self._joints.positions
@@ -175,11 +178,12 @@ class Facts:
                 return positions
         return None
 
-    def command(self, positions: Array, stamp_ns: int, log_ns: int) -> None:
+    def command(self, topic: str, positions: Array, stamp_ns: int, log_ns: int) -> None:
         """What the arm was told, NaN for a joint of which the message says nothing; `stamp_ns` 0: it has none."""
-        self.seen(COMMANDS, log_ns)
+        self.seen(topic, log_ns)
         if stamp_ns:
-            self.streams[COMMANDS].add_stamp(stamp_ns, log_ns)
+            self.streams[topic].add_stamp(stamp_ns, log_ns)
+        self.commanded[topic] = self.commanded.get(topic, False) | np.isfinite(positions)
         if self.commands.wants(log_ns):
             self.commands.add(log_ns, np.array(positions, np.float64))
 
@@ -187,19 +191,23 @@ class Facts:
         if len(self.instructions) < _MAX_INSTRUCTIONS and (not self.instructions or self.instructions[-1][1] != text):
             self.instructions.append((log_ns, text))
 
-    def seen(self, stream: str, log_ns: int, refusal: str = "") -> None:
-        """Any message of a stream."""
+    def seen(self, topic: str, log_ns: int, refusal: str = "") -> None:
+        """Any message of a topic."""
         share = (log_ns - self.start_ns) / max(1, self.end_ns - self.start_ns)
-        self.streams[stream].add(min(max(int(share * BINS), 0), BINS - 1), log_ns, bool(refusal))
+        self.streams[topic].add(min(max(int(share * BINS), 0), BINS - 1), log_ns, bool(refusal))
+
+    def named(self, name: str) -> list[Activity]:
+        """The streams of this name."""
+        return [activity for activity in self.streams.values() if activity.name == name]
 
     def close(self) -> None:
         """After the last message."""
         for camera in self.cameras.values():
             camera.close()
 
-    def _stamp(self, stream: str, message: Any, log_ns: int) -> None:
+    def _stamp(self, topic: str, message: Any, log_ns: int) -> None:
         stamp = message.header.stamp
-        self.streams[stream].add_stamp(stamp.sec * 1_000_000_000 + stamp.nanosec, log_ns)
+        self.streams[topic].add_stamp(stamp.sec * 1_000_000_000 + stamp.nanosec, log_ns)
 
 
 def _change(data: NDArray[np.uint8], before: NDArray[np.uint8]) -> float:

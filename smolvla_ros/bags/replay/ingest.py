@@ -56,12 +56,12 @@ class Ingest:
         self.holds = Holds(step_ns)
         self.commands = CommandTrack(streams.commands, robot) if streams.commands else None
         names = {topic: camera_stream(camera) for topic, camera in self._cameras.items()}
-        names[streams.joint_states] = JOINT_STATES
+        names |= dict.fromkeys(streams.joint_states, JOINT_STATES)
         names |= dict.fromkeys((command.topic for command in streams.commands), COMMANDS)
         others = {INSTRUCTION: streams.instruction, CHUNKS: streams.chunks, STATUS: streams.status}
         names |= {topic: name for name, topic in others.items() if topic}
         self._records = {topic: StreamRecord(name, topic, topics[topic].type) for topic, name in names.items()}
-        self.facts = Facts({name: topic for topic, name in reversed(names.items())}, robot, start_ns, end_ns)
+        self.facts = Facts(names, robot, start_ns, end_ns)
         self._takers: dict[str, Callable[[Recorded], None]] = {
             JOINT_STATES: self._take_joint_state, COMMANDS: self._take_command, INSTRUCTION: self._take_instruction,
             CHUNKS: self._take_other, STATUS: self._take_status,
@@ -94,7 +94,7 @@ class Ingest:
         except ValueError as error:
             refusal = str(error)
         self._count(recorded, stamp_ns(message.header.stamp), refusal)
-        self.facts.image(camera, message, recorded.log_ns, refusal)
+        self.facts.image(recorded.topic, camera, message, recorded.log_ns, refusal)
 
     def _take_joint_state(self, recorded: Recorded) -> None:
         message, refusal = _message(recorded)
@@ -107,7 +107,7 @@ class Ingest:
             refusal = str(error)
         taken_ns = stamp_ns(message.header.stamp)
         self._count(recorded, taken_ns, refusal)
-        positions = self.facts.joint_state(message, recorded.log_ns, refusal)
+        positions = self.facts.joint_state(recorded.topic, message, recorded.log_ns, refusal)
         if positions is not None:
             self.state.add(taken_ns or recorded.log_ns, positions)
 
@@ -121,12 +121,12 @@ class Ingest:
         header = getattr(recorded.message, "header", None)
         stamped_ns = stamp_ns(header.stamp) if header else None
         self._count(recorded, stamped_ns)
-        self.facts.command(positions, due_ns if stamped_ns else 0, recorded.log_ns)
+        self.facts.command(recorded.topic, positions, due_ns if stamped_ns else 0, recorded.log_ns)
 
     def _take_instruction(self, recorded: Recorded) -> None:
         refusal = self._follow(recorded)
         self._count(recorded, None, refusal)
-        self.facts.seen(INSTRUCTION, recorded.log_ns, refusal)
+        self.facts.seen(recorded.topic, recorded.log_ns, refusal)
 
     def _follow(self, recorded: Recorded) -> str:
         """Passes on the instruction in force after a message; returns why the message is not followed."""
@@ -145,11 +145,11 @@ class Ingest:
     def _take_other(self, recorded: Recorded) -> None:
         message, refusal = _message(recorded)
         self._count(recorded, None if message is None else stamp_ns(message.header.stamp), refusal)
-        self.facts.seen(self._records[recorded.topic].name, recorded.log_ns, refusal)
+        self.facts.seen(recorded.topic, recorded.log_ns, refusal)
 
     def _unreadable(self, recorded: Recorded, refusal: str) -> None:
         self._count(recorded, None, refusal)
-        self.facts.seen(self._records[recorded.topic].name, recorded.log_ns, refusal)
+        self.facts.seen(recorded.topic, recorded.log_ns, refusal)
 
     def _count(self, recorded: Recorded, stamp_ns: int | None, refusal: str = "") -> None:
         self._records[recorded.topic].add(recorded.log_ns, stamp_ns, refusal)

@@ -227,7 +227,7 @@ class _Run:
 
     def _reference_text(self) -> str:
         if self._track is self._ingest.state:
-            return f"positions measured on {self._streams.joint_states}"
+            return f"positions measured on {', '.join(self._streams.joint_states)}"
         commands = self._streams.commands
         types = ", ".join(dict.fromkeys(command.type for command in commands))
         return f"commands on {', '.join(command.topic for command in commands)} ({types})"

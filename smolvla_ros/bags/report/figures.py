@@ -116,14 +116,13 @@ def heat_map(replay: Replay) -> str:
 
 def _without_pauses(replay: Replay) -> NDArray[np.float64]:
     """Commands where there were any: no line is drawn across an unusual silence of them."""
-    commands = next((stream for stream in replay.streams if stream.name == COMMANDS), None)
-    shown = replay.trace.reference.copy()
-    if commands is None or not np.isfinite(commands.p95_gap_s):
-        return shown
-    for length_ns, start_ns in replay.facts.streams[COMMANDS].gaps:
-        if length_ns / 1e9 > max(_PAUSE_S, _UNUSUAL * commands.p95_gap_s):
-            times_ns = replay.trace.times_ns
-            shown[(times_ns > start_ns) & (times_ns < start_ns + length_ns)] = np.nan
+    shown, times_ns = replay.trace.reference.copy(), replay.trace.times_ns
+    for commands in (stream for stream in replay.streams if stream.name == COMMANDS):
+        usual_s = commands.p95_gap_s if np.isfinite(commands.p95_gap_s) else np.inf
+        for length_ns, start_ns in replay.facts.streams[commands.topic].gaps:
+            if length_ns / 1e9 > max(_PAUSE_S, _UNUSUAL * usual_s):
+                silent = (times_ns > start_ns) & (times_ns < start_ns + length_ns)
+                shown[np.ix_(silent, replay.facts.commanded[commands.topic])] = np.nan
     return shown
 
 

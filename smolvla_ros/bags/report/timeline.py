@@ -35,9 +35,9 @@ def strips(replay: Replay) -> list[Strip]:
     """One for every stream."""
     duration_s = (replay.end_ns - replay.start_ns) / 1e9
     return [
-        Strip(stream, _spans(stream, replay.facts.streams[stream.name], duration_s))
+        Strip(stream, _spans(stream, replay.facts.streams[stream.topic], duration_s))
         for stream in replay.streams
-        if stream.name in replay.facts.streams
+        if stream.topic in replay.facts.streams
     ]
 
 
