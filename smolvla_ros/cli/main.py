@@ -22,6 +22,7 @@ from . import (
     doctor,
     evaluate,
     export,
+    init,
     play,
     record,
     replay,
@@ -53,6 +54,7 @@ COMMANDS = {
     "replay": replay,
     "export": export,
     "check": check,
+    "init": init,
     "robot-from-lerobot": robot_from_lerobot,
     "train-demo": train_demo,
 }
