@@ -21,8 +21,6 @@ from pathlib import Path
 import numpy as np
 from async_execution import METHODS, ROOT, Cell, Options, measure
 from async_report import write_agreement
-from rcl_interfaces.srv import SetParameters
-from rclpy.parameter import Parameter
 from rich.console import Console
 from rich.progress import track
 
@@ -36,6 +34,7 @@ from smolvla_ros.installation import find_ros_in_virtual_environment
 from smolvla_ros.policy.envelope import latency_rows
 from smolvla_ros.sim import scenarios
 from smolvla_ros.sim.expert import STEP_S
+from smolvla_ros.sim.tasks import Asked
 
 _START_TIMEOUT_S = 60.0
 
@@ -49,17 +48,6 @@ class DelayedPolicyProcess(NodeProcess):
         return [python, str(ROOT / "benchmarks" / "delayed_policy_node.py"), *arguments]
 
 
-class TwoTaskOperator(Operator):
-    """An operator who has a second task for the same world."""
-
-    def change_target(self, target: str) -> None:
-        """The next task in the same world."""
-        client = self._node.create_client(SetParameters, "sim_node/set_parameters")
-        value = Parameter("target", value=target).to_parameter_msg()
-        self._call(client, SetParameters.Request(parameters=[value]))
-        self._touched = None
-
-
 @dataclass(frozen=True)
 class Episode:
     """How a task went. The rest is of the arm from its first command on, the cube before included."""
@@ -71,19 +59,19 @@ class Episode:
     latencies_s: list[float]
 
 
-def run_task(operator: TwoTaskOperator, seed: int) -> Episode:
+def run_task(operator: Operator, seed: int) -> Episode:
     """The task of `scenarios.task`, by topics and services."""
     first, second = scenarios.draw_task(seed)
     operator.set_active("controller_node", False)
-    operator.reset_simulation(first.world_seed, first.target)
+    operator.reset_simulation(first.world_seed, Asked("touch", first.target))
     operator.set_active("controller_node", True)
     operator.start_collecting()
     operator.say(first.words)
-    operator.wait_for_touch(scenarios.LEAD_IN_S)
-    operator.change_target(second.target)
+    operator.wait_for_verdict(scenarios.LEAD_IN_S)
+    operator.change_task(Asked("touch", second.target))
     start = time.monotonic()
     operator.say(second.words)
-    touched = operator.wait_for_touch(scenarios.TIME_LIMIT_S)
+    touched = operator.wait_for_verdict(scenarios.TIME_LIMIT_S).touched
     time_s = time.monotonic() - start
     statuses, chunks = list(operator.statuses), list(operator.chunks)
     operator.say("")
@@ -103,7 +91,7 @@ def run_method(method: str, args: argparse.Namespace, console: Console) -> list[
     episodes: list[Episode] = []
 
     def work(stop: threading.Event) -> int:
-        with TwoTaskOperator("", stop) as operator:
+        with Operator("", stop) as operator:
             try:
                 for name in ("sim_node", "controller_node", "policy_node"):
                     operator.wait_until_active(name, _START_TIMEOUT_S)

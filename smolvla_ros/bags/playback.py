@@ -22,7 +22,7 @@ from .streams import CHUNK_TYPE, DESCRIBED_NODES, IMAGE_TYPES, STATUS_TYPE, comm
 _OWN_TYPES = frozenset({CHUNK_TYPE, STATUS_TYPE, "diagnostic_msgs/msg/DiagnosticArray", "rosgraph_msgs/msg/Clock",
                         "lifecycle_msgs/msg/TransitionEvent", "rcl_interfaces/msg/Log",
                         "rcl_interfaces/msg/ParameterEvent"})  # fmt: skip
-_USUALLY_LATCHED = ("instruction", "robot_description", "task_success", "touched", "tf_static")
+_USUALLY_LATCHED = ("instruction", "robot_description", "task_success", "task_verdict", "tf_static")
 _AHEAD = 128
 
 

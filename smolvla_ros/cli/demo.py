@@ -39,8 +39,9 @@ def run(args: argparse.Namespace) -> int:
     from smolvla_ros.evaluation.episodes import Episode, Task
     from smolvla_ros.evaluation.operator import Operator, to_array
     from smolvla_ros.evaluation.pictures import Scene, save_animation, save_strip
-    from smolvla_ros.evaluation.report import table
+    from smolvla_ros.evaluation.report import got_to, table
     from smolvla_ros.evaluation.run import run as run_tasks
+    from smolvla_ros.sim.tasks import Asked
 
     console = Console()
     episodes: list[Episode] = []
@@ -49,14 +50,17 @@ def run(args: argparse.Namespace) -> int:
     def on_episode(operator: Operator, episode: Episode) -> None:
         episodes.append(episode)
         args.signals.kept = f"{len(episodes)} of {len(tasks)} instructions were tried, no pictures were written"
-        verdict = f"{episode.time_s:.1f} s" if episode.success else f"touched {episode.touched or 'nothing'}"
+        verdict = f"{episode.time_s:.1f} s" if episode.success else got_to(episode)
         frames = list(operator.frames)
         times_s = [frame.header.stamp.sec + 1e-9 * frame.header.stamp.nanosec for frame in frames]
         scenes.append(
             Scene([to_array(frame) for frame in frames], times_s, episode.task.instruction, verdict, episode.success)
         )
 
-    tasks = [Task(2_000_000_000 + 100 * args.seed + i, colour, text) for i, (text, colour) in enumerate(INSTRUCTIONS)]
+    tasks = [
+        Task(2_000_000_000 + 100 * args.seed + i, Asked("touch", colour), text)
+        for i, (text, colour) in enumerate(INSTRUCTIONS)
+    ]
     options = ArmOptions(log_level="error", bag=args.bag)
     args.namespace = ""
     refuse_beside_another_arm(args)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `evaluate`."""
+    parser.add_argument("--task", choices=("touch", "pick", "place", "stay"), default="touch",
+                        help="what is asked for (default: touch)")
     parser.add_argument("--episodes", type=_positive, default=20, metavar="N", help="how many (default: 20)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of worlds and wordings (default: 0)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
@@ -43,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     episodes: list[Episode] = []
     options = ArmOptions(robot=args.robot, checkpoint=args.checkpoint, namespace=args.namespace, log_level="error",
                          bus=args.bus)  # fmt: skip
-    tasks = draw_tasks(args.episodes, args.seed)
+    tasks = draw_tasks(args.episodes, args.seed, args.task)
 
     def on_episode(operator: Operator, episode: Episode) -> None:
         episodes.append(episode)

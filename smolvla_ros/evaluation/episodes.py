@@ -5,13 +5,15 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from smolvla_ros.execution.metrics import wilson_interval
 from smolvla_ros.msg import ExecutionStatus
-from smolvla_ros.sim.task import COLOURS, draw_instruction
+from smolvla_ros.sim.evaluation import asked_in_turn
+from smolvla_ros.sim.referee import Verdict
+from smolvla_ros.sim.tasks import TASKS, Asked
 
 from .operator import Operator
 
@@ -21,10 +23,10 @@ EPISODE_TIMEOUT_S = 15.0
 
 @dataclass(frozen=True)
 class Task:
-    """What is asked for: the seed of the world, the colour that counts, the words."""
+    """The seed of the world, what counts, the words."""
 
     seed: int
-    target: str
+    asked: Asked
     instruction: str
 
 
@@ -34,21 +36,26 @@ class Episode:
     None if no chunk came."""
 
     task: Task
-    success: bool
+    verdict: Verdict
     touched: str
     time_s: float
     latency_s: float | None
     inference_s: float | None
     idle_fraction: float | None
 
+    @property
+    def success(self) -> bool:
+        return self.verdict.success
 
-def draw_tasks(count: int, seed: int) -> list[Task]:
-    """Tasks with colours in turn, wordings and worlds at random; worlds are drawn where training takes none from."""
+
+def draw_tasks(count: int, seed: int, name: str = "touch") -> list[Task]:
+    """Tasks of a kind, colours and places in turn, wordings and worlds at random; worlds are drawn where training takes
+    none from."""
     rng = np.random.default_rng(seed)
     tasks = []
-    for i in range(count):
-        colour = COLOURS[i % len(COLOURS)]
-        tasks.append(Task(int(rng.integers(1_000_000_000, 2_000_000_000)), colour, draw_instruction(colour, rng)))
+    for index in range(count):
+        asked = asked_in_turn(name, index)
+        tasks.append(Task(int(rng.integers(1_000_000_000, 2_000_000_000)), asked, TASKS[name].say(asked, rng)))
     return tasks
 
 
@@ -67,20 +74,20 @@ def run_episodes(operator: Operator, tasks: Sequence[Task], linger_s: float = 0.
 
 def _run_episode(operator: Operator, task: Task, linger_s: float) -> Episode:
     operator.set_active("controller_node", False)
-    operator.reset_simulation(task.seed, task.target)
+    operator.reset_simulation(task.seed, task.asked)
     operator.set_active("controller_node", True)
     operator.start_collecting()
     start = time.monotonic()
     operator.say(task.instruction)
-    touched = operator.wait_for_touch(EPISODE_TIMEOUT_S)
+    message = operator.wait_for_verdict(EPISODE_TIMEOUT_S)
     time_s = time.monotonic() - start
     chunks, statuses = list(operator.chunks), list(operator.statuses)
     operator.pause(linger_s)
     operator.say("")
     return Episode(
         task=task,
-        success=operator.succeeded,
-        touched=touched,
+        verdict=Verdict(**{field.name: getattr(message, field.name) for field in fields(Verdict)}),
+        touched=message.touched,
         time_s=time_s,
         latency_s=_median([chunk.latency_s for chunk in chunks]),
         inference_s=_median([chunk.inference_s for chunk in chunks]),
@@ -98,21 +105,24 @@ def idle_since_motion(statuses: Sequence[ExecutionStatus]) -> float | None:
     return idle_ticks / (last.ticks - first.ticks)
 
 
-def summary(episodes: Sequence[Episode]) -> dict[str, float | int | None]:
-    """The figures of `smolvla-ros evaluate`: rates in [0, 1], of success with its 95 % Wilson interval, and medians.
+def summary(episodes: Sequence[Episode]) -> dict[str, float | int | str | None]:
+    """The figures of `smolvla-ros evaluate` for episodes of one task: rates in [0, 1], of success with its 95 % Wilson
+    interval, of everything else that a `Verdict` tells, and medians.
 
-    `time_s` is over successful episodes; `wrong_object` is the rate of episodes in which another cube was touched
-    first. A median of nothing is None.
+    `time_s` is over successful episodes. A median of nothing is None.
     """
     successes = [episode for episode in episodes if episode.success]
-    wrong = [episode for episode in episodes if episode.touched not in ("", episode.task.target)]
     low, high = wilson_interval(len(successes), len(episodes))
+    rates = {
+        field.name: sum(getattr(episode.verdict, field.name) for episode in episodes) / len(episodes)
+        for field in fields(Verdict)
+    }
     return {
+        "task": episodes[0].task.asked.task,
         "episodes": len(episodes),
-        "success": len(successes) / len(episodes),
+        **rates,
         "wilson_low": low,
         "wilson_high": high,
-        "wrong_object": len(wrong) / len(episodes),
         "time_s": _median([episode.time_s for episode in successes]),
         "latency_s": _median([episode.latency_s for episode in episodes]),
         "idle_fraction": _median([episode.idle_fraction for episode in episodes]),

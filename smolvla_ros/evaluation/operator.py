@@ -13,21 +13,20 @@ import numpy as np
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from numpy.typing import NDArray
-from rcl_interfaces.srv import SetParameters
+from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
-from std_msgs.msg import Bool, String
+from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from smolvla_ros.client import ArmClient, ClientError
-from smolvla_ros.msg import ActionChunk, ExecutionStatus
+from smolvla_ros.msg import ActionChunk, ExecutionStatus, TaskVerdict
 from smolvla_ros.qos import LATCHED
+from smolvla_ros.sim.tasks import Asked
 from smolvla_ros.stamps import stamp_ns
 
 _SERVICE_TIMEOUT_S = 10.0
-# Success has a topic of its own and can come a little later than the touch; a wrong cube has no success to wait for.
-_VERDICT_S = 0.3
 
 
 class OperatorError(RuntimeError):
@@ -52,8 +51,7 @@ class Operator(ArmClient):
         self.frames: list[Image] = []
         self.statuses: list[ExecutionStatus] = []
         self.status: ExecutionStatus | None = None
-        self._succeeded: bool | None = None
-        self._touched: str | None = None
+        self.verdict: TaskVerdict | None = None
 
     def __enter__(self) -> Self:
         super().__enter__()
@@ -61,8 +59,7 @@ class Operator(ArmClient):
         self._instruction = node.create_publisher(String, "instruction", LATCHED)
         node.create_subscription(ActionChunk, "action_chunk", lambda m: self._collect(self.chunks, m), 10)
         node.create_subscription(ExecutionStatus, "execution_status", self._on_status, 10)
-        node.create_subscription(Bool, "task_success", lambda m: setattr(self, "_succeeded", m.data), LATCHED)
-        node.create_subscription(String, "touched", lambda m: setattr(self, "_touched", m.data), LATCHED)
+        node.create_subscription(TaskVerdict, "task_verdict", lambda m: setattr(self, "verdict", m), LATCHED)
         return self
 
     # What a person would do.
@@ -100,31 +97,45 @@ class Operator(ArmClient):
         if not self._ask(ChangeState, f"{node_name}/change_state", request).success:
             raise OperatorError(f"{node_name} refused to {'activate' if active else 'deactivate'}")
 
-    def reset_simulation(self, seed: int, target: str) -> None:
-        """Lays out the world of `seed`, in which touching the cube of colour `target` is the task."""
-        values = [Parameter("seed", value=seed), Parameter("target", value=target)]
-        request = SetParameters.Request(parameters=[value.to_parameter_msg() for value in values])
-        for result in self._ask(SetParameters, "sim_node/set_parameters", request).results:
-            if not result.successful:
-                raise OperatorError(f"sim_node refused seed {seed} or target '{target}': {result.reason}")
+    def reset_simulation(self, seed: int, asked: Asked) -> None:
+        """Lays out the world of `seed`, in which `asked` is the task."""
+        self._set(asked, seed=seed)
+        self.verdict = None
         answer = self._ask(Trigger, "sim_node/reset", Trigger.Request())
         if not answer.success:
             raise OperatorError(f"sim_node did not reset: {answer.message}")
-        # The answer can overtake the topics; what they said of the episode before must not count for this one.
-        if not self.wait_for(lambda: self._succeeded is False and self._touched == "", _SERVICE_TIMEOUT_S):
-            raise OperatorError("sim_node published no reset")
+        self._wait_for_start()
 
-    def wait_for_touch(self, timeout_s: float) -> str:
-        """Waits until a cube was touched and the simulation has judged it; its colour, or '' if none was in time."""
-        self.wait_for(lambda: self._touched, timeout_s)
-        if self._touched:
-            self.wait_for(lambda: self._succeeded, _VERDICT_S)
-        return self._touched or ""
+    def change_task(self, asked: Asked) -> None:
+        """Makes `asked` the task, in the world as it is."""
+        self.verdict = None
+        self._set(asked)
+        self._wait_for_start()
 
-    @property
-    def succeeded(self) -> bool:
-        """What the simulation says of the task since the reset."""
-        return bool(self._succeeded)
+    def _set(self, asked: Asked, **more: int) -> None:
+        wanted: dict[str, int | str] = {"task": asked.task, **more}
+        wanted |= {name: value for name, value in (("target", asked.colour), ("place", asked.place)) if value}
+        values = [Parameter(name, value=value) for name, value in wanted.items()]
+        request = SetParametersAtomically.Request(parameters=[value.to_parameter_msg() for value in values])
+        result = self._ask(SetParametersAtomically, "sim_node/set_parameters_atomically", request).result
+        if not result.successful:
+            raise OperatorError(f"sim_node refused {wanted}: {result.reason}")
+
+    def _wait_for_start(self) -> None:
+        # The answer can overtake the topic; what it said of the episode before must not count for this one.
+        def at_start() -> bool:
+            verdict = self.verdict
+            return verdict is not None and not (verdict.decided or verdict.reached or verdict.touched)
+
+        if not self.wait_for(at_start, _SERVICE_TIMEOUT_S):
+            raise OperatorError("sim_node published no new task")
+
+    def wait_for_verdict(self, timeout_s: float) -> TaskVerdict:
+        """Waits until the simulation has decided on the task; what it says then, or when the time is up."""
+        self.wait_for(lambda: self.verdict and self.verdict.decided, timeout_s)
+        if self.verdict is None:
+            raise OperatorError("sim_node says nothing of the task")
+        return self.verdict
 
     def _on_status(self, message: ExecutionStatus) -> None:
         self.status = message

@@ -25,18 +25,31 @@ def with_progress(episodes: Iterable[Episode], tasks: Sequence[Task], console: C
 
 def table(episodes: Sequence[Episode]) -> Table:
     """One row for each episode; inference is the network's part of the latency from image to chunk."""
-    result = Table("instruction", "success", "touched", "time", "inference", "latency", "idle")
+    result = Table("instruction", "success", "got to", "time", "inference", "latency", "idle")
     for episode in episodes:
         result.add_row(
             episode.task.instruction,
             "[green]yes[/]" if episode.success else "[red]no[/]",
-            episode.touched or "-",
+            got_to(episode),
             f"{episode.time_s:.1f} s",
             _milliseconds(episode.inference_s),
             _milliseconds(episode.latency_s),
             "-" if episode.idle_fraction is None else f"{episode.idle_fraction:.0%}",
         )
     return result
+
+
+def got_to(episode: Episode) -> str:
+    """How far it got, in words; '-' for nowhere."""
+    verdict, asked = episode.verdict, episode.task.asked
+    if asked.task == "touch":
+        return episode.touched or "-"
+    if verdict.moved_wrongly:
+        return "moved wrongly"
+    if verdict.dropped:
+        return "dropped"
+    stages = {"placed": verdict.placed, "grasped": verdict.grasped, "reached": verdict.reached}
+    return next((stage for stage, is_so in stages.items() if is_so), "-")
 
 
 def _milliseconds(value_s: float | None) -> str:

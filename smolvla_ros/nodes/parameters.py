@@ -138,8 +138,19 @@ class NodeParameters(Generic[_Set]):
             problem = parameter.problem(change.value)
             if problem and not (parameter.required and change.value == parameter.default):
                 return SetParametersResult(successful=False, reason=problem)
+        if differing and self._is_configured() and (conflict := self._conflict(changes)):
+            return SetParametersResult(successful=False, reason=conflict)
         self._differing = differing
         return SetParametersResult(successful=True)
+
+    def _conflict(self, changes: list[RosParameter]) -> str:
+        """What is wrong with the settings as a whole after these changes; '' if nothing is."""
+        values = self._current()
+        try:
+            self._kind.from_values(values | {one.name: one.value for one in changes if one.name in values})
+        except ParameterError as error:
+            return "; ".join(error.problems)
+        return ""
 
     def _changed(self, changes: list[RosParameter]) -> None:
         for change in changes:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import array
 from collections.abc import Mapping
+from dataclasses import asdict
 
 import numpy as np
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from numpy.typing import NDArray
 from sensor_msgs.msg import Image
+
+from smolvla_ros.msg import TaskVerdict
+from smolvla_ros.sim.referee import Referee
 
 
 def image_message(picture: NDArray[np.uint8], stamp: Time, frame: str) -> Image:
@@ -30,3 +34,12 @@ def diagnostics(name: str, accepted: int, refused: int, lost_s: float, health: M
     values = {"commands_accepted": accepted, "commands_refused": refused, "skipped_s": round(lost_s, 3)}
     status.values = [KeyValue(key=key, value=str(value)) for key, value in (*values.items(), *health.items())]
     return DiagnosticArray(status=[status])
+
+
+def verdict_message(referee: Referee, touched: str) -> TaskVerdict:
+    """What the referee says now, without a stamp."""
+    asked = referee.asked
+    return TaskVerdict(
+        task=asked.task, colour=asked.colour, place=asked.place, decided=referee.decided, touched=touched,
+        **asdict(referee.verdict()),
+    )  # fmt: skip

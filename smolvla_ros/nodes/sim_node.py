@@ -1,9 +1,9 @@
 """The simulated SO-101: takes the commands that a real arm takes, publishes joint states and camera images.
 
 Threads: the executor's thread runs the callbacks, the physics thread moves the world on in real time and publishes
-joint states, touches and /clock, and one thread for the policy's cameras and one for the viewer render and publish
-images. All of them hold `_lock` while they touch the world, never while they draw. Touch topics are published under
-the lock too, so that a touch from before a reset cannot come after it.
+joint states, the referee's verdict and /clock, and one thread for the policy's cameras and one for the viewer render
+and publish images. All of them hold `_lock` while they touch the world, never while they draw. Verdicts are published
+under the lock too, so that one from before a reset cannot come after it.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from rclpy.time import Time
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
-from std_msgs.msg import Bool, Float64MultiArray, String
+from std_msgs.msg import Bool, Float64MultiArray
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from smolvla_ros.drivers.calibration import read_calibration
 from smolvla_ros.installation import share_folder
+from smolvla_ros.msg import TaskVerdict
 from smolvla_ros.parameters.controller import COMMAND_TOPICS
 from smolvla_ros.parameters.sim import SimParameters
 from smolvla_ros.qos import LATCHED
@@ -34,13 +35,15 @@ from smolvla_ros.sim import CAMERAS, JOINTS, World
 from smolvla_ros.sim.cameras import VIEWER, Renderer
 from smolvla_ros.sim.commands import Follower, check_positions, check_trajectory
 from smolvla_ros.sim.pacing import Pace, PeriodicThread
+from smolvla_ros.sim.referee import Referee
 from smolvla_ros.sim.servos import SimulatedServos
+from smolvla_ros.sim.tasks import TASKS
 from smolvla_ros.sim.trajectory_follower import CommandError
 from smolvla_ros.stamps import stamp_ns
 
 from .lifecycle import ManagedNode
 from .running import run_node
-from .sim_messages import diagnostics, image_message
+from .sim_messages import diagnostics, image_message, verdict_message
 
 _PHYSICS_PERIOD_S = 0.005
 # A servo answers within a millisecond or two, whatever else this process computes [s].
@@ -60,14 +63,13 @@ class SimNode(ManagedNode[SimParameters]):
     # Lifecycle, in the executor's thread.
 
     def configure(self) -> None:
-        self._target = self.parameters.target
-        self._world = World(self.parameters.seed)
+        self._world = World(self.parameters.seed, scene=self.parameters.scene)
         self._follower = Follower(self._world.targets(), round(_PHYSICS_PERIOD_S * 1e9))
         self._pace = Pace(self.parameters.real_time_factor)
         self._reset_ns = 0
         self._accepted = self._refused = 0
-        self._told: tuple[str, bool] | None = None
         self._create_publishers()
+        self._begin_task()
         self._servos = self._open_servos() if self.parameters.servo_bus else None
         if self._servos is None:
             self._subscribe_to_commands()
@@ -110,11 +112,10 @@ class SimNode(ManagedNode[SimParameters]):
         self._threads = []
 
     def parameters_changed(self, names: set[str]) -> None:
-        if "target" in names:
+        if names & {"task", "target", "place"}:
             with self._lock:
-                self._target = self.parameters.target
                 self._world.forget_touch()
-                self._tell_touch()
+                self._begin_task()
 
     def _create_publishers(self) -> None:
         self._joint_states = self.create_publisher(JointState, "joint_states", QoSProfile(depth=10))
@@ -123,7 +124,7 @@ class SimNode(ManagedNode[SimParameters]):
             for name in (*CAMERAS, VIEWER)
         }
         self._success = self.create_publisher(Bool, "task_success", LATCHED)
-        self._touched = self.create_publisher(String, "touched", LATCHED)
+        self._verdict = self.create_publisher(TaskVerdict, "task_verdict", LATCHED)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._clock_topic = None
         if self.parameters.publish_clock:
@@ -136,8 +137,8 @@ class SimNode(ManagedNode[SimParameters]):
             elapsed_s = self._pace.elapsed_s()
             self._world.set_targets(self._wanted())
             self._world.step(elapsed_s)
-            if self._told != (self._world.touched(), self._is_success()):
-                self._tell_touch()
+            self._referee.watch()
+            self._tell_verdict()
             stamp = self._now().to_msg()
             positions, velocities = self._world.joint_positions(), self._world.joint_velocities()
             efforts = self._world.joint_efforts()
@@ -160,14 +161,23 @@ class SimNode(ManagedNode[SimParameters]):
             return self._follower.targets(self._now().nanoseconds, *measured)
         return self._servos.exchange(self._world.joint_positions(), self._world.joint_velocities())
 
-    def _is_success(self) -> bool:
-        return bool(self._world.touched() == self._target)
+    def _begin_task(self) -> None:
+        """From now on the referee watches what the parameters ask for; the caller holds the lock."""
+        parameters = self.parameters
+        self._referee = Referee(self._world, TASKS[parameters.task].ask(parameters.target, parameters.place))
+        self._told: TaskVerdict | None = None
+        self._tell_verdict()
 
-    def _tell_touch(self) -> None:
-        """Publishes what was touched and whether that was the task; the caller holds the lock."""
-        self._told = (self._world.touched(), self._is_success())
-        self._touched.publish(String(data=self._told[0]))
-        self._success.publish(Bool(data=self._told[1]))
+    def _tell_verdict(self) -> None:
+        """Publishes what the referee says, if that is new; the caller holds the lock."""
+        message = verdict_message(self._referee, self._world.touched())
+        if message == self._told:
+            return
+        self._told = message
+        stamped = verdict_message(self._referee, self._world.touched())
+        stamped.header.stamp = self._now().to_msg()
+        self._verdict.publish(stamped)
+        self._success.publish(Bool(data=message.success))
 
     def _now(self) -> Time:
         """The time of the world's present state; simulated time goes on through resets."""
@@ -254,8 +264,8 @@ class SimNode(ManagedNode[SimParameters]):
             if self._servos is not None:
                 self._servos.cut_power(self._world.joint_positions())
             self._reset_ns = self._now().nanoseconds
-            self._tell_touch()
-        response.success, response.message = True, f"seed {seed}, target {self._target}"
+            self._begin_task()
+        response.success, response.message = True, f"seed {seed}, task {self.parameters.task}"
         return response
 
     def _publish_diagnostics(self) -> None:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from .declaration import parameter
 from .node import NodeParameterSet
+from .table import ParameterError
 
 
 @dataclass(frozen=True)
@@ -15,8 +16,15 @@ class SimParameters(NodeParameterSet):
 
     seed: int = parameter(0, "Decides where the cubes lie and how the scene looks, from the next ~/reset on.",
         minimum=0, maximum=2**62, live=True)
-    target: Literal["red", "green", "blue", "yellow"] = parameter("red", "Colour of the cube whose touch is the task. "
-        "A change starts a new task in the same scene.", live=True)
+    scene: Literal["touch", "pick_place"] = parameter("touch", "What stands on the table: four cubes to touch, or "
+        "smaller ones to grasp, with a plate and a bin.")
+    task: Literal["touch", "pick", "place", "stay"] = parameter("touch", "What counts as success on `task_verdict`; "
+        "pick and place need the scene pick_place. A change of it, of `target` or of `place` starts a new task in the "
+        "same scene.", live=True)
+    target: Literal["red", "green", "blue", "yellow"] = parameter("red", "Colour of the cube that the task is about.",
+        live=True)
+    place: Literal["plate", "bin"] = parameter("plate", "Where the cube belongs when the task is to place it.",
+        live=True)
     joint_states_rate_hz: float = parameter(100.0, "Rate of joint_states.", "Hz", 1.0, 200.0)
     camera_rate_hz: float = parameter(20.0, "Rate of each camera.", "Hz", 0.5, 100.0)
     image_width: int = parameter(96, "Width of the cameras' images.", "px", 16, 1920)
@@ -33,3 +41,7 @@ class SimParameters(NodeParameterSet):
         "use_sim_time.")
     real_time_factor: float = parameter(1.0, "Simulated seconds per second. Other than 1 only makes sense with "
         "publish_clock.", minimum=0.05, maximum=10.0)
+
+    def __post_init__(self) -> None:
+        if self.task in ("pick", "place") and self.scene == "touch":
+            raise ParameterError([f"parameter 'task' is '{self.task}', which needs scene 'pick_place', found 'touch'"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from colorsys import rgb_to_hsv
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -46,6 +47,11 @@ _CLEARANCE_M = {"plate": 0.074, "bin": 0.083}
 _BASE_RGB = {
     "red": (0.78, 0.13, 0.12), "green": (0.13, 0.55, 0.22), "blue": (0.12, 0.30, 0.78), "yellow": (0.92, 0.74, 0.12),
 }  # fmt: skip
+
+
+def base_hues_deg() -> list[float]:
+    """Hue of each of `COLOURS`, before its shade is drawn."""
+    return [360 * rgb_to_hsv(*_BASE_RGB[colour])[0] for colour in COLOURS]
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class Referee:
     """One episode from here on; `watch` after each step of the world."""
 
     def __init__(self, world: World, asked: Asked):
-        self._world, self._asked, self._task = world, asked, TASKS[asked.task]
+        self._world, self.asked, self._task = world, asked, TASKS[asked.task]
         self._start = {colour: world.cube_position(colour) for colour in COLOURS}
         self._joints = world.joint_positions()
         self._since_s: float | None = None
@@ -51,7 +51,7 @@ class Referee:
 
     def watch(self) -> None:
         """Looks at the world as it is now."""
-        world, asked = self._world, self._asked
+        world, asked = self._world, self.asked
         pressed = world.pressed()
         risen = {c for c in COLOURS if world.cube_position(c)[2] > self._start[c][2] + _LIFTED_M and c in pressed}
         self._reached |= asked.colour in pressed
@@ -59,7 +59,8 @@ class Referee:
         self._wrong |= bool(risen - {asked.colour})
         if self._task.kind == Kind.TOUCH:  # on the way to grasping, a finger may brush a neighbour
             self._wrong |= world.touched() not in ("", asked.colour)
-        self._arm_moved |= bool(np.abs(world.joint_positions() - self._joints).max() > _STILL_RAD)
+        if not self._done:
+            self._arm_moved |= bool(np.abs(world.joint_positions() - self._joints).max() > _STILL_RAD)
         if not self._task.is_done(world, asked):
             self._since_s = None
         elif self._since_s is None:
@@ -75,11 +76,11 @@ class Referee:
     def verdict(self) -> Verdict:
         moved = any(
             np.hypot(*(self._world.cube_position(c) - self._start[c])[:2]) > _MOVED_M
-            for c in COLOURS if c != self._asked.colour
+            for c in COLOURS if c != self.asked.colour
         )  # fmt: skip
         still = not self._task.names_cube
-        placed = self._done and bool(self._asked.place)
-        held = self._asked.colour in self._world.pressed()
+        placed = self._done and bool(self.asked.place)
+        held = self.asked.colour in self._world.pressed()
         return Verdict(
             success=self._done and not (still and self._arm_moved),
             reached=self._reached,

@@ -39,6 +39,7 @@ from .demo_model import (
 )
 from .expert import STEP_S
 from .heads import LOSSES, AuxiliaryHeads, Truth
+from .pointing import PointingLoss
 from .scene import PLACES
 from .task import COLOURS
 from .tasks import TASKS
@@ -48,6 +49,7 @@ from .world import PICTURE_SIZE
 log = logging.getLogger(__name__)
 
 _PADDING_WEIGHT = 0.1  # of the flow's unused columns, which only need to stay harmless
+_CURVES = ("flow", "pointing", *LOSSES)
 # An error of the pan joint moves the grasp point most; the roll hardly moves, so its error is noise.
 _JOINT_WEIGHTS = (4.0, 1.5, 1.5, 1.5, 0.05, 1.0)
 
@@ -100,6 +102,7 @@ class DemoTraining:
         self.network.reset_embeddings(settings.position_std, settings.token_std)
         side = config.vision.grid // config.scale_factor
         self.heads = AuxiliaryHeads(config.text.hidden_size, len(IMAGE_FEATURES) * side * side)
+        self.pointing = PointingLoss(self.network)
         self.statistics = statistics(shards[0])
         self._state, self._action = (self._normaliser(name) for name in ("observation.state", "action"))
         self.parameters = [*self.network.parameters(), *self.heads.parameters()]
@@ -112,7 +115,7 @@ class DemoTraining:
 
     def run(self, folder: Path, evaluate: Callable[[Path], dict[str, Any]]) -> None:
         """Trains on to the last step, saving `folder` now and then; curves go to `<folder>.curves.jsonl`."""
-        started, running, first = time.monotonic(), np.zeros(1 + len(LOSSES)), self.step
+        started, running, first = time.monotonic(), np.zeros(len(_CURVES)), self.step
         while self.step < self.settings.steps:
             self._rounds(folder)
             running = 0.95 * running + 0.05 * np.array([*self._train_step().values()])
@@ -120,7 +123,7 @@ class DemoTraining:
             seconds = time.monotonic() - started
             if self.step % 50 == 0:
                 means = running / (1 - 0.95 ** min(self.step - first, 1000))
-                _note(folder, self.step, seconds, dict(zip(("flow", *LOSSES), means.round(5).tolist(), strict=True)))
+                _note(folder, self.step, seconds, dict(zip(_CURVES, means.round(5).tolist(), strict=True)))
             if self.step % self.settings.save_every == 0 or self.step == self.settings.steps:
                 self.save(folder)
             if self.step % self.settings.evaluate_every == 0 or self.step == self.settings.steps:
@@ -182,12 +185,14 @@ class DemoTraining:
         batch = self.batches.draw(self.settings.pictures, self.settings.instructions, rng)
         prefix = self._prefix(batch)
         flow, plain = self._flow_loss(prefix, self._action.normalise(torch.from_numpy(to_checkpoint(batch.actions))))
-        losses = self.heads.losses(prefix.hidden, self._truth(batch))
+        truth = self._truth(batch)
+        losses, pointing = self.heads.losses(prefix.hidden, truth), self.pointing(batch.images, truth)
         self.optimiser.zero_grad()
-        (flow + self.heads.total(losses)).backward()
+        (flow + self.heads.total(losses) + pointing).backward()
         nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimiser.step()
-        return {"flow": plain.item()} | {name: value.item() for name, value in losses.items()}
+        values = {"flow": plain, "pointing": pointing} | losses
+        return {name: values[name].item() for name in _CURVES}
 
     def _prefix(self, batch: Batch) -> Prefix:
         image_tokens = self.network.encode_images(list(_disturbed(batch.images) * 2.0 - 1.0))

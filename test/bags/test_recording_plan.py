@@ -31,13 +31,13 @@ def test_everything_that_a_shipped_robot_says_and_is_told_is_recorded(config, co
         "front/image_raw", "wrist/image_raw", "joint_states", command
     }  # fmt: skip
     assert {"instruction", "action_chunk", "execution_status", "policy_node/description", "controller_node/description",
-            "robot_description", "/diagnostics", "task_success", "touched"} <= set(topics)  # fmt: skip
+            "robot_description", "/diagnostics", "task_success", "task_verdict"} <= set(topics)  # fmt: skip
 
 
 def test_what_is_said_once_is_asked_for_as_latched():
     assert {name for name, topic in wanted("so101_sim").items() if topic.latched} == {
         "instruction", "policy_node/description", "controller_node/description", "sim_node/description",
-        "robot_description", "task_success", "touched",
+        "robot_description", "task_success", "task_verdict",
     }  # fmt: skip
 
 

@@ -10,12 +10,16 @@ from smolvla_ros.evaluation.episodes import Episode, Task, draw_tasks, summary
 from smolvla_ros.evaluation.operator import to_array
 from smolvla_ros.evaluation.pictures import Scene, save_animation, save_strip
 from smolvla_ros.evaluation.report import table
+from smolvla_ros.sim.referee import Verdict
 from smolvla_ros.sim.task import COLOURS
+from smolvla_ros.sim.tasks import Asked
 
 
 def episode(touched="red", time_s=2.0, latency_s=0.1, idle_fraction=0.0):
-    task = Task(1, "red", "touch the red cube")
-    return Episode(task, touched == "red", touched, time_s, latency_s, 0.05, idle_fraction)
+    task = Task(1, Asked("touch", "red"), "touch the red cube")
+    done = touched == "red"
+    verdict = Verdict(done, done, False, touched in ("", "red"), False, False, False)
+    return Episode(task, verdict, touched, time_s, latency_s, 0.05, idle_fraction)
 
 
 def test_a_seed_gives_the_same_tasks_and_another_seed_others():
@@ -25,8 +29,8 @@ def test_a_seed_gives_the_same_tasks_and_another_seed_others():
 
 def test_tasks_take_every_colour_equally_often_and_name_it():
     tasks = draw_tasks(40, seed=0)
-    assert [sum(task.target == colour for task in tasks) for colour in COLOURS] == [10, 10, 10, 10]
-    assert all(task.target in task.instruction.lower() for task in tasks)
+    assert [sum(task.asked.colour == colour for task in tasks) for colour in COLOURS] == [10, 10, 10, 10]
+    assert all(task.asked.colour in task.instruction.lower() for task in tasks)
     assert len({task.instruction for task in tasks}) > 30
 
 
@@ -34,7 +38,7 @@ def test_the_summary_counts_successes_and_wrong_cubes_and_takes_medians():
     figures = summary([episode(), episode(time_s=4.0), episode("blue", latency_s=0.3), episode("", time_s=15.0)])
     assert figures["episodes"] == 4
     assert figures["success"] == 0.5
-    assert figures["wrong_object"] == 0.25
+    assert figures["right_object"] == 0.75
     assert figures["time_s"] == 3.0  # of the successes
     assert figures["latency_s"] == 0.1
     # R's binom::binom.wilson(2, 4)

@@ -18,11 +18,12 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
-from std_msgs.msg import Bool, Float64MultiArray, String
+from std_msgs.msg import Bool, Float64MultiArray
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from smolvla_ros.bringup.processes import executable
+from smolvla_ros.msg import TaskVerdict
 from smolvla_ros.sim.expert import ScriptedExpert
 from smolvla_ros.sim.world import HOME, JOINTS, World
 
@@ -43,7 +44,7 @@ class Client:
             ("joint_states", JointState, qos_profile_sensor_data),
             ("front/image_raw", Image, qos_profile_sensor_data),
             ("wrist/image_raw", Image, qos_profile_sensor_data),
-            ("touched", String, LATCHED),
+            ("task_verdict", TaskVerdict, LATCHED),
             ("task_success", Bool, LATCHED),
             ("/diagnostics", DiagnosticArray, QoSProfile(depth=10)),
             ("/clock", Clock, qos_profile_sensor_data),
@@ -88,10 +89,10 @@ class Client:
         return all(result.successful for result in answer.results)
 
     def reset(self) -> None:
-        for topic in ("touched", "task_success", "joint_states"):
+        for topic in ("task_verdict", "task_success", "joint_states"):
             self.heard[topic].clear()
         assert self.call(Trigger, "sim_node/reset", Trigger.Request()).success
-        assert self.last("touched").data == "" and self.last("task_success").data is False
+        assert self.last("task_verdict").touched == "" and self.last("task_success").data is False
 
     def refused(self) -> int:
         values = self.last("/diagnostics").status[0].values
@@ -116,7 +117,7 @@ def client() -> Iterator[Client]:
 
 @pytest.fixture(autouse=True)
 def at_home(client: Client) -> None:
-    assert client.set(seed=7, target="red")
+    assert client.set(seed=7, task="touch", target="red")
     client.reset()
 
 
@@ -210,14 +211,34 @@ def touch(client: Client, colour: str) -> None:
 def test_touching_the_target_is_a_success(client: Client) -> None:
     assert client.set(target="green")
     touch(client, "green")
-    client.until(lambda: client.last("touched").data == "green", "a touch of the green cube")
+    client.until(lambda: client.last("task_verdict").touched == "green", "a touch of the green cube")
     client.until(lambda: client.last("task_success").data is True, "success")
+    verdict = client.last("task_verdict")
+    assert (verdict.task, verdict.colour, verdict.place) == ("touch", "green", "")
+    assert verdict.success and verdict.decided and verdict.reached and verdict.right_object
 
 
 def test_touching_another_cube_is_none(client: Client) -> None:
     touch(client, "blue")
-    client.until(lambda: client.last("touched").data == "blue", "a touch of the blue cube")
+    client.until(lambda: client.last("task_verdict").touched == "blue", "a touch of the blue cube")
     assert client.last("task_success").data is False
+    assert client.last("task_verdict").decided and not client.last("task_verdict").right_object
+
+
+def test_holding_still_is_a_success_only_while_the_arm_does(client: Client) -> None:
+    client.heard["task_verdict"].clear()
+    assert client.set(task="stay")
+    client.until(lambda: client.last("task_verdict").decided, "a verdict on holding still")
+    assert client.last("task_verdict").success
+    client.reset()
+    client.commands[Float64MultiArray].publish(Float64MultiArray(data=(HOME + 0.2).tolist()))
+    client.until(lambda: client.last("task_verdict").moved_wrongly, "a verdict on the motion")
+    assert not client.last("task_verdict").success
+
+
+def test_a_task_for_which_the_scene_has_no_place_is_refused(client: Client) -> None:
+    assert not client.set(task="place")
+    assert client.set(task="touch")
 
 
 def test_a_seed_or_target_that_makes_no_sense_is_refused(client: Client) -> None:

@@ -9,6 +9,7 @@ from arms import LOOPBACK_UDP, SMOLVLA_ROS, node_processes, user_environment, wa
 
 from smolvla_ros.evaluation.operator import OperatorError
 from smolvla_ros.msg import ExecutionStatus
+from smolvla_ros.sim.tasks import Asked
 
 
 def say(*arguments):
@@ -20,18 +21,18 @@ def say(*arguments):
 def test_the_arm_touches_the_cube_that_is_named(start, operator, colour):
     start("arm")
     operator.wait_until_active("policy_node", 60)
-    operator.reset_simulation(1_000_000_001, colour)
+    operator.reset_simulation(1_000_000_001, Asked("touch", colour))
     said = say(f"go to the {colour} cube")
     assert said.returncode == 0, said.stderr
-    assert operator.wait_for_touch(15) == colour
-    assert operator.succeeded
+    verdict = operator.wait_for_verdict(15)
+    assert verdict.touched == colour and verdict.success
 
 
 def test_without_an_instruction_nothing_moves(start, operator):
     start("arm")
     operator.wait_until_active("policy_node", 60)
     wait_for(lambda: operator.status is not None, 10)
-    assert operator.wait_for_touch(2) == ""
+    assert operator.wait_for_verdict(2).touched == ""
     assert operator.status.state == ExecutionStatus.HOLDING
     assert operator.status.rows_executed == 0
 
@@ -40,7 +41,7 @@ def test_an_instruction_said_before_the_policy_is_up_is_received(start, operator
     waiting = start("say", "touch the green cube", "--timeout", "60")
     arm = start("arm")
     assert waiting.process.wait(timeout=70) == 0, waiting.output
-    assert operator.wait_for_touch(20), arm.output
+    assert operator.wait_for_verdict(20).touched, arm.output
 
 
 def test_an_instruction_in_words_is_accepted_and_one_that_is_refused_says_why(start, operator):
@@ -83,7 +84,7 @@ def test_a_dry_run_reports_motion_and_sends_no_command(start, operator):
     start("arm", "--dry-run", "--instruction", "touch the red cube")
     wait_for(lambda: operator.status is not None and operator.status.rows_executed > 20, 60)
     assert operator.status.dry_run
-    assert operator.wait_for_touch(2) == ""
+    assert operator.wait_for_verdict(2).touched == ""
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

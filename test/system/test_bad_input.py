@@ -27,7 +27,7 @@ def robot_file(tmp_path):
 def assert_stays_at_rest(operator):
     """The controller holds and has executed nothing; a chunk would have been executed by then."""
     wait_for(lambda: operator.status is not None, 20)
-    assert operator.wait_for_touch(1.5) == ""
+    assert operator.wait_for_verdict(1.5).touched == ""
     assert operator.status.state == ExecutionStatus.HOLDING
     assert operator.status.rows_executed == 0
 

@@ -11,6 +11,7 @@ from simulated_bag import make_bag
 
 from smolvla_ros.installation import executable
 from smolvla_ros.msg import ExecutionStatus
+from smolvla_ros.sim.tasks import Asked
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("launch_ros") is None or shutil.which("ros2") is None,
@@ -22,8 +23,8 @@ LAUNCH = ("ros2", "launch", "smolvla_ros", "arm.launch.py")
 def test_the_launch_file_brings_up_an_arm_that_does_what_is_said_and_ends_in_order(start, operator, ros_domain):
     launch = start("instruction:=touch the yellow cube", command=LAUNCH)
     operator.wait_until_active("sim_node", 60)
-    operator.reset_simulation(1_000_000_002, "yellow")
-    assert operator.wait_for_touch(60) == "yellow", launch.output
+    operator.reset_simulation(1_000_000_002, Asked("touch", "yellow"))
+    assert operator.wait_for_verdict(60).touched == "yellow", launch.output
     assert sorted(node_processes(ros_domain).values()) == ["controller_node", "policy_node", "sim_node"]
     exit_code, seconds = launch.end(signal.SIGINT)
     assert exit_code == 0, launch.output

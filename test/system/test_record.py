@@ -20,6 +20,7 @@ from smolvla_ros.bags.streams import recorded_parameters
 from smolvla_ros.installation import share_folder
 from smolvla_ros.policy.setup import file_hashes
 from smolvla_ros.qos import LATCHED
+from smolvla_ros.sim.tasks import Asked
 
 
 def losses(bag):
@@ -30,9 +31,9 @@ def losses(bag):
 def test_a_run_is_explained_by_its_bag_alone(start, operator, tmp_path):
     arm = start("arm", "--bag", tmp_path / "bag")
     operator.wait_until_active("policy_node", 60)
-    operator.reset_simulation(1_000_000_001, "red")
+    operator.reset_simulation(1_000_000_001, Asked("touch", "red"))
     operator.say("touch the red cube")
-    assert operator.wait_for_touch(15) == "red"
+    assert operator.wait_for_verdict(15).touched == "red"
     assert arm.end()[0] == 130, arm.output
     assert "/front/image_raw" in arm.output  # the closing table
     with open_bag(tmp_path / "bag") as bag:
@@ -41,7 +42,7 @@ def test_a_run_is_explained_by_its_bag_alone(start, operator, tmp_path):
         assert bag.defects == []
     for said in (read["/instruction"][-1].message.data, read["/action_chunk"][-1].message.instruction):
         assert said == "touch the red cube"
-    assert read["/touched"][-1].message.data == "red"
+    assert read["/task_verdict"][-1].message.success
     assert parameters["policy_node"]["step_s"] > 0 and parameters["controller_node"]["command_type"] == "joint_state"
     described = json.loads(read["/policy_node/description"][-1].message.data)
     assert described["checkpoint"]["sha256"] == file_hashes(share_folder() / "checkpoints" / "demo")

@@ -57,7 +57,7 @@ def wanted_topics(
         *(Wanted(f"{node}/description", STRING_TYPE, latched=True) for node in DESCRIBED_NODES),
         Wanted("robot_description", STRING_TYPE, latched=True),
         Wanted("task_success", "std_msgs/msg/Bool", latched=True),
-        Wanted("touched", STRING_TYPE, latched=True),
+        Wanted("task_verdict", "smolvla_ros/msg/TaskVerdict", latched=True),
         Wanted("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray"),
     ]
     names = {topic.name for topic in wanted}

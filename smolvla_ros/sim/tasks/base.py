@@ -46,3 +46,7 @@ class TaskDefinition:
     say: Callable[[Asked, np.random.Generator], str]
     words: frozenset[str]
     names_cube: bool = True
+
+    def ask(self, colour: str, place: str) -> Asked:
+        """This task with what it names of a colour and a place."""
+        return Asked(self.name, colour if self.names_cube else "", place if place in self.places else "")
