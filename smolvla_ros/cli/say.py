@@ -3,7 +3,8 @@
     smolvla-ros say touch the red cube
     smolvla-ros say ""                    the policy asks for no further motion
 
-Prints "accepted". Exit code 1, with the reason, if the policy refuses the text or no policy hears it.
+Prints "accepted", and which words the policy has never seen in training, where its checkpoint tells. Exit code 1, with
+the reason, if the policy refuses the text or no policy hears it.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ def run(args: argparse.Namespace) -> int:
         state = client.lifecycle_state("policy_node", _ANSWER_TIMEOUT_S)
         if state != "active":
             raise CommandFailed(f"accepted, but policy_node is {state} and says why in its log: nothing moves")
-    print("accepted" if text else "accepted: the policy asks for no further motion")
+    remark = f"; {word['remark']}" if word["remark"] else ""
+    print(f"accepted{remark}" if text else "accepted: the policy asks for no further motion")
     return 0
 
 

@@ -28,6 +28,7 @@ from smolvla_ros.model.images import check_image
 from smolvla_ros.model.rtc import Guidance, GuidedVelocity
 from smolvla_ros.model.text import Overlong
 from smolvla_ros.model.transforms import run
+from smolvla_ros.model.words import UnseenWords
 
 Images = Mapping[str, NDArray[np.uint8]]
 
@@ -74,6 +75,7 @@ class SmolVLAPolicy:
         *,
         revision: str = "",
         overlong_instruction: Overlong = "cut",
+        unseen_words: UnseenWords = "accept",
         num_steps: int = 0,
         engine: str = "auto",
         statistics: Mapping[str, str] | None = None,
@@ -90,6 +92,8 @@ class SmolVLAPolicy:
             num_steps: of the sampler; 0: the checkpoint's own.
             revision: commit, tag or branch of a hub id.
             overlong_instruction: beyond the policy's token limit, 'cut' as in training (with a warning) or 'refuse'.
+            unseen_words: what to do with an instruction of words never seen in training, where the checkpoint lists
+                those that were.
             statistics: for checkpoints without usable ones: a feature ('observation.state', 'action') mapped to
                 the name of a set in the checkpoint, to a statistics file, or to 'none' for un-normalised values.
 
@@ -98,7 +102,7 @@ class SmolVLAPolicy:
         """
         check_dtype(dtype)
         torch_device = usable_device(device)
-        plan = read_plan(folder, revision, overlong_instruction, statistics)
+        plan = read_plan(folder, revision, overlong_instruction, unseen_words, statistics)
         made, arithmetic = build_engine(
             partial(load_weights, plan, torch_device), plan.config, torch_device, dtype, engine, plan.config.num_steps
         )
@@ -196,8 +200,17 @@ class SmolVLAPolicy:
         return result
 
     def check_instruction(self, instruction: str) -> None:
-        """Raises the InstructionError that `predict` would; any thread may ask."""
-        self._plan.reader.read(instruction)
+        """Raises the InstructionError that `predict` would, and one for unseen words that are to be refused; any thread
+        may ask."""
+        self._plan.reader.check(instruction)
+
+    def unseen_words(self, instruction: str) -> list[str]:
+        """The words that the policy has never seen in training, where its checkpoint tells which it has."""
+        return self._plan.reader.words.unseen(instruction)
+
+    def remark(self, instruction: str) -> str:
+        """What to tell who gave the instruction, though it is accepted; '' for nothing."""
+        return self._plan.reader.words.remark(instruction)
 
     def normalised_state(self, state: NDArray[np.float32]) -> NDArray[np.float32]:
         """The state [state_dim] as the network sees it, in which distances of all joints are comparable."""

@@ -10,6 +10,7 @@ from typing import Literal
 from tokenizers import Tokenizer
 
 from smolvla_ros.model.errors import InstructionError
+from smolvla_ros.model.words import TrainedWords, UnseenWords
 
 _log = logging.getLogger(__name__)
 
@@ -43,12 +44,22 @@ class Tokens:
 class InstructionReader:
     """Checks and tokenises instructions for one checkpoint; any thread may use it, for it never changes."""
 
-    def __init__(self, tokenizer: Tokenizer, settings: TextSettings, overlong: Overlong = "cut") -> None:
-        """`overlong` says what happens beyond `settings.max_length` tokens: cut with a warning, or refused."""
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        settings: TextSettings,
+        overlong: Overlong = "cut",
+        words: TrainedWords | None = None,
+        unseen: UnseenWords = "accept",
+    ) -> None:
+        """`overlong` says what happens beyond `settings.max_length` tokens: cut with a warning, or refused; `unseen`
+        what happens to words that are not among `words`."""
         tokenizer.no_padding()
         tokenizer.no_truncation()
         self.settings = settings
         self.overlong = overlong
+        self.words = words or TrainedWords()
+        self.unseen = unseen
         self._tokenizer = tokenizer
         self._special = [token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special]
 
@@ -75,6 +86,16 @@ class InstructionReader:
         end = "beginning" if self.settings.cut_side == "left" else "end"
         _log.warning("the instruction has %d tokens, its %s was cut to %d, as in training", len(ids), end, limit)
         return Tokens(kept, truncated=True)
+
+    def check(self, instruction: str) -> None:
+        """Whether an instruction may be given to the policy.
+
+        Raises:
+            InstructionError: it cannot be read, or has words never seen in training and those are refused.
+        """
+        self.read(instruction)
+        if self.unseen == "refuse" and (remark := self.words.remark(instruction)):
+            raise InstructionError(f"{remark}; say it in the words of training, or set unseen_words to 'accept'")
 
     def _checked(self, instruction: str) -> str:
         """The instruction in NFC without trailing newline, if it is nothing but text."""

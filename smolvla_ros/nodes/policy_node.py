@@ -184,17 +184,20 @@ class PolicyNode(ManagedNode[PolicyParameters]):
                 self.get_logger().error(f"{error}; the instruction before stays")
                 self._tell_instruction(text, str(error))
                 return
-        self._tell_instruction(text)
+        remark = self._policy.remark(text)
+        self._tell_instruction(text, remark=remark)
         if text == self._instruction_text:
             return
+        if remark:
+            self.get_logger().warning(f"instruction '{text}': {remark}")
         self._instruction_text = text
         if self._loop is not None:
             self._loop.set_instruction(text)
         self.describe()  # who said it may be gone before a recorder has heard of it
 
-    def _tell_instruction(self, text: str, refusal: str = "") -> None:
+    def _tell_instruction(self, text: str, refusal: str = "", remark: str = "") -> None:
         """The word on what was said last, for whoever said it."""
-        word = {"instruction": text, "accepted": not refusal, "reason": refusal}
+        word = {"instruction": text, "accepted": not refusal, "reason": refusal, "remark": remark}
         self._instruction_word.publish(String(data=json.dumps(word)))
 
     def _check_instruction(self, text: str) -> None:

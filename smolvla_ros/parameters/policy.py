@@ -37,6 +37,9 @@ class PolicyParameters(RobotParameters, NodeParameterSet):
     instruction: str = parameter("", "Instruction to start with; empty: wait for the topic.")
     overlong_instruction: Literal["refuse", "cut"] = parameter("refuse",
         "What to do with an instruction of more tokens than the policy reads.")
+    unseen_words: Literal["accept", "refuse"] = parameter("accept",
+        "What to do with an instruction of words never seen in training, where the checkpoint lists those that were. "
+        "They are told either way.")
     allow_missing_cameras: bool = parameter(False, "Accept that the robot feeds only some of the checkpoint's image "
         "features.")
     step_s: float = parameter(1.0 / 30.0, "Time between two actions: 1 / fps of the training data.", "s", 0.001, 1.0)

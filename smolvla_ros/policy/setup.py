@@ -41,6 +41,7 @@ def load_policy(parameters: PolicyParameters, robot: RobotConfig, warn: Callable
             num_steps=parameters.num_steps,
             engine=parameters.engine,
             overlong_instruction=parameters.overlong_instruction,
+            unseen_words=parameters.unseen_words,
             statistics=chosen_statistics(parameters),
         )
     except CheckpointError as error:

@@ -33,6 +33,7 @@ from smolvla_ros.model.network import SmolVLANetwork
 from smolvla_ros.model.normalisation import Normaliser
 from smolvla_ros.model.text import InstructionReader, Overlong
 from smolvla_ros.model.transforms import Transforms
+from smolvla_ros.model.words import TrainedWords, UnseenWords
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,11 @@ class LoadingPlan:
 
 
 def read_plan(
-    checkpoint: str | Path, revision: str = "", overlong: Overlong = "cut", choices: Mapping[str, str] | None = None
+    checkpoint: str | Path,
+    revision: str = "",
+    overlong: Overlong = "cut",
+    unseen_words: UnseenWords = "accept",
+    choices: Mapping[str, str] | None = None,
 ) -> LoadingPlan:
     """Finds the checkpoint and reads everything but the weights.
 
@@ -87,6 +92,7 @@ def read_plan(
             f"the tokenizer has tokens up to {largest}, the policy's vocabulary {config.text.vocab_size}; "
             "use the tokenizer that the policy was trained with"
         )
+    names = read_names(folder, config.state_dim, config.action_dim)
     images = {name: processing.state.normaliser(name, "VISUAL", None) for name in config.image_features}
     return LoadingPlan(
         location=location,
@@ -98,8 +104,14 @@ def read_plan(
         transforms=Transforms.of(
             config, state, action, {name: scale for name, scale in images.items() if scale}, processing.aloha_outside
         ),
-        reader=InstructionReader(tokenizer, replace(processing.text, cut_side=cut_side(tokenizer_settings)), overlong),
-        names=read_names(folder, config.state_dim, config.action_dim),
+        reader=InstructionReader(
+            tokenizer,
+            replace(processing.text, cut_side=cut_side(tokenizer_settings)),
+            overlong,
+            TrainedWords(names.words),
+            unseen_words,
+        ),
+        names=names,
         assumed_backbone="" if sizes_path or backbone.name == DEFAULT_BACKBONE else backbone.name,
     )
 

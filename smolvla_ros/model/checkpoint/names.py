@@ -10,15 +10,18 @@ from smolvla_ros.model.checkpoint.files import read_json
 from smolvla_ros.model.checkpoint.reader import JsonReader
 
 NAMES_FILE = "smolvla_ros.json"
+_MOST_WORDS = 100_000
 
 
 @dataclass(frozen=True)
 class FeatureNames:
-    """Names of the state's and the action's values and rows per second, each None where it is not told."""
+    """Names of the state's and the action's values and rows per second, each None where it is not told; every word of
+    the instructions of training, none where that is not told."""
 
     state: tuple[str, ...] | None = None
     action: tuple[str, ...] | None = None
     fps: int | None = None
+    words: tuple[str, ...] = ()
 
 
 def read_names(folder: Path, state_dim: int, action_dim: int) -> FeatureNames:
@@ -28,7 +31,8 @@ def read_names(folder: Path, state_dim: int, action_dim: int) -> FeatureNames:
         return FeatureNames()
     settings = JsonReader(read_json(path), path)
     state, action = (_names(settings, *what) for what in (("state_names", state_dim), ("action_names", action_dim)))
-    return FeatureNames(state, action, settings.whole("fps", 0, 0, 10_000) or None)
+    words = settings.texts("words", _MOST_WORDS)
+    return FeatureNames(state, action, settings.whole("fps", 0, 0, 10_000) or None, words)
 
 
 def _names(settings: JsonReader, key: str, size: int) -> tuple[str, ...] | None:
