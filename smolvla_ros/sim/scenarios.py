@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .expert import STEP_S
+from .labels import Things
 from .layout import ANGLE_RAD, PAN_AXIS_XY, RADIUS_M, SPACING_M
 from .referee import Referee, Verdict
+from .scene import PLACES
 from .task import COLOURS, draw_instruction
-from .tasks import Asked
+from .tasks import TASKS, Asked
 from .virtual_arm import Tick, VirtualArm
 from .world import World
 
@@ -24,6 +26,8 @@ FIRST_SEED = 2_000_000_000
 LEAD_IN_S = 5.0
 TIME_LIMIT_S = 8.0
 EPISODE_LIMIT_S = 12.0  # where something is picked up
+CHANGES = ("another place", "another cube", "stop")
+_STILL_RAD = 0.10
 # When the cube is moved: some time after the first motion, while the arm is still on its way.
 _MOVED_AFTER_S = (0.1, 0.8)
 
@@ -93,6 +97,50 @@ def watched(arm: VirtualArm, asked: Asked, words: str) -> Verdict:
         if referee.decided:
             break
     return referee.verdict()
+
+
+def changed_while_carrying(arm: VirtualArm, asked: Asked, change: str, rng: np.random.Generator) -> bool | None:
+    """The instruction changes as soon as the cube of `asked` hangs in the hand.
+
+    Args:
+        asked: to place something.
+        change: one of `CHANGES`.
+        rng: draws words, and the other cube.
+
+    Returns:
+        Whether what was asked for last is so in the end: the cube in the other place; the other cube placed and the
+        first put down, not dropped out of reach; the arm at rest with the cube in its hand. None: nothing was lifted.
+    """
+    world, first = arm.world, Referee(arm.world, asked)
+    words = TASKS["place"].say(asked, rng)
+    for _ in range(round(EPISODE_LIMIT_S / STEP_S)):
+        arm.step(words)
+        first.watch()
+        if (verdict := first.verdict()).grasped or first.decided:
+            break
+    if not verdict.grasped or first.decided:
+        return None
+    if change == "stop":
+        return _holds(arm, asked.colour)
+    if change == "another place":
+        then = Asked("place", asked.colour, next(place for place in PLACES if place != asked.place))
+    else:
+        other = str(rng.choice([colour for colour in COLOURS if colour != asked.colour]))
+        then = Asked("place", other, asked.place)
+    verdict = watched(arm, then, TASKS["place"].say(then, rng))
+    put_down = asked.colour not in world.pressed() and Things.of(world).reachable
+    return verdict.success and (put_down or change == "another place")
+
+
+def _holds(arm: VirtualArm, colour: str) -> bool:
+    """Told to stop: after half a second the arm rests for two more, the cube still in its hand."""
+    for _ in range(round(0.5 / STEP_S)):
+        arm.step("stop")
+    before = arm.world.joint_positions()
+    for _ in range(round(2.0 / STEP_S)):
+        arm.step("stop")
+    still = np.abs(arm.world.joint_positions() - before).max() < _STILL_RAD
+    return bool(still and colour in arm.world.pressed())
 
 
 def tasks_for(world: World, make_arm: MakeArm, seed: int, duration_s: float) -> list[Outcome]:

@@ -11,10 +11,11 @@ from smolvla_ros.model import SmolVLAPolicy
 from smolvla_ros.sim.batches import Batches, draw_asked
 from smolvla_ros.sim.dataset import ASKED, CHUNK_STEPS, LabelledStates, drawn_states, make_samples, met_states
 from smolvla_ros.sim.demo_model import VALUE_NAMES, demo_tokenizer, known_words, statistics
+from smolvla_ros.sim.pointing import cube_shares
 from smolvla_ros.sim.task import COLOURS, draw_instruction, instructions
 from smolvla_ros.sim.training import DemoTraining, TrainingSettings, curves_path, one_cycle
 from smolvla_ros.sim.units import to_checkpoint, to_radians
-from smolvla_ros.sim.world import HOME
+from smolvla_ros.sim.world import HOME, World
 
 SETTINGS = TrainingSettings(steps=6, pictures=4, save_every=3, evaluate_every=3)
 
@@ -39,6 +40,30 @@ def test_losses_fall_on_a_handful_of_samples(samples: LabelledStates) -> None:
     assert last["flow"] < 0.9 * first["flow"]
     assert last["all"] < 0.5 * first["all"], "places of all things"
     assert last["kind"] < first["kind"], "what is to be done"
+    assert last["pointing"] < first["pointing"], "where words look"
+
+
+def test_where_a_cube_is_seen_is_told_by_its_colour() -> None:
+    images = torch.full((2, 1, 3, 96, 96), 0.7)  # [cameras, pictures, ...], a grey table
+    red, green = (torch.tensor(rgb)[:, None, None] for rgb in ((0.7, 0.1, 0.1), (0.1, 0.5, 0.2)))
+    images[0, 0, :, 24:36, 72:84] = red
+    images[1, 0, :, 0:24, 12:36] = red  # half in the first token, half in the second
+    images[0, 0, :, 95:, 91:] = green  # a few pixels, which may be an edge
+    shares = cube_shares(images, side=4)
+    assert shares.shape == (1, len(COLOURS), 32)
+    expected = torch.zeros(32)
+    expected[[7, 16, 17]] = torch.tensor([0.5, 0.25, 0.25])
+    torch.testing.assert_close(shares[0, COLOURS.index("red")], expected)
+    assert not shares[0, COLOURS.index("green")].any() and not shares[0, COLOURS.index("blue")].any()
+
+
+def test_every_cube_on_the_table_is_seen_in_its_colour() -> None:
+    world = World(scene="pick_place")
+    for seed in range(10):
+        world.reset(seed)
+        images = torch.from_numpy(world.render("front")).permute(2, 0, 1)[None, None] / 255
+        assert (cube_shares(images, side=4)[0].sum(-1) > 0.99).sum() >= 3, "one at most may be behind the arm"
+    world.close()
 
 
 def test_an_interrupted_run_ends_as_one_that_was_not(samples: LabelledStates, tmp_path: Path) -> None:
