@@ -64,6 +64,13 @@ class Commander:
         self._last = self._smooth = Motion.at_rest(positions)
         self._on_plan = True
 
+    def carry_on(self, command: Command) -> None:
+        """Takes a motion as the one commanded last: one that was foreseen, and that the arm did meanwhile."""
+        if self._last is not None and command.before is not None:
+            mean_velocity = (command.positions - command.before) / self._period_s
+            self._last = Motion(command.positions, mean_velocity, np.zeros_like(mean_velocity))
+            self._smooth = Motion(command.positions, command.velocities, np.zeros_like(mean_velocity))
+
     def follow(self, desired: Motion) -> Limited | None:
         """Commands the motion nearest to `desired`; None, and no change, if that would not be finite."""
         assert self._last is not None, "seed comes first"

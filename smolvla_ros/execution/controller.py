@@ -139,6 +139,11 @@ class Controller:
         with self._lock:
             return self._machine.step(now_ns, steady_ns)
 
+    def carry_on(self, command: Command) -> None:
+        """After periods that were missed: takes as commanded where the arm has been led meanwhile."""
+        with self._lock:
+            self._machine.commander.carry_on(command)
+
     # What it tells.
 
     @property

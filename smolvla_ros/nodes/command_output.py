@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
+from scipy.interpolate import CubicHermiteSpline
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
@@ -43,6 +44,9 @@ class CommandOutput(Protocol):
     def send(self, command: Command, now_ns: int) -> None:
         """Publishes the command of this period, at `now_ns` on the ROS clock."""
 
+    def carry_on(self, at_ns: int) -> Command | None:
+        """After a stall: where the last message has led all joints until `at_ns`; None: it stands as it was."""
+
 
 class Selection:
     """The joints of a group out of a command, in its order and its unit."""
@@ -66,6 +70,9 @@ class PositionArray:
         self._message = Float64MultiArray()
         self.publishers = [node.create_publisher(Float64MultiArray, selection.group.topic, _QOS)]
 
+    def carry_on(self, at_ns: int) -> None:
+        """A set point stands."""
+
     def send(self, command: Command, now_ns: int) -> None:
         self._message.data = _doubles(self._selection.positions(command))
         self.publishers[0].publish(self._message)
@@ -78,6 +85,9 @@ class JointStateCommand:
         self._selection = selection
         self._message = JointState(name=list(selection.group.joints))
         self.publishers = [node.create_publisher(JointState, selection.group.topic, _QOS)]
+
+    def carry_on(self, at_ns: int) -> None:
+        """A set point stands."""
 
     def send(self, command: Command, now_ns: int) -> None:
         _set(self._message.header.stamp, now_ns)
@@ -112,10 +122,12 @@ class TrajectoryOutput:
         self._selection = selection
         self._controller, self._limits = controller, limits
         slack_s = parameters.trajectory_slack_s
-        self._delay_ns = round((1.0 / parameters.control_rate_hz + slack_s) * _NS)
+        self._period_ns = round(_NS / parameters.control_rate_hz)
+        self._delay_ns = self._period_ns + round(slack_s * _NS)
         self._slack_ns = round(slack_s * _NS)
         self._spacing_s, self._points = parameters.trajectory_spacing_s, parameters.trajectory_points
         self._past: deque[tuple[int, Command]] = deque()
+        self._told: Sequence[tuple[int, Command]] = ()  # by the last message
         self._pool: list[JointTrajectoryPoint] = []
         self._message = JointTrajectory(joint_names=list(selection.group.joints))
         self.publishers = [node.create_publisher(JointTrajectory, selection.group.topic, _QOS)]
@@ -132,10 +144,28 @@ class TrajectoryOutput:
             (end_ns + i * braking_ns, Command(motion.position, motion.velocity))
             for i, motion in enumerate(standing, start=1)
         )
+        self._told = motions
         first_ns = motions[0][0]
         _set(self._message.header.stamp, first_ns + self._delay_ns)
         self._message.points = self._filled(motions, first_ns)
         self.publishers[0].publish(self._message)
+
+    def carry_on(self, at_ns: int) -> Command | None:
+        """Goes on from what the last message told for `at_ns`, and repeats it up to there."""
+        passed = [motion for motion in self._told if motion[0] < at_ns]
+        if not passed:
+            return None
+        first_ns = passed[0][0]
+        path = CubicHermiteSpline(
+            [(told_ns - first_ns) / _NS for told_ns, _ in self._told],
+            [motion.positions for _, motion in self._told],
+            [motion.velocities for _, motion in self._told],
+        )
+        end_s = (self._told[-1][0] - first_ns) / _NS
+        now_s, before_s = (min((ns - first_ns) / _NS, end_s) for ns in (at_ns, at_ns - self._period_ns))
+        led = Command(path(now_s), path(now_s, 1), path(before_s))
+        self._past = deque([*passed, (at_ns, led)])
+        return led
 
     def _remember(self, command: Command, now_ns: int) -> None:
         """Keeps the commands that a message repeats, oldest first; none from before a silence or a clock's jump."""

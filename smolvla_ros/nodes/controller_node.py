@@ -33,6 +33,7 @@ from smolvla_ros.robot.joint_states import JointStates
 from smolvla_ros.robot.refusals import Refusal, RefusedMessage, StampRule
 
 from .command_output import outputs_from
+from .control_step import ControlStep
 from .control_thread import ControlThread, set_fifo, set_ordinary
 from .controller_messages import diagnostics, fill_status
 from .controller_settings import robot_description, settings_from
@@ -75,11 +76,12 @@ class ControllerNode(ManagedNode[ControllerParameters]):
     def configure(self) -> None:
         parameters = self.parameters
         self._joints = RobotConfig.from_parameters(parameters).joint_names
-        self._time = NodeTime(self.get_clock(), round(1e9 / parameters.control_rate_hz))
         self._joint_states = JointStates(self._joints, self._stamp_rule(), JointStateReader().read)
         self._limits = limits_from(parameters, robot_description(self, parameters))
         self._controller = Controller(settings_from(parameters, self._limits))
         self._outputs = outputs_from(self, parameters, self._controller, self._limits)
+        self._step = ControlStep(self._controller, self._outputs, parameters)
+        self._time = NodeTime(self.get_clock(), round(1e9 / parameters.control_rate_hz))
         self._status = self.create_publisher(ExecutionStatus, "execution_status", QoSProfile(depth=1))
         self._status_message = ExecutionStatus()
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -147,13 +149,8 @@ class ControllerNode(ManagedNode[ControllerParameters]):
     # The control thread.
 
     def _tick(self, deadline_ns: int) -> None:
-        steady_ns, command, now_ns = time.monotonic_ns(), None, 0
-        for now_ns in self._time.due(deadline_ns, steady_ns):
-            command = self._controller.step(now_ns, steady_ns)
-        if command is None or self.parameters.dry_run:
-            return
-        for output in self._outputs:
-            output.send(command, now_ns)
+        steady_ns = time.monotonic_ns()
+        self._step(self._time.due(deadline_ns, steady_ns), steady_ns)
 
     # Callbacks in the executor's thread: validate, hand over.
 

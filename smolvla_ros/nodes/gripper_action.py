@@ -45,6 +45,9 @@ class GripperAction:
         self.publishers = []
         self._sent_ns, self._sent = 0, np.inf
 
+    def carry_on(self, at_ns: int) -> None:
+        """A goal stands."""
+
     def send(self, command: Command, now_ns: int) -> None:
         position = float(self._selection.positions(command)[0])
         waits = 0 <= now_ns - self._sent_ns < _LEAST_INTERVAL_NS
