@@ -55,6 +55,9 @@ class ArmOptions(BringupOptions):
     bus: str = _argument("", "emulated: drive the simulated arm by so101_node, as a real one, over an emulated bus")
     camera: tuple[str, ...] = _argument((), "NAME=DEVICE: start camera_node for NAME; a device, a part of its stable "
                                         "name, or a video file")
+    leader: str = _argument("", "serial port of a leader arm, by which a person commands; needs leader_calibration")
+    leader_calibration: str = _argument("", "LeRobot's calibration file of the leader arm")
+    policy: bool = _argument(True, "start the policy; false: a person commands, see `smolvla-ros teleop`")
     checkpoint: str = _argument("", "folder or hub id of the policy; default in simulation: the one that ships")
     revision: str = _argument("", "commit, tag or branch of a hub id")
     namespace: str = _argument("", "namespace of all nodes and topics, for several arms")
@@ -87,7 +90,13 @@ class ArmOptions(BringupOptions):
                 raise BringUpError(f"remap is '{rule}', expected FROM:=TO, such as front/image_raw:=/camera/image_raw")
         if self.params and not Path(self.params).is_file():
             raise BringUpError(f"params is '{self.params}', and there is no such file; expected a ROS parameter file")
-        if not self.is_simulated and not self.checkpoint:
+        if bool(self.leader) != bool(self.leader_calibration):
+            raise BringUpError("leader and leader_calibration go together: the port of the leader arm, and LeRobot's "
+                               "calibration file of it")
+        if self.leader and self.policy:
+            raise BringUpError("leader would command from the start, and the policy would never: leave policy out, or "
+                               "run `smolvla-ros teleop` when you want to take over")
+        if self.policy and not self.is_simulated and not self.checkpoint:
             raise BringUpError("checkpoint is empty: the policy that ships was trained in simulation only, so a real "
                                "arm needs the checkpoint that was trained for it")
 

@@ -71,12 +71,12 @@ def arm_processes(options: ArmOptions) -> tuple[NodeProcess | CommandProcess, ..
     Raises:
         BringUpError: an option names a file that does not exist.
     """
-    policy = {"checkpoint": options.checkpoint_source}
-    policy |= {name: value for name in ("instruction", "revision") if (value := getattr(options, name))}
-    parameters: dict[str, dict[str, str | bool | float]] = {
-        "policy_node": policy,
-        "controller_node": {"dry_run": options.dry_run},
-    }
+    parameters: dict[str, dict[str, str | bool | float]] = {}
+    if options.policy:
+        parameters["policy_node"] = {"checkpoint": options.checkpoint_source}
+        told = {name: value for name in ("instruction", "revision") if (value := getattr(options, name))}
+        parameters["policy_node"] |= told
+    parameters["controller_node"] = {"dry_run": options.dry_run}
     if options.so101:
         parameters["so101_node"] = {"port": options.so101}
     elif options.is_simulated:
@@ -88,10 +88,17 @@ def arm_processes(options: ArmOptions) -> tuple[NodeProcess | CommandProcess, ..
         parameters["controller_node"]["command_type"] = "joint_state"
         parameters["so101_node"] = {"port": port, "calibration": str(calibration), "port_timeout_s": _PORT_TIMEOUT_S}
     nodes = [_node(options, name, values) for name, values in parameters.items()]
+    nodes += [teleop_process(options)] if options.leader else []
     nodes += [_node(options, "camera_node", {"device": device}, name) for name, device in options.cameras.items()]
     commands = [_recorder(options)] if options.bag else []
     commands += [_view(options)] if options.view else []
     return (*nodes, *commands)
+
+
+def teleop_process(options: ArmOptions) -> NodeProcess:
+    """What reads the leader arm, also beside an arm that is up already."""
+    leader = {"leader_port": options.leader, "leader_calibration": str(Path(options.leader_calibration).absolute())}
+    return _node(options, "teleop_node", leader)
 
 
 def _node(

@@ -24,7 +24,7 @@ from .live import CommandFailed
 if TYPE_CHECKING:
     import threading
 
-    from smolvla_ros.bringup.processes import NodeProcess
+    from smolvla_ros.bringup.processes import CommandProcess, NodeProcess
     from smolvla_ros.client import ArmClient
 
 # An error is logged a moment before the state is told, but may arrive after it [s].
@@ -38,16 +38,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Starts the processes and stays until they end."""
-    from smolvla_ros.bringup.processes import NodeProcess, arm_processes
-    from smolvla_ros.bringup.supervisor import supervise
+    from smolvla_ros.bringup.processes import arm_processes
 
     options = options_from(args, ArmOptions)
-    processes = arm_processes(options)
+    return bring_up(args, options, arm_processes(options), _what_next(options))
+
+
+def bring_up(
+    args: argparse.Namespace, options: ArmOptions, processes: Sequence[NodeProcess | CommandProcess], then: str
+) -> int:
+    """Runs the processes until they end; when all nodes are up, says so and `then`."""
+    from smolvla_ros.bringup.processes import NodeProcess
+    from smolvla_ros.bringup.supervisor import supervise
+
     nodes = [_name_within(options, process) for process in processes if isinstance(process, NodeProcess)]
     failures: list[str] = []
 
     def work(stop: threading.Event) -> int:
-        failures.extend(_start_failures(nodes, options, stop))
+        failures.extend(_start_failures(nodes, options, then, stop))
         if failures:
             return 1
         stop.wait()
@@ -70,7 +78,7 @@ class _Stopped(Exception):
     """The processes are ending."""
 
 
-def _start_failures(nodes: Sequence[str], options: ArmOptions, stop: threading.Event) -> list[str]:
+def _start_failures(nodes: Sequence[str], options: ArmOptions, then: str, stop: threading.Event) -> list[str]:
     """Waits until every node is up and says so; what is wrong with those that cannot start."""
     from smolvla_ros.client import ArmClient
 
@@ -86,15 +94,25 @@ def _start_failures(nodes: Sequence[str], options: ArmOptions, stop: threading.E
         return []
     failures = [text for text in found if text]
     if not failures:
-        where = f" --namespace {options.namespace}" if options.namespace else ""
-        then = f"told '{options.instruction}'" if options.instruction else (
-            f"next, in another terminal: smolvla-ros say{where} touch the red cube"
-        )  # fmt: skip
+        where = named(options)
         shown = f"smolvla-ros status{where} shows what it does"
         shown += "" if options.view else f", smolvla-ros view{where} in a browser"
         dry = " in a dry run, nothing is sent to the arm" if options.dry_run else ""
         print(f"ready{dry}: {', '.join(nodes)}; {then}; {shown}", flush=True)
     return failures
+
+
+def named(options: ArmOptions) -> str:
+    """The option that says which arm, for commands to type."""
+    return f" --namespace {options.namespace}" if options.namespace else ""
+
+
+def _what_next(options: ArmOptions) -> str:
+    if options.leader:
+        return "move the leader"
+    if options.instruction:
+        return f"told '{options.instruction}'"
+    return f"next, in another terminal: smolvla-ros say{named(options)} touch the red cube"
 
 
 def _failure(client: ArmClient, node: str) -> str:

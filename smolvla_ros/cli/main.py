@@ -32,6 +32,7 @@ from . import (
     say,
     status,
     stop,
+    teleop,
     train_demo,
     view,
 )
@@ -49,6 +50,7 @@ COMMANDS = {
     "reset": reset,
     "demo": demo,
     "evaluate": evaluate,
+    "teleop": teleop,
     "record": record,
     "play": play,
     "replay": replay,

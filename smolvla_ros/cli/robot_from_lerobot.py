@@ -73,4 +73,5 @@ def robot_parameters(calibration: Path, unit: str, cameras: list[str], port: str
         "/**/policy_node": {"ros__parameters": {"step_s": 1 / 30}},
         "/**/controller_node": {"ros__parameters": controller},
         "/**/so101_node": {"ros__parameters": driver},
+        "/**/teleop_node": {"ros__parameters": {"gripper_open_rad": round(motors[GRIPPER].limits_rad[1], 4)}},
     }

@@ -169,12 +169,27 @@ def test_a_real_so101_is_its_driver_and_its_cameras_instead_of_the_simulation():
     ]  # fmt: skip
 
 
+def test_a_leader_arm_takes_the_place_of_the_policy():
+    options = ArmOptions(so101="/dev/ttyACM0", robot="so101", policy=False, leader="/dev/ttyACM1",
+                         leader_calibration="/leader.json", namespace="right")  # fmt: skip
+    processes = arm_processes(options)
+    assert [(process.namespace, process.name) for process in processes] == [
+        ("right", "controller_node"), ("right", "so101_node"), ("right", "teleop_node"),
+    ]  # fmt: skip
+    leader = {"leader_port": "/dev/ttyACM1", "leader_calibration": "/leader.json"}
+    assert dict(processes[2].parameters) == leader
+
+
 @pytest.mark.parametrize(("options", "problem"), [
     ({"so101": "/dev/ttyACM0", "checkpoint": "x"}, "robot-from-lerobot"),
     ({"so101": "/dev/ttyACM0", "robot": "so101"}, "checkpoint is empty"),
     ({"camera": ("front=/dev/video0",)}, "cameras of its own"),
     ({"sim": False, "checkpoint": "x", "camera": ("/dev/video0",)}, "expected NAME=DEVICE"),
     ({"sim": False, "checkpoint": "x", "camera": ("front=",)}, "expected NAME=DEVICE"),
+    ({"leader": "/dev/ttyACM1", "policy": False}, "go together"),
+    ({"leader": "/dev/ttyACM1", "leader_calibration": "x"}, "run `smolvla-ros teleop`"),
+    ({"bus": "real"}, "expected emulated"),
+    ({"bus": "emulated", "sim": False, "checkpoint": "x"}, "of the simulated arm"),
     ({"params": "nope.yaml"}, "no such file"),
     ({"remap": ("a:b",)}, "expected FROM:=TO"),
 ])  # fmt: skip
@@ -206,8 +221,8 @@ def test_the_launch_file_declares_exactly_the_options(repository):
     assert "dataclasses.fields(ArmOptions)" in text
     assert not re.search(r"DeclareLaunchArgument\('", text)
     assert {field.name for field in dataclasses.fields(ArmOptions)} == {
-        "sim", "robot", "so101", "bus", "camera", "checkpoint", "revision", "namespace", "instruction", "dry_run",
-        "use_sim_time", "bag", "view", "params", "remap", "log_level",
+        "sim", "robot", "so101", "bus", "camera", "leader", "leader_calibration", "policy", "checkpoint", "revision",
+        "namespace", "instruction", "dry_run", "use_sim_time", "bag", "view", "params", "remap", "log_level",
     }  # fmt: skip
 
 
