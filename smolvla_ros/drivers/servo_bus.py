@@ -14,7 +14,7 @@ import termios
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import scservo_sdk
 
@@ -24,6 +24,7 @@ from .servo_registers import BAUD_RATE, GOAL_POSITION, PRESENT, signed
 # control cycle a lost answer is better than a late one.
 _CYCLE_LATENCY_MS = 4.0
 _LATENCY_MS = 50.0
+_READ_BYTES = 4096
 
 # What pyserial lets through when a port vanishes; termios has an error of its own kind.
 _PORT_ERRORS = (OSError, termios.error)
@@ -59,13 +60,30 @@ class Present:
     alarms: tuple[str, ...]
 
 
+class BusCounts(NamedTuple):
+    """Exchanges, answers that did not come or were broken, and answers with an alarm of the servo."""
+
+    exchanges: int = 0
+    failures: int = 0
+    alarms: int = 0
+
+    def texts(self) -> dict[str, str]:
+        """As values of diagnostics."""
+        return {"exchanges": str(self.exchanges), "failed_exchanges": str(self.failures), "alarms": str(self.alarms)}
+
+    def plus(self, other: BusCounts) -> BusCounts:
+        return BusCounts(*(one + two for one, two in zip(self, other, strict=True)))
+
+
 class _Port(scservo_sdk.PortHandler):
     """The library's port with time-outs that fit a control loop, and no answers left over from an exchange before.
 
-    It waits for bytes where the library asks for them again and again, which keeps a core busy.
+    It waits for bytes, and takes all that are there, where the library asks for each packet's head and rest again and
+    again, which keeps a core busy.
     """
 
     latency_ms = _LATENCY_MS
+    _read = b""
 
     def setupPort(self, cflag_baud: int) -> bool:
         opened = super().setupPort(cflag_baud)
@@ -76,15 +94,27 @@ class _Port(scservo_sdk.PortHandler):
         return time.monotonic() * 1e3
 
     def readPort(self, length: int) -> bytes:
-        left_ms = self.packet_timeout - self.getTimeSinceStart()
-        if length > 0 and left_ms > 0.0:
-            select.select([self.ser.fd], [], [], left_ms * 1e-3)
-        return bytes(self.ser.read(length))
+        if len(self._read) < length:
+            left_s = max(0.0, self.packet_timeout - self.getTimeSinceStart()) * 1e-3
+            if select.select([self.ser.fd], [], [], left_s)[0]:
+                self._read += self._receive()
+        taken, self._read = self._read[:length], self._read[length:]
+        return taken
+
+    def _receive(self) -> bytes:
+        try:
+            received = os.read(self.ser.fd, _READ_BYTES)
+        except BlockingIOError:
+            return b""
+        if not received:
+            raise OSError(errno.EIO, "ready to be read, and nothing comes")
+        return received
 
     def setPacketTimeout(self, packet_length: int) -> None:
         self.setPacketTimeoutMillis(self.tx_time_per_byte * packet_length + self.latency_ms)
 
     def clearPort(self) -> None:
+        self._read = b""
         self.ser.reset_input_buffer()
 
 
@@ -103,7 +133,7 @@ class ServoBus:
     def __init__(self, port: str, baud_rate: int = BAUD_RATE, cycle_latency_ms: float = _CYCLE_LATENCY_MS):
         self.baud_rate, self._cycle_latency_ms = baud_rate, cycle_latency_ms
         self._port, self._packets = _Port(port), scservo_sdk.PacketHandler(0)
-        self.exchanges = self.failures = 0
+        self.exchanges = self.failures = self.alarms = 0
         try:
             opened = self._port.setBaudRate(baud_rate)
         except _PORT_ERRORS as error:
@@ -111,6 +141,11 @@ class ServoBus:
             raise BusError(_why_not_opened(port, error)) from error
         if not opened:
             raise BusError(f"baud rate {baud_rate} is not one of the servos'; expected {BAUD_RATE}")
+
+    @property
+    def counts(self) -> BusCounts:
+        """Since it was opened."""
+        return BusCounts(self.exchanges, self.failures, self.alarms)
 
     def close(self) -> None:
         self._port.closePort()
@@ -161,6 +196,7 @@ class ServoBus:
                 break
             if result == scservo_sdk.COMM_SUCCESS and packet[2] in servos and len(packet) == size + 6:
                 found[packet[2]] = _present(packet[5 : 5 + size], packet[4])
+                self.alarms += bool(packet[4])
             if len(found) == len(servos):
                 break
         return found, [self._failed(result, servo, "sync read") for servo in servos if servo not in found]

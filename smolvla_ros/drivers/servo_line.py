@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from .calibration import MotorCalibration
-from .servo_bus import BusError, ServoBus
+from .servo_bus import BusCounts, BusError, ServoBus
 from .servo_check import ArmError, check_servos
 
 # Between two attempts to open a port again [s].
@@ -34,15 +34,13 @@ class ServoLine:
         self._port, self._baud_rate, self._motors = port, baud_rate, tuple(motors)
         self._prepare = prepare
         self._next_s = 0.0
-        self._past = (0, 0)
+        self._past = BusCounts()
         self.bus: ServoBus | None = None
 
     @property
-    def counts(self) -> tuple[int, int]:
-        """Exchanges, and those that failed, since the first opening."""
-        if self.bus is None:
-            return self._past
-        return self._past[0] + self.bus.exchanges, self._past[1] + self.bus.failures
+    def counts(self) -> BusCounts:
+        """Since the first opening."""
+        return self._past if self.bus is None else self._past.plus(self.bus.counts)
 
     def open(self) -> ServoBus:
         """Opens the port and holds the servos against the calibration: an arm that was not proven is not driven.
