@@ -5,7 +5,8 @@ What cannot be told from the servos: a drive mode. LeRobot writes it into its fi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from .calibration import MotorCalibration
 from .servo_bus import BrokenAnswerError, BusError, ServoBus
@@ -21,6 +22,9 @@ from .servo_registers import (
     signed,
 )
 
+_Result = TypeVar("_Result")
+_ATTEMPTS = 3
+
 
 class ArmError(ValueError):
     """The arm cannot be driven, or a command is refused; one sentence with the remedy."""
@@ -33,24 +37,23 @@ def check_servos(bus: ServoBus, motors: Iterable[MotorCalibration]) -> None:
         ArmError: none answers; or one is missing, is there twice, is of another model, or holds another calibration.
         BusError: the port failed.
     """
-    problems = []
     motors = tuple(motors)
-    silent = 0
+    problems: dict[str, ArmError] = {}
     for motor in motors:
         try:
             check_servo(bus, motor)
-        except SilentServoError as error:
-            silent += 1
-            problems.append(str(error))
         except ArmError as error:
-            problems.append(str(error))
-    if silent == len(motors):
+            problems[f"{motor.id} ({motor.joint})"] = error
+    if len(problems) == len(motors) and all(isinstance(one, SilentServoError) for one in problems.values()):
         raise ArmError(
             f"none of the {len(motors)} servos answers at {bus.baud_rate} baud: look at the power supply and the cable "
             f"to the first servo, whether this is the arm's port, and whether the servos have this baud rate"
         )
     if problems:
-        raise ArmError("; ".join(problems))
+        first, *others = problems
+        raise ArmError(
+            f"{problems[first]}" + (f"; the same or the like for servo {', '.join(others)}" if others else "")
+        )
 
 
 class SilentServoError(ArmError):
@@ -61,12 +64,7 @@ def check_servo(bus: ServoBus, motor: MotorCalibration) -> None:
     """The same for one servo; the same errors."""
     name = f"servo {motor.id} ({motor.joint})"
     try:
-        model = bus.ping(motor.id)
-        found = (
-            signed(bus.read(motor.id, HOMING_OFFSET), 11),
-            bus.read(motor.id, MIN_POSITION),
-            bus.read(motor.id, MAX_POSITION),
-        )
+        model, found = _patiently(lambda: _read(bus, motor.id))
     except BrokenAnswerError as error:
         raise ArmError(
             f"{name} gives broken answers: do two servos have this id? Connect one at a time and give each its own "
@@ -80,18 +78,47 @@ def check_servo(bus: ServoBus, motor: MotorCalibration) -> None:
         ) from error
     if model != MODEL_STS3215:
         raise ArmError(f"{name} is model {model}, expected {MODEL_STS3215} (STS3215): it cannot be driven by this node")
-    if found != (motor.homing_offset, motor.range_min, motor.range_max):
+    if found != _registers(motor):
         raise ArmError(
             f"{name} holds homing offset, minimum and maximum {found}, the calibration file "
-            f"{(motor.homing_offset, motor.range_min, motor.range_max)}: it is the file of another arm, or the servo "
-            "was replaced; give the file of this arm, calibrate again, or set write_calibration to write the file into "
+            f"{_registers(motor)}: it is the file of another arm, or the servo was replaced; give the file of this arm, calibrate again, or set write_calibration to write the file into "
             "the servos"
         )
 
 
+def _read(bus: ServoBus, servo: int) -> tuple[int, tuple[int, int, int]]:
+    """Model; homing offset, minimum and maximum. Raises BusError."""
+    model = bus.ping(servo)
+    offset = signed(bus.read(servo, HOMING_OFFSET), 11)
+    return model, (offset, bus.read(servo, MIN_POSITION), bus.read(servo, MAX_POSITION))
+
+
+def _registers(motor: MotorCalibration) -> tuple[int, int, int]:
+    return motor.homing_offset, motor.range_min, motor.range_max
+
+
+def all_torqued(bus: ServoBus, motors: Iterable[MotorCalibration]) -> bool:
+    """Whether every servo holds its last goal. Raises BusError."""
+    return all(_patiently(lambda servo=motor.id: bus.read(servo, TORQUE_ENABLE)) for motor in motors)
+
+
+def _patiently(exchange: Callable[[], _Result]) -> _Result:
+    """One lost answer is no missing servo. Raises BusError."""
+    attempts = _ATTEMPTS
+    while True:
+        try:
+            return exchange()
+        except BusError as error:
+            attempts -= 1
+            if error.servo == 0 or not attempts:
+                raise
+
+
 def write_calibration(bus: ServoBus, motors: Iterable[MotorCalibration]) -> None:
-    """Writes the calibration into the servos, whose torque it takes off. Raises BusError."""
+    """Writes the calibration into servos that hold another one, whose torque it takes off. Raises BusError."""
     for motor in motors:
+        if _patiently(lambda one=motor: _read(bus, one.id))[1] == _registers(motor):
+            continue  # an arm that is held in the air stays held
         bus.write(motor.id, TORQUE_ENABLE, 0)
         bus.write(motor.id, LOCK, 0)
         bus.write(motor.id, OPERATING_MODE, 0)

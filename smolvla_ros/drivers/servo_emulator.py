@@ -211,10 +211,14 @@ class EmulatedBus:
             elif servo in self._servos and instruction == _READ and len(parameters) == 2:
                 answer = self._status(servo, slice(parameters[0], parameters[0] + parameters[1]))
             elif servo in self._servos and instruction == _WRITE and parameters:
-                self._servos[servo].registers[parameters[0] : parameters[0] + len(parameters) - 1] = parameters[1:]
+                self._write(servo, parameters)
                 answer = self._status(servo)
             self.bytes_on_wire += len(packet) + len(answer)
             return answer
+
+    def _write(self, servo: int, parameters: bytes) -> None:
+        at, values = parameters[0], parameters[1:]
+        self._servos[servo].registers[at : at + len(values)] = values
 
     def _sync_write(self, parameters: bytes) -> None:
         at, size = parameters[0], parameters[1]

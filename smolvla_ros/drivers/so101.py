@@ -1,11 +1,12 @@
 """When the arm may be torqued and moved: the rules of the driver, without ROS and without a clock of its own.
 
-The servos are free until a first command arrives that lies where the arm is; only then they are torqued, at the present
-position. From then on the newest command is written in every cycle, inside the calibrated range. A servo that raises an
-alarm, or a bus that fails for longer than `PATIENCE_S`, disengages: goals stay where they are (a servo keeps its last
-goal by itself, so nothing falls). When all servos answer again without an alarm, motion goes on from where the arm is:
-the distance to the command, which may have gone on meanwhile, shrinks at `GLIDE_RAD_S`. Torque goes off only by
-`release`, after which a command must lie at the arm again.
+Servos that are found free stay free until a first command arrives that lies where the arm is; only then they are
+torqued, at the present position. Servos that a driver before has left torqued hold its last goals, and are driven on.
+From then on the newest command is written in every cycle, inside the calibrated range. A servo that raises an alarm, or
+a bus that fails for longer than `PATIENCE_S`, disengages: goals stay where they are (a servo keeps its last goal by
+itself, so nothing falls). When all servos answer again without an alarm, motion goes on from where the arm is: the
+distance to the command, which may have gone on meanwhile, shrinks at `GLIDE_RAD_S`. Torque goes off only by `release`,
+after which a command must lie at the arm again.
 
 One thread owns an object. Time is an argument [s].
 """
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from .calibration import RAD_PER_TICK, MotorCalibration
 from .glide import Glide
 from .servo_bus import BusError, PortLostError, Present, ServoBus
-from .servo_check import ArmError
+from .servo_check import ArmError, all_torqued
 from .servo_registers import TORQUE_ENABLE
 
 # A first command further from the arm than this does not engage it [rad].
@@ -56,6 +57,12 @@ class SO101:
         self._glide = Glide()
         self.engaged = False
         self.trouble = ""
+
+    def adopt(self) -> None:
+        """Finds out whether a driver before this one left the servos torqued: then they hold its last goals, nobody has
+        moved the arm since, and motion goes on from where it is as after a fault. Raises BusError.
+        """
+        self._is_trusted = all_torqued(self._bus, self._motors.values())
 
     def command(self, joints: Sequence[str], positions: Sequence[float]) -> None:
         """Takes the newest command [rad]; joints that it leaves out keep theirs.
@@ -129,7 +136,8 @@ class SO101:
         if abs(places[joint] - command[joint]) > ENGAGE_RAD and not self._is_trusted:
             self.trouble = (
                 f"{joint} is commanded {command[joint]:.2f} rad and stands at {places[joint]:.2f}: the first "
-                f"command must lie within {ENGAGE_RAD} rad of the arm"
+                f"command must lie within {ENGAGE_RAD} rad of the arm; to stop and resume the controller "
+                "(`smolvla-ros stop`, `smolvla-ros resume`) makes its commands begin there"
             )
             return False
         self._bus.write_goals({motor.id: self._ticks_now(joint) for joint, motor in self._motors.items()})

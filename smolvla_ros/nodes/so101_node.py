@@ -57,7 +57,7 @@ class SO101Node(ManagedNode[SO101Parameters]):
         self._await_port()
         self._line = ServoLine(self.parameters.port, self.parameters.baud_rate, self._motors.values(), self._prepare)
         self.defer(self._line.close)
-        self._arm = SO101(self._line.open(), self._motors)
+        self._arm = self._arm_on(self._line.open())
         self._joint_states = self.create_publisher(JointState, "joint_states", QoSProfile(depth=10))
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         qos = QoSProfile(depth=1)
@@ -81,6 +81,12 @@ class SO101Node(ManagedNode[SO101Parameters]):
         give_up_s = time.monotonic() + self.parameters.port_timeout_s
         while not Path(self.parameters.port).exists() and time.monotonic() < give_up_s:
             time.sleep(_LOOK_S)
+
+    def _arm_on(self, bus: ServoBus) -> SO101:
+        """Raises BusError."""
+        arm = SO101(bus, self._motors)
+        arm.adopt()
+        return arm
 
     def _prepare(self, bus: ServoBus) -> None:
         if self.parameters.write_calibration:
@@ -106,7 +112,7 @@ class SO101Node(ManagedNode[SO101Parameters]):
                 bus = self._line.reopen(now_s)
                 if bus is None:
                     return {}
-                self._arm = SO101(bus, self._motors)
+                self._arm = self._arm_on(bus)
             readings = self._arm.cycle(now_s)
         except (BusError, ArmError) as error:
             self._line.close()

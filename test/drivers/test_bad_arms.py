@@ -114,16 +114,40 @@ def test_a_second_driver_on_a_port_is_refused_and_the_first_goes_on(calibration_
     assert bus.ping(1) == 777
 
 
+def test_one_lost_answer_is_no_missing_servo(calibration_file, emulated, bus, motors):
+    ping, lost = bus.ping, [4]
+
+    def once(servo):
+        if servo in lost:
+            lost.remove(servo)
+            raise BusError(f"servo {servo}: no answer to ping", servo)
+        return ping(servo)
+
+    bus.ping = once
+    check_servos(bus, motors.values())
+    assert not lost
+
+
 def test_every_servo_that_is_wrong_is_named_at_once(calibration_file, emulated):
     emulated.misbehave(lambda faults: faults.silent.update({2, 6}))
     text = refused(calibration_file, emulated.port)
-    assert "servo 2 (shoulder_lift)" in text and "servo 6 (gripper)" in text
+    assert text.startswith("servo 2 (shoulder_lift)") and text.endswith("the like for servo 6 (gripper)")
 
 
 def test_a_calibration_is_written_into_the_servos(bus, motors, emulated):
     emulated.set_register(5, 31, [0, 0])
+    emulated.set_register(5, 40, [1])
     write_calibration(bus, motors.values())
     check_servos(bus, motors.values())
+
+
+def test_a_calibration_that_the_servos_hold_already_takes_no_torque_off(bus, motors, emulated):
+    """A driver that starts again with write_calibration must not let go of the arm."""
+    for servo in range(1, 7):
+        emulated.set_register(servo, 40, [1])
+    write_calibration(bus, motors.values())
+    assert all(emulated.torque(servo) for servo in range(1, 7))
+    emulated.release()
 
 
 def test_a_port_that_was_refused_is_free_again(calibration_file, emulated):

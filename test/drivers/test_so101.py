@@ -158,6 +158,38 @@ def test_a_driver_that_starts_again_finds_the_goals_and_moves_nothing(bus, motor
     assert torqued(emulated) == [1, 2, 3, 4, 5, 6]
 
 
+def test_a_driver_that_is_killed_in_motion_leaves_an_arm_that_its_successor_drives_on(bus, motors, emulated, here):
+    """The controller has braked meanwhile, beyond where the servos stopped."""
+    first = SO101(bus, motors)
+    first.command(JOINTS, here)
+    first.cycle(0.0)
+    second = SO101(bus, motors)
+    second.adopt()
+    wanted = [here[0] + 3 * ENGAGE_RAD, *here[1:]]
+    goals = [emulated.goal(1)]
+    for tick in range(100):
+        second.command(JOINTS, wanted)
+        second.cycle(tick * PERIOD_S)
+        goals.append(emulated.goal(1))
+    assert second.engaged
+    assert np.diff(goals).max() * RAD_PER_TICK <= 2 * GLIDE_RAD_S * PERIOD_S + 2 * RAD_PER_TICK
+    assert goals[-1] == pytest.approx(motors["shoulder_pan"].ticks_at(wanted[0]), abs=1)
+
+
+def test_an_arm_that_lost_power_is_not_driven_on(bus, motors, emulated, here):
+    first = SO101(bus, motors)
+    first.command(JOINTS, here)
+    first.cycle(0.0)
+    emulated.release()
+    second = SO101(bus, motors)
+    second.adopt()
+    second.command(JOINTS, [here[0] + 3 * ENGAGE_RAD, *here[1:]])
+    second.cycle(0.0)
+    assert not second.engaged
+    assert torqued(emulated) == []
+    assert "smolvla-ros resume" in second.trouble
+
+
 def test_through_hundreds_of_faults_every_goal_is_safe_and_every_fault_is_counted(emulated, here, motors):
     bus = ServoBus(emulated.port, cycle_latency_ms=5.0)
     arm = SO101(bus, motors)

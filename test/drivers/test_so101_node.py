@@ -2,82 +2,47 @@
 
 import os
 import signal
-import subprocess
-import sys
-import time
 
 import pytest
-import rclpy
 import yaml
-from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.qos import qos_profile_sensor_data
+from driver_client import DriverClient
 from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
 from smolvla_ros.cli.robot_from_lerobot import robot_parameters
 from smolvla_ros.drivers.calibration import JOINTS, read_calibration
 from smolvla_ros.drivers.servo_emulator import EmulatedBus
-from smolvla_ros.installation import executable
 from smolvla_ros.parameters.controller import ControllerParameters
 from smolvla_ros.parameters.policy import PolicyParameters
 from smolvla_ros.parameters.so101 import SO101Parameters
 
 START = {1: 2025, 2: 1900, 3: 2000, 4: 2000, 5: 2047, 6: 2100}
-TIMEOUT_S = 60.0  # a loaded machine starts a process in many seconds
 
 
-class Client:
-    """One node that hears the driver and commands it."""
+class Client(DriverClient):
+    """Hears the driver and commands it."""
 
-    def __init__(self):
-        rclpy.init()
-        self.node = rclpy.create_node("tester")
-        self.executor = SingleThreadedExecutor()
-        self.executor.add_node(self.node)
-        self.states, self.diagnostics = [], []
-        self.node.create_subscription(JointState, "joint_states", self.states.append, qos_profile_sensor_data)
-        self.node.create_subscription(DiagnosticArray, "/diagnostics", self.diagnostics.append, 10)
-        self.commands = self.node.create_publisher(JointState, "joint_command", 1)
-
-    def until(self, condition, what):
-        deadline = time.monotonic() + TIMEOUT_S
-        while not condition():
-            assert time.monotonic() < deadline, f"{what} did not happen within {TIMEOUT_S:g} s"
-            self.executor.spin_once(timeout_sec=0.02)
+    def __enter__(self):
+        super().__enter__()
+        self.states = self.hear(JointState, "joint_states")
+        self._commands = self.node.create_publisher(JointState, "joint_command", 1)
+        return self
 
     def command(self, positions):
-        self.commands.publish(JointState(name=list(JOINTS), position=positions))
-
-    def close(self):
-        self.executor.shutdown()
-        self.node.destroy_node()
-        rclpy.shutdown()
+        self._commands.publish(JointState(name=list(JOINTS), position=positions))
 
 
 @pytest.fixture
 def client():
-    client = Client()
-    yield client
-    client.close()
+    with Client() as client:
+        yield client
 
 
 @pytest.fixture
-def driver(emulated, calibration_file):
-    """Starts the driver with parameters; ends what is left of it."""
-    processes = []
-
-    def start(**parameters):
-        values = {"port": emulated.port, "calibration": str(calibration_file), **parameters}
-        arguments = [word for name, value in values.items() for word in ("-p", f"{name}:={value}")]
-        command = [sys.executable, str(executable("so101_node")), "--ros-args", *arguments]
-        processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
-        return processes[-1]
-
-    yield start
-    for process in processes:
-        process.kill()
-        process.wait()
+def driver(client, emulated, calibration_file):
+    """Starts the driver with parameters."""
+    values = {"port": emulated.port, "calibration": calibration_file}
+    return lambda **parameters: client.start("so101_node", **values | parameters)
 
 
 def test_the_arm_is_read_torqued_where_it_is_moved_and_left_where_it_stands(driver, client, emulated, here):
@@ -125,10 +90,7 @@ def test_an_alarm_reaches_the_diagnostics_by_name(driver, client, emulated):
     driver()
     client.until(lambda: bool(client.states), "a joint state")
     emulated.misbehave(lambda faults: faults.alarms.update({2: 4}))
-    client.until(
-        lambda: any("shoulder_lift (servo 2): too hot" in status.message
-                    for message in client.diagnostics for status in message.status), "the alarm in the diagnostics",
-    )  # fmt: skip
+    client.until(lambda: client.told("shoulder_lift (servo 2): too hot"), "the alarm in the diagnostics")
 
 
 @pytest.mark.parametrize(
@@ -181,14 +143,11 @@ def test_a_pulled_cable_is_told_and_the_arm_is_driven_again_when_it_is_back(clie
         link.symlink_to(bus.port)
         return bus
 
-    def troubles():
-        return {status.message for message in client.diagnostics for status in message.status if status.level == b"\2"}
-
     here = [motors[joint].to_rad(START[motors[joint].id]) for joint in JOINTS]
     with plugged() as bus:
         driver(port=link)
         client.until(lambda: client.command(here) or bus.torque(1), "torque")
-    client.until(lambda: any("is the arm plugged in" in text for text in troubles()), "the error")
+    client.until(lambda: client.told("is the arm plugged in"), "the error")
     client.states.clear()
     with plugged() as bus:
         client.until(lambda: len(client.states) > 5, "joint states")

@@ -1,0 +1,96 @@
+"""Leader arms and followers, each a process on an emulated bus of its own, over DDS."""
+
+import json
+from contextlib import ExitStack
+
+import pytest
+from driver_client import DriverClient
+from sensor_msgs.msg import JointState
+
+from smolvla_ros.drivers.calibration import JOINTS, read_calibration
+from smolvla_ros.drivers.servo_emulator import EmulatedBus
+
+SIDES = ("left", "right")
+MIDDLE = dict.fromkeys(range(1, 7), 2048)
+
+
+@pytest.fixture
+def client():
+    with DriverClient() as client:
+        yield client
+
+
+@pytest.fixture
+def leader_file(calibration_file, tmp_path):
+    """Another arm than the follower: other offsets, a trigger that turns less far."""
+    data = json.loads(calibration_file.read_text())
+    for number, motor in enumerate(data.values()):
+        motor["homing_offset"] = 100 * number
+    data["gripper"] |= {"range_min": 2000, "range_max": 2800}
+    file = tmp_path / "leader.json"
+    file.write_text(json.dumps(data))
+    return file
+
+
+@pytest.fixture
+def bus():
+    """Makes buses with servos of a calibration, at places in rad, that stay where they are put or follow goals."""
+    with ExitStack() as stack:
+
+        def make(file, rad, speed=None):
+            motors = read_calibration(file)
+            ticks = {motor.id: motor.to_ticks(rad[motor.joint]) for motor in motors.values()}
+            bus = stack.enter_context(EmulatedBus(ticks, speed=speed, timed=False))
+            bus.calibrate(motors.values())
+            bus.put = lambda rad: bus.place({motors[j].id: (motors[j].ticks_at(q), 0.0) for j, q in rad.items()})
+            bus.rad = lambda joint: motors[joint].to_rad(bus.position(motors[joint].id))
+            return bus
+
+        yield make
+
+
+def test_two_arms_are_led_by_two_leaders_each_in_its_namespace(client, bus, calibration_file, leader_file):
+    """The test passes the goals on, in place of the controllers."""
+    there = {"left": 0.3, "right": -0.3}
+    followers, leaders, goals = {}, {}, {}
+    for side in SIDES:
+        followers[side] = bus(calibration_file, dict.fromkeys(JOINTS, 0.0), speed=1e5)
+        leaders[side] = bus(leader_file, dict.fromkeys(JOINTS, there[side]))
+        goals[side] = client.hear(JointState, f"{side}/person_commands")
+        commands = client.node.create_publisher(JointState, f"{side}/joint_command", 1)
+        client.node.create_subscription(JointState, f"{side}/person_commands", commands.publish, 1)
+        client.start("so101_node", side, port=followers[side].port, calibration=calibration_file)
+        client.start("teleop_node", side, leader_port=leaders[side].port, leader_calibration=leader_file)
+    for side in SIDES:
+        client.until(lambda side=side: abs(followers[side].rad("wrist_flex") - there[side]) < 0.01, f"the {side} arm")
+        assert abs(goals[side][0].position[3]) < 0.02  # from where the follower stood
+        assert list(goals[side][0].name) == list(JOINTS)
+        assert not leaders[side].torque(1)
+        assert followers[side].torque(1)
+
+
+def test_a_leader_that_falls_silent_is_told_by_name_and_gives_no_goals(client, bus, calibration_file, leader_file):
+    leader = bus(leader_file, dict.fromkeys(JOINTS, 0.0))
+    goals = client.hear(JointState, "person_commands")
+    states = client.node.create_publisher(JointState, "joint_states", 1)
+    follower = JointState(name=list(JOINTS), position=[0.0] * 6)
+    client.node.create_timer(0.02, lambda: states.publish(follower))
+    client.start("teleop_node", leader_port=leader.port, leader_calibration=leader_file)
+    client.until(lambda: len(goals) > 5, "goals")
+    leader.misbehave(lambda faults: faults.silent.add(5))
+    client.until(lambda: client.told("the leader is silent: wrist_roll (servo 5"), "the error in the diagnostics")
+    goals.clear()
+    client.statuses.clear()
+    client.until(lambda: client.told("the leader is silent"), "it again")
+    assert not goals
+    leader.put({"wrist_roll": 1.0})
+    leader.misbehave(lambda faults: faults.silent.clear())
+    client.until(lambda: len(goals) > 2, "goals again")
+    assert abs(goals[0].position[4]) < 0.05  # not where the leader was moved to meanwhile
+
+
+def test_a_calibration_of_the_follower_is_refused_for_the_leader(client, bus, calibration_file, leader_file):
+    leader = bus(leader_file, dict.fromkeys(JOINTS, 0.0))
+    process = client.start("teleop_node", leader_port=leader.port, leader_calibration=calibration_file)
+    line = next(line for line in iter(process.stdout.readline, "") if "cannot configure" in line)
+    assert "it is the file of another arm" in line
