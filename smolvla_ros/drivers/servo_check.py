@@ -80,9 +80,9 @@ def check_servo(bus: ServoBus, motor: MotorCalibration) -> None:
         raise ArmError(f"{name} is model {model}, expected {MODEL_STS3215} (STS3215): it cannot be driven by this node")
     if found != _registers(motor):
         raise ArmError(
-            f"{name} holds homing offset, minimum and maximum {found}, the calibration file "
-            f"{_registers(motor)}: it is the file of another arm, or the servo was replaced; give the file of this arm, calibrate again, or set write_calibration to write the file into "
-            "the servos"
+            f"{name} holds homing offset, minimum and maximum {found}, the calibration file {_registers(motor)}: it is "
+            "the file of another arm, or the servo was replaced; give the file of this arm, calibrate again, or set "
+            "write_calibration to write the file into the servos"
         )
 
 
