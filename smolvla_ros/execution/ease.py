@@ -131,6 +131,14 @@ class Ease:
         piece = bisect_right(self._starts, t) - 1
         return evaluate_cubic(self._cubics[piece], t - self._starts[piece])
 
+    def positions(self, t: Vector) -> Vector:
+        """[times, joints] at times >= 0."""
+        piece = np.searchsorted(self._starts, t, side="right") - 1
+        u = (t - np.array(self._starts)[piece])[:, None]
+        constant, linear, square, cubic = np.moveaxis(self._cubics[piece], 1, 0)
+        positions: Vector = constant + u * (linear + u * (square + u * cubic))
+        return positions
+
 
 def _after(state: Vector, duration: Vector) -> Vector:
     """Integral, position, velocity and acceleration [4, ...] after a time under that acceleration."""

@@ -56,6 +56,47 @@ def _natural_spline_velocities(slope: NDArray[np.float64]) -> NDArray[np.float64
     return np.asarray(velocity)
 
 
+def fitted(
+    segments: NDArray[np.float64], step_s: float, lower: NDArray[np.float64], upper: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """A path that does not leave position limits between rows that lie inside them.
+
+    A spline swings out beyond its rows where they turn. A joint that would leave its limits so is shrunk towards the
+    far end of its path until it fits, by what it swings out at most. Where the rows lie outside, it may go as far.
+
+    Args:
+        segments: [n, 4, joints] of `segments`.
+        lower, upper: [joints].
+    """
+    rows = segments[:, 0]
+    lower, upper = np.minimum(lower, rows.min(axis=0)), np.maximum(upper, rows.max(axis=0))
+    # A cubic stays within its Bezier points.
+    third = segments[:-1, 1] * (step_s / 3.0)
+    inner = np.concatenate((rows[:-1] + third, rows[:-1] + 2.0 * third + segments[:-1, 2] * (step_s**2 / 3.0)))
+    joints = np.flatnonzero(((inner < lower) | (inner > upper)).any(axis=0))
+    if not len(joints):
+        return segments
+    found = segments.copy()
+    for joint in joints:
+        least, most = _extremes(segments[:-1, :, joint], step_s)
+        for end, far, limit in ((least, most, lower[joint]), (most, least, upper[joint])):
+            if (limit - end) * (far - end) > 0.0:  # beyond the limit, seen from the far end
+                found[:, :, joint] *= (far - limit) / (far - end)
+                found[:, 0, joint] += far * (1.0 - (far - limit) / (far - end))
+    return found
+
+
+def _extremes(cubics: NDArray[np.float64], step_s: float) -> tuple[float, float]:
+    """Smallest and largest value of cubics [n, 4] over a step each."""
+    _, c, b, a = cubics.T * np.array([[0.0], [1.0], [2.0], [3.0]])  # of the derivative
+    with np.errstate(divide="ignore", invalid="ignore"):
+        half = -0.5 * (b + np.copysign(np.sqrt(np.maximum(b * b - 4.0 * a * c, 0.0)), b))
+        turns = np.array((np.zeros_like(a), half / a, c / half, np.full_like(a, step_s)))
+    u = np.clip(np.nan_to_num(turns), 0.0, step_s)
+    values = cubics[:, 0] + u * (cubics[:, 1] + u * (cubics[:, 2] + u * cubics[:, 3]))
+    return float(values.min()), float(values.max())
+
+
 def evaluate_cubic(coefficients: NDArray[np.float64], u: float) -> NDArray[np.float64]:
     """Position, velocity and acceleration, [3, joints], of a cubic [4, joints] at time `u`."""
     powers = np.array(((1.0, u, u * u, u * u * u), (0.0, 1.0, 2.0 * u, 3.0 * u * u), (0.0, 0.0, 2.0, 6.0 * u)))

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .ease import Bounds, Ease, averaging, shortest
-from .interpolation import evaluate_cubic, segments
+from .interpolation import evaluate_cubic, fitted, segments
 from .rounding import rounded
 from .time_law import HEADROOM, Demand, TimeLaw, demand_of, time_law
 
@@ -28,6 +28,8 @@ _TRIES = ((1.0, 1.5), (0.7, 1.5), (0.4, 1.5), (0.15, 1.5), (0.15, 3.0), (0.15, 6
 _USED = 0.99
 # Of the ease-in time, for averaging.
 _WINDOW = 1.0 / 3.0
+# Position limits are looked at so often, and not closer to them than this [rad or m].
+_LOOK_S, _MOST_LOOKS, _LARGEST_MARGIN = 0.002, 400, 1e-4
 # An instant that misses a row by rounding, or by the last braking, is that of the row.
 _SAME_ROW = 1e-3
 
@@ -100,6 +102,7 @@ class Plan:
             path = rounded(self.rows, self._step_s, HEADROOM * room.acceleration, room.tolerance)
             if path is not self.rows:
                 self._segments = segments(path, self._step_s, self._interpolation)
+            self._segments = fitted(self._segments, self._step_s, room.lower, room.upper)
         demand = None
         if joined_s < self._last_s:
             demand = demand_of(self._segments, self._step_s, room.velocity, room.acceleration).from_point(joined_s)
@@ -132,8 +135,25 @@ class Plan:
             # An offset that starts faster than the path leaves room for must slow down while the path gets faster.
             slow = (offset[1] <= bounds.up) & (-offset[1] <= bounds.down)
             slow |= bounds.acceleration >= 0.5 * limits.acceleration
-            if demand is None or (self._ease.end_s <= within_s and slow.all()):
+            if demand is None or (
+                self._ease.end_s <= within_s and slow.all() and self._stays_inside(self._ease, last, room)
+            ):
                 return
+
+    def _stays_inside(self, ease: Ease, last: Motion, room: Room) -> bool:
+        """Whether path and offset together keep the position limits where the path alone does.
+
+        Each does by itself, but a joint that brakes for a limit brakes later with what the path leaves of its
+        acceleration, and a path may come near a limit while an offset lasts.
+        """
+        t = np.linspace(0.0, ease.end_s, min(int(ease.end_s / _LOOK_S) + 2, _MOST_LOOKS))
+        path = self._path_positions((self._joined_ns - self.start_ns) * _S + t)
+        together = path + ease.positions(t)
+        # What a motion may do between two looks.
+        margin = np.minimum(room.acceleration * t[1] ** 2 / 8.0, _LARGEST_MARGIN)
+        lower = np.minimum(np.minimum(room.lower + margin, last.position), path.min(axis=0))
+        upper = np.maximum(np.maximum(room.upper - margin, last.position), path.max(axis=0))
+        return bool((together.min(axis=0) >= lower).all() and (together.max(axis=0) <= upper).all())
 
     def _left_by_path(self, within_s: float, room: Room, smoothed: NDArray[np.bool_]) -> Bounds:
         """What the path leaves of the limits until `within_s` after the seam."""
@@ -160,13 +180,24 @@ class Plan:
         middle = 0.5 * (ends[1:] + ends[:-1])
         s, pace, _ = self._law.at_many(np.array((ends[:-1], middle, ends[1:])))
         change = self._law.at_many(middle)[2][:, None]
-        index = np.clip((s * (1.0 / self._step_s)).astype(np.int64), 0, len(self.rows) - 1)
-        _, linear, square, cubic = np.moveaxis(self._segments[index], -2, 0)
-        u, pace = (s - index * self._step_s)[..., None], pace[..., None]
+        u, (_, linear, square, cubic) = self._pieces(s)
+        pace = pace[..., None]
         rate = linear + u * (2.0 * square + 3.0 * u * cubic)
         bend = (2.0 * square + 6.0 * u * cubic) * pace**2 + rate * change
         joints = self.rows.shape[1]
         return (rate * pace).reshape(-1, joints), bend.reshape(-1, joints)
+
+    def _path_positions(self, t: Vector) -> Vector:
+        """[times, joints] of the path alone, at times [s] since row 0."""
+        assert self._law is not None
+        u, (constant, linear, square, cubic) = self._pieces(self._law.at_many(t)[0])
+        positions: Vector = constant + u * (linear + u * (square + u * cubic))
+        return positions
+
+    def _pieces(self, s: Vector) -> tuple[Vector, Vector]:
+        """For chunk times of any shape: time since the row before [..., 1] and coefficients [4, ..., joints]."""
+        index = np.clip((s * (1.0 / self._step_s)).astype(np.int64), 0, len(self.rows) - 1)
+        return (s - index * self._step_s)[..., None], np.moveaxis(self._segments[index], -2, 0)
 
     def index_at(self, now_ns: int) -> int:
         """The row that is executed at `now_ns`; negative before the first, len(rows) or more after the end."""

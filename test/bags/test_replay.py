@@ -11,7 +11,7 @@ from simulated_bag import INSTRUCTION, START_NS, Scene, make_bag, message, plant
 
 from smolvla_ros.bags.errors import BagError
 from smolvla_ros.bags.reader import open_bag
-from smolvla_ros.bags.replay.run import ReplaySettings, replay
+from smolvla_ros.bags.replay.run import LONGEST_SILENCE_NS, ReplaySettings, replay
 from smolvla_ros.bags.streams import find_streams
 from smolvla_ros.sim import JOINTS as NAMES
 
@@ -107,6 +107,13 @@ def test_the_trace_holds_every_tick_with_what_was_commanded_and_what_was_measure
     assert followed.sum() > 60 and np.isfinite(trace.commanded[followed]).all()
     assert np.isnan(trace.commanded[~followed]).all()
     assert np.isfinite(trace.measured[-10:-2]).all() and np.isfinite(trace.reference[-10:-2]).all()
+
+
+def test_a_silence_of_hours_has_no_ticks_and_the_rest_is_replayed_as_without_it(healthy, made):
+    first, *others = recorded_events(SCENE)
+    found = run(made([dataclasses.replace(first, log_ns=first.log_ns - 2**43), *others]))  # as one wrong bit makes it
+    assert len(found.trace.times_ns) < (LONGEST_SILENCE_NS + 10 * S) / STEP_NS
+    assert len(found.chunks) == len(run(healthy).chunks)
 
 
 # When it asks.

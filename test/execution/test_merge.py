@@ -173,6 +173,33 @@ def test_under_every_rule_commands_cross_a_disagreeing_seam_without_a_jump(new_r
     assert rig.status.seam_jump < 0.03
 
 
+def lowest(plan, step_ns=MS):
+    """[joints] of a plan, from now to its end."""
+    return np.min([plan.sample(at_ns).position for at_ns in range(0, plan.end_ns, step_ns)], axis=0)
+
+
+def test_a_joint_that_turns_back_from_a_limit_has_the_acceleration_for_it(joint_limits):
+    lower = np.array([-1.92, -2.74])
+    room = Room(*np.full((5, 2), [[4.0], [30.0], [0.0], [2.8], [0.03]]))._replace(lower=lower)
+    plan = plan_of(np.linspace([-1.4607, 0.4497], [-0.4507, 0.7995], 32))
+    last = Motion(np.array([-1.826, -0.9466]), np.array([-1.6293, -2.3054]), np.array([17.8, -0.5]))
+    assert (last.position - last.velocity**2 / (2 * 30.0) > lower).all()  # it can
+    plan.join(last, 0, room, 0.2)
+    assert (lowest(plan) >= lower).all()
+
+
+def test_a_curve_through_rows_inside_the_limits_does_not_leave_them_between_two_rows():
+    rows = np.array([[0.10, 0.5], [0.0, 0.4], [0.0, 0.3], [0.10, 0.2], [0.2, 0.1], [0.3, 0.1]])
+    room = Room(*np.full((5, 2), [[90.0], [9000.0], [0.0], [1.0], [0.03]]))
+    plan = plan_of(rows)
+    assert lowest(plan)[0] < -0.005  # as a spline does
+    plan.join(plan.sample(0), 0, room, 0.0)
+    assert lowest(plan)[0] == pytest.approx(0.0, abs=1e-5) and lowest(plan)[0] >= -1e-12
+    outside = plan_of(rows - 0.2)  # what the policy wants is not changed: the limiter tells of it
+    outside.join(outside.sample(0), 0, room, 0.0)
+    assert lowest(outside)[0] == pytest.approx(-0.2, abs=1e-5)
+
+
 def overtaken(monkeypatch, rig, times, by):
     """While a plan is made, `by` happens; so often. Returns whether the lock was free each time."""
     merge, free = Seam.merge, []

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 from ament_index_python.packages import get_package_prefix
+from executor_thread import destroy
 from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.srv import SetParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.parameter_client import AsyncParameterClient
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.time import Time
 from sensor_msgs.msg import JointState
@@ -24,14 +25,19 @@ from smolvla_ros.msg import ActionChunk, ExecutionStatus
 
 HERE = Path(__file__).parent.parent / "system_controller"
 JOINTS = ("shoulder", "elbow")
-LOWER, UPPER, MAX_VELOCITY, PERIOD_S = -1.2, 1.2, 2.0, 0.01
+LOWER, UPPER, MAX_VELOCITY, MAX_ACCELERATION, PERIOD_S = -1.2, 1.2, 2.0, 20.0, 0.01
 PARAMETERS = {
     "joints": "[shoulder, elbow]",
     "command_type": "joint_state",
     **{
         f"joint.{joint}.{name}": value
         for joint in JOINTS
-        for name, value in (("min_position", LOWER), ("max_position", UPPER), ("max_velocity", MAX_VELOCITY))
+        for name, value in (
+            ("min_position", LOWER),
+            ("max_position", UPPER),
+            ("max_velocity", MAX_VELOCITY),
+            ("max_acceleration", MAX_ACCELERATION),
+        )
     },
 }
 # A machine with two busy cores may keep a process waiting for that long.
@@ -144,7 +150,7 @@ class Monitor(Node):
         assert client.wait_for_service(PATIENCE_S)
         future = client.call_async(request or kind.Request())
         self.wait_until(future.done, f"answered {service}")
-        self.destroy_client(client)
+        destroy(self, client)
         return future.result()
 
     def change_state(self, transition):
@@ -153,11 +159,8 @@ class Monitor(Node):
         return self.call("change_state", ChangeState, request).success
 
     def set_parameters(self, **values):
-        client = AsyncParameterClient(self, "controller_node")
-        assert client.wait_for_services(PATIENCE_S)
-        future = client.set_parameters([Parameter(name, value=value) for name, value in values.items()])
-        self.wait_until(future.done, "set parameters")
-        return future.result().results
+        parameters = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
+        return self.call("set_parameters", SetParameters, SetParameters.Request(parameters=parameters)).results
 
     def speed(self):
         """Largest speed of the last two commands [rad/s]."""
@@ -180,8 +183,18 @@ class Monitor(Node):
         elif self.states:  # else joint states reach this process later than the controller
             gap = np.abs(position - np.array(self.states[-1].position)).max()
             self._expect(gap < 0.05, f"I8: the first command is {gap} from the arm")
+        self._check_acceleration(stamp_s, position)
         self._ends.append((stamp_s, position))
         self.commands.append((stamp_s, position))
+
+    def _check_acceleration(self, stamp_s, position):
+        """Of three commands in a row, where none was lost or skipped."""
+        if len(self.commands) < 2 or self.controllers > 1:
+            return
+        (first_s, first), (second_s, second) = self.commands[-2:]
+        if max(abs(second_s - first_s - PERIOD_S), abs(stamp_s - second_s - PERIOD_S)) < 0.01 * PERIOD_S:
+            change = np.abs(position - 2.0 * second + first).max() / PERIOD_S
+            self._expect(change <= MAX_ACCELERATION * PERIOD_S * 1.05, f"I1: the speed changes by {change} rad/s")
 
     def _moved(self, end, position):
         return float(np.abs(position - self._ends[end][1]).max())

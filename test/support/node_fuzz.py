@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from executor_thread import destroy
 from lifecycle_msgs.srv import ChangeState, GetAvailableStates, GetAvailableTransitions, GetState
 from rcl_interfaces.msg import Parameter, ParameterValue
 from rcl_interfaces.srv import (
@@ -107,8 +108,7 @@ class NodeFuzz:
             time.sleep(0.01)
 
     def close(self) -> None:
-        for client in (*self._clients, self._asked):
-            self._node.destroy_client(client)
+        destroy(self._node, *self._clients, self._asked)
 
     def _ask(self) -> Any:
         return self._asked.call_async(GetState.Request())

@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import rclpy
+from executor_thread import destroy
 from rclpy.duration import Duration
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
@@ -153,7 +154,7 @@ def test_another_node_on_the_command_topic_brakes_the_arm_and_silences_the_contr
     sent = len(world.monitor.commands)
     time.sleep(0.3)
     assert len(world.monitor.commands) == sent
-    world.monitor.destroy_publisher(other)
+    destroy(world.monitor, other)
     world.monitor.wait_for(Status.FOLLOWING)
 
 
@@ -178,7 +179,7 @@ def test_a_dry_run_beside_a_teleoperated_arm_follows_its_chunks_and_only_warns(w
     time.sleep(1.0)
     assert {status.reason for status in world.monitor.statuses[seen:]} == {Status.NONE}
     assert not world.monitor.commands
-    world.monitor.destroy_publisher(other)
+    destroy(world.monitor, other)
 
 
 def test_an_empty_instruction_of_a_plain_publisher_withdraws_the_motion(world):
@@ -192,7 +193,7 @@ def test_an_empty_instruction_of_a_plain_publisher_withdraws_the_motion(world):
         return any("withdrawn" in status.detail for status in world.monitor.statuses[seen:])
 
     world.monitor.wait_until(withdrawn, "withdrawn")
-    world.monitor.destroy_publisher(plain)
+    destroy(world.monitor, plain)
     world.monitor.wait_for(Status.FOLLOWING)
 
 
@@ -201,7 +202,7 @@ def test_a_second_publisher_of_the_same_joints_is_named_within_two_seconds(world
     other = world.monitor.create_publisher(JointState, "joint_states", 1)
     named = "2 publishers tell of the same joints on /joint_states: /fake_arm, /monitor"
     assert world.monitor.wait_until(lambda: named in controller.log, "named") < 2.0 + SLACK_S
-    world.monitor.destroy_publisher(other)
+    destroy(world.monitor, other)
 
 
 def test_joint_states_that_contradict_each_other_hold_the_arm_until_one_publisher_is_gone(world):
@@ -228,7 +229,7 @@ def test_joint_states_that_contradict_each_other_hold_the_arm_until_one_publishe
     while time.monotonic() < end_s:  # it stays so, and nothing moves meanwhile
         assert held()
     assert monitor.speed() == 0.0
-    monitor.destroy_publisher(other)
+    destroy(monitor, other)
     monitor.wait_for(Status.FOLLOWING)
 
 

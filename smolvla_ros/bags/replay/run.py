@@ -38,6 +38,9 @@ REFERENCES = ("command", "state")
 
 # The recorder may have received an image later than the policy did.
 _LATENESS_NS = 50_000_000
+# Where a bag says nothing for longer, no ticks are counted: a recorder may have been paused for hours, or a bit of a
+# log time be wrong. Nothing is observed then, so nothing could be asked or executed.
+LONGEST_SILENCE_NS = 60_000_000_000
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ class _Run:
         self.stopped = False
         self._bag, self._streams, self._setup, self._options = bag, streams, setup, options
         self._start_ns, self._end_ns = section(bag, options)
-        self._now_ns = self._start_ns
+        self._now_ns = self._fed_ns = self._start_ns
         self._request = options.request or setup.parameters.request_rule
         chunks = self._recorded_chunks()
         self._asked = chunks if self._request == "recorded" else []
@@ -111,6 +114,8 @@ class _Run:
         for instant in instants(self._start_ns, self._end_ns, self._setup.step_ns, self._asked):
             self._now_ns = instant.time_ns
             self._feed(instant)
+            if instant.chunk is None and instant.time_ns - self._fed_ns > LONGEST_SILENCE_NS:
+                continue
             self._nodes.move_to(instant.time_ns)
             if instant.chunk is not None or (not self._asked and not self._nodes.busy):
                 if instant.chunk is not None and instant.chunk.instruction:
@@ -185,6 +190,7 @@ class _Run:
         return following.log_ns > now_ns or following.topic in oldest
 
     def _put_next(self, message: Recorded) -> None:
+        self._fed_ns = message.log_ns
         self._ingest.put(message)
         self._next = next(self._messages, None)
 
