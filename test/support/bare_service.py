@@ -4,7 +4,6 @@ import contextlib
 
 import rclpy
 from rclpy.executors import ExternalShutdownException
-from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
@@ -13,10 +12,8 @@ def main():
     rclpy.init()
     node = Node("bare_service")
     node.create_service(Trigger, "~/answer", lambda request, response: response)
-    executor = EventsExecutor()
-    executor.add_node(node)
     with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
-        executor.spin()
+        rclpy.spin(node)
 
 
 if __name__ == "__main__":

@@ -120,6 +120,14 @@ class Monitor(Node):
             f"discovered {number} commanders",
         )
 
+    def wait_until_no_commander(self):
+        """Until the remains of a killed controller are gone, for the arm and the monitor."""
+        self.wait_until(
+            lambda: max(int(self.states[-1].header.frame_id), self._command_topic.get_publisher_count()) == 0,
+            "lost the commander",
+            60.0,
+        )
+
     @property
     def status(self):
         return self.statuses[-1] if self.statuses else ExecutionStatus()
@@ -251,6 +259,10 @@ class World:
 
     def arm(self):
         return self._start("arm", HERE / "fake_arm.py")
+
+    def bare_service(self):
+        """A service that does nothing, for comparison."""
+        return self._start("bare_service", Path(__file__).parent / "bare_service.py")
 
     def policy(self, commanders=1):
         self.monitor.wait_for_commanders(commanders)

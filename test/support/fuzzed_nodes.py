@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from controller_world import JOINTS, World
+from executor_thread import destroy
 from node_fuzz import NodeFuzz, integer
 from rclpy.duration import Duration
 from rclpy.qos import qos_profile_sensor_data
@@ -72,6 +73,7 @@ def chunk(row: list[float]) -> ActionChunk:
 
 def fuzz_controller(world: World, messages: int, seed: int) -> tuple[Any, NodeFuzz]:
     """In motion, with its stop asked for all the time."""
+    world.bare_service()
     world.arm()
     process = world.controller()
     world.monitor.wait_for_commanders(1)
@@ -99,11 +101,13 @@ def fuzz_controller(world: World, messages: int, seed: int) -> tuple[Any, NodeFu
 
     fuzz.run(messages, seed, fresh.policy, ask)
     fuzz.close()
+    destroy(monitor, stop, resume)
     return process, fuzz
 
 
 def fuzz_policy(world: World, messages: int, seed: int) -> tuple[Any, NodeFuzz]:
     """With cameras, joint states and a controller's status that are good between what is not."""
+    world.bare_service()
     process = world.node(
         "policy_node", checkpoint=CHECKPOINT, joints=f"[{', '.join(POLICY_JOINTS)}]", cameras="[top, wrist]",
         instruction="touch the red cube", torch_threads=1, **{"camera.wrist.transport": "compressed"},
@@ -140,6 +144,7 @@ def fuzz_policy(world: World, messages: int, seed: int) -> tuple[Any, NodeFuzz]:
 
 def fuzz_sim(world: World, messages: int, seed: int) -> tuple[Any, NodeFuzz]:
     """The simulated arm, whose joint states must stay finite."""
+    world.bare_service()
     process = world.node("sim_node")
     monitor, fresh = world.monitor, Fresh(world)
     monitor.wait_until(lambda: monitor.states, "joint states", 60.0)

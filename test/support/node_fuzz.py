@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from rcl_interfaces.srv import (
     SetParametersAtomically,
 )
 from rclpy.node import Node
+from std_srvs.srv import Trigger
 from wire_fuzz import endless
 
 _PERIOD_S = 0.004
@@ -75,15 +77,23 @@ class NodeFuzz:
             self._goods.append(good or kind.Request())
             self._send.append(client.call_async)
         self._asked = node.create_client(GetState, f"{target}/get_state")
+        self._bare = node.create_client(Trigger, "/bare_service/answer")
+        assert self._bare.wait_for_service(20.0), "the service that does nothing"
         self.sent: Counter[str] = Counter()
         self.answers_s: list[float] = []
+        self.bare_s: list[float] = []
 
     def run(
         self, messages: int, seed: int, meanwhile: Callable[[], None], ask: Callable[[], Any] | None = None
     ) -> None:
-        """Sends so many; calls `meanwhile` between them, and `ask` (a future of the target's answer) now and then."""
+        """Sends so many; calls `meanwhile` between them, and `ask` (a future of the target's answer) now and then.
+
+        In turns with the target a service is asked that does nothing: what the machine takes for an answer.
+        """
         pending: Any = None
         asked_s = 0.0
+        turns = itertools.cycle(((ask or self._ask, self.answers_s), (self._ask_bare, self.bare_s)))
+        question, answers_s = next(turns)
         stream = endless(self._goods, seed)
         for _ in range(messages):
             place, paths, message = next(stream)
@@ -95,11 +105,12 @@ class NodeFuzz:
             self.sent[type(message).__name__] += 1
             meanwhile()
             now_s = time.monotonic()
-            if pending is not None and pending.done():
-                self.answers_s.append(pending.answered_s - asked_s)
+            if pending is not None and hasattr(pending, "answered_s"):
+                answers_s.append(pending.answered_s - asked_s)
                 pending = None
+                question, answers_s = next(turns)
             if pending is None and now_s - asked_s > _ASK_PERIOD_S:
-                asked_s, pending = now_s, (ask or self._ask)()
+                asked_s, pending = now_s, question()
                 pending.add_done_callback(lambda future: setattr(future, "answered_s", time.monotonic()))
             time.sleep(_PERIOD_S)
         end_s = time.monotonic() + 10.0
@@ -108,10 +119,13 @@ class NodeFuzz:
             time.sleep(0.01)
 
     def close(self) -> None:
-        destroy(self._node, *self._clients, self._asked)
+        destroy(self._node, *self._clients, self._asked, self._bare)
 
     def _ask(self) -> Any:
         return self._asked.call_async(GetState.Request())
+
+    def _ask_bare(self) -> Any:
+        return self._bare.call_async(Trigger.Request())
 
 
 def integer(name: str, value: int) -> Parameter:
