@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 REQUIREMENTS := $(wildcard packaging/*requirements.txt packaging/extras/*.txt)
 # Folders are listed too: a deleted file changes only its folder.
 SOURCES := CMakeLists.txt package.xml pyproject.toml setup.py packaging/backend.py \
-  $(shell find checkpoints cmake config launch msg scripts smolvla_ros urdf -name __pycache__ -prune -o -print)
+  $(shell find action checkpoints cmake config launch msg scripts smolvla_ros srv urdf -name __pycache__ -prune -o -print)
 
 .PHONY: venv build demo arm test lint docs clean
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from smolvla_ros.parameters import Parameter, ParameterSet, Value
 from smolvla_ros.parameters.camera import CameraDriverParameters
 from smolvla_ros.parameters.controller import ControllerParameters
+from smolvla_ros.parameters.episode import EpisodeParameters
 from smolvla_ros.parameters.node import NodeParameterSet
 from smolvla_ros.parameters.policy import PolicyParameters
 from smolvla_ros.parameters.robot import RobotParameters
@@ -43,6 +44,7 @@ SECTIONS = (
     ("so101_node", "", SO101Parameters),
     ("camera_node", "", CameraDriverParameters),
     ("teleop_node", "", TeleopParameters),
+    ("episode_node", "", EpisodeParameters),
 )
 
 

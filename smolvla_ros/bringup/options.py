@@ -64,6 +64,7 @@ class ArmOptions(BringupOptions):
     instruction: str = _argument("", "instruction to start with; default: wait for `smolvla-ros say`")
     dry_run: bool = _argument(False, "compute and publish everything but the command to the arm")
     use_sim_time: bool = _argument(False, "take the time from /clock: for simulators of others, and for bags")
+    episodes: bool = _argument(True, "start episode_node, which `smolvla-ros run` needs")
     bag: str = _argument("", "record all of it to a new bag in this folder")
     view: bool = _argument(False, "serve the live view, for a browser on this machine, and print its address")
     params: str = _argument("", "ROS parameter file for all nodes, read after the robot config: its values count more")

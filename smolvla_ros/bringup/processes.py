@@ -87,6 +87,8 @@ def arm_processes(options: ArmOptions) -> tuple[NodeProcess | CommandProcess, ..
         parameters["sim_node"]["servo_bus"] = port
         parameters["controller_node"]["command_type"] = "joint_state"
         parameters["so101_node"] = {"port": port, "calibration": str(calibration), "port_timeout_s": _PORT_TIMEOUT_S}
+    if options.episodes and options.policy:
+        parameters["episode_node"] = {}
     nodes = [_node(options, name, values) for name, values in parameters.items()]
     nodes += [teleop_process(options)] if options.leader else []
     nodes += [_node(options, "camera_node", {"device": device}, name) for name, device in options.cameras.items()]

@@ -118,6 +118,7 @@ def _arm(options: ReplayOptions, told: Mapping[str, Mapping[str, Value]], folder
         namespace=options.namespace,
         instruction=options.instruction,
         dry_run=True,
+        episodes=False,
         use_sim_time=True,
         log_level=options.log_level,
     )

@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         Task(2_000_000_000 + 100 * args.seed + i, Asked("touch", colour), text)
         for i, (text, colour) in enumerate(INSTRUCTIONS)
     ]
-    options = ArmOptions(log_level="error", bag=args.bag)
+    options = ArmOptions(log_level="error", bag=args.bag, episodes=False)
     args.namespace = ""
     refuse_beside_another_arm(args)
     exit_code = run_tasks(options, tasks, on_episode, console, watch=VIEWER_TOPIC, linger_s=LINGER_S)

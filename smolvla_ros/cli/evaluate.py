@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     console = Console()
     episodes: list[Episode] = []
     options = ArmOptions(robot=args.robot, checkpoint=args.checkpoint, namespace=args.namespace, log_level="error",
-                         bus=args.bus)  # fmt: skip
+                         episodes=False, bus=args.bus)  # fmt: skip
     tasks = draw_tasks(args.episodes, args.seed, args.task)
 
     def on_episode(operator: Operator, episode: Episode) -> None:

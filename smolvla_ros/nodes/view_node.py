@@ -23,10 +23,11 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from smolvla_ros.client import ARM_NODES, ArmClient
+from smolvla_ros.episode.watch import EpisodeOutcome, Termination
 from smolvla_ros.execution.chunk import Chunk, ChunkError
 from smolvla_ros.execution.status import ControllerState, Reason
 from smolvla_ros.installation import share_folder
-from smolvla_ros.msg import ActionChunk, ExecutionStatus
+from smolvla_ros.msg import ActionChunk, Episode, ExecutionStatus
 from smolvla_ros.parameters import ParameterError
 from smolvla_ros.parameters.controller import ControllerParameters
 from smolvla_ros.parameters.policy import PolicyParameters
@@ -34,7 +35,7 @@ from smolvla_ros.qos import LATCHED
 from smolvla_ros.robot import RobotConfig, RobotConfigError
 from smolvla_ros.robot.images import ImageError, decode_image
 from smolvla_ros.view.page import Page
-from smolvla_ros.view.watched import ChunkAhead, ExecutionFacts, Watched
+from smolvla_ros.view.watched import ChunkAhead, ExecutionFacts, RunFacts, Watched
 
 from .polling import PolledSubscription
 
@@ -64,6 +65,7 @@ class ViewNode:
         self._streams = [
             poll(ActionChunk, "action_chunk", self._on_chunk),
             poll(DiagnosticArray, "/diagnostics", self._on_diagnostics, depth=_DIAGNOSTICS_DEPTH),
+            poll(Episode, "episode", self._on_episode, latched=True),
             poll(String, "robot_description", self._on_robot_description, latched=True),
             *(
                 poll(String, f"{name}/description", functools.partial(self._on_description, name), latched=True)
@@ -165,6 +167,14 @@ class ViewNode:
             return  # the policy node refuses it and tells why
         every = -(-image.shape[1] // _PICTURE_COLUMNS)
         self._watched.set_image(camera, image[::every, ::every], time.monotonic())
+
+    def _on_episode(self, message: Episode) -> None:
+        if not message.number:
+            return
+        ending = _name(Termination, message.termination_reason).replace("_", " ") if message.termination_reason else ""
+        outcome = _name(EpisodeOutcome, message.outcome) if message.outcome else ""
+        run = RunFacts(message.number, message.instruction, ending, message.detail, outcome)
+        self._watched.set_run(run, time.monotonic())
 
     def _on_robot_description(self, message: String) -> None:
         self._watched.set_robot(message.data)

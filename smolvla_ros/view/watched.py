@@ -57,6 +57,17 @@ class ExecutionFacts:
 
 
 @dataclass(frozen=True)
+class RunFacts:
+    """The last run as episode_node tells it; `ending` is '' while it goes on, `outcome` '' while nobody knows."""
+
+    number: int
+    instruction: str
+    ending: str
+    detail: str
+    outcome: str
+
+
+@dataclass(frozen=True)
 class Point:
     """One point of the plots."""
 
@@ -75,6 +86,7 @@ class Snapshot:
     images: Mapping[str, Heard] = field(default_factory=dict)
     descriptions: Mapping[str, Heard] = field(default_factory=dict)
     latencies: Heard | None = None
+    run: Heard | None = None
     instructions: Sequence[str] = ()
     history: Sequence[Point] = ()
     robot: str = ""  # its description, a URDF
@@ -123,6 +135,10 @@ class Watched:
     def set_latencies(self, values: Mapping[str, str], now_s: float) -> None:
         with self._lock:
             self._now = replace(self._now, latencies=Heard(dict(values), now_s))
+
+    def set_run(self, run: RunFacts, now_s: float) -> None:
+        with self._lock:
+            self._now = replace(self._now, run=Heard(run, now_s))
 
     def set_robot(self, urdf: str) -> None:
         with self._lock:

@@ -7,7 +7,7 @@ from html import escape
 
 import numpy as np
 
-from .watched import ChunkAhead, ExecutionFacts, Heard, Snapshot
+from .watched import ChunkAhead, ExecutionFacts, Heard, RunFacts, Snapshot
 
 # A stream that was silent for so long is told as missing [s].
 SILENT_S = 1.5
@@ -48,6 +48,7 @@ def banner(snapshot: Snapshot, now_s: float) -> str:
         f'<div style="font-size:1.25em;font-weight:700">{escape(said.state.upper() or "NOT CONNECTED")}</div>'
         f'<div style="font-size:0.9em">{escape(said.text)}</div></div>'
         f'<div style="margin:0.2em 1em;font-size:0.95em">{asked}</div>'
+        f'<div style="margin:0.2em 1em;font-size:0.85em;opacity:0.75">{escape(run_line(snapshot))}</div>'
     )
 
 
@@ -55,6 +56,17 @@ def instruction_in_force(snapshot: Snapshot) -> str:
     """What the policy acts on by its own word; '' if nothing."""
     heard = snapshot.descriptions.get("policy_node")
     return str(heard.value.get("instruction", "")) if heard else ""
+
+
+def run_line(snapshot: Snapshot) -> str:
+    """The run that goes on, or how the last one ended; '' before the first."""
+    if snapshot.run is None:
+        return ""
+    run: RunFacts = snapshot.run.value
+    if not run.ending:
+        return f"Run {run.number}: “{run.instruction}”"
+    outcome = f", {run.outcome}" if run.outcome else ""
+    return f"Run {run.number} ended: {run.ending}{outcome} ({run.detail})"
 
 
 def figures(snapshot: Snapshot, now_s: float) -> str:

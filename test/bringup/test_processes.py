@@ -34,14 +34,14 @@ def by_name(options):
 
 def test_simulation_starts_three_nodes_with_the_policy_that_ships():
     processes = by_name(ArmOptions())
-    assert set(processes) == {"policy_node", "controller_node", "sim_node"}
+    assert set(processes) == {"policy_node", "controller_node", "sim_node", "episode_node"}
     assert processes["policy_node"].parameters["checkpoint"] == str((share_folder() / "checkpoints" / "demo").resolve())
     assert {file.name for process in processes.values() for file in process.parameter_files} == {"so101_sim.yaml"}
 
 
 def test_a_real_arm_has_no_simulation_and_its_own_config():
     processes = by_name(ArmOptions(sim=False, checkpoint="org/name"))
-    assert set(processes) == {"policy_node", "controller_node"}
+    assert set(processes) == {"policy_node", "controller_node", "episode_node"}
     assert processes["policy_node"].parameters["checkpoint"] == "org/name"
     assert processes["policy_node"].parameter_files[0].name == "so101.yaml"
 
@@ -161,11 +161,11 @@ def test_a_real_so101_is_its_driver_and_its_cameras_instead_of_the_simulation():
                          checkpoint="org/name", namespace="left")  # fmt: skip
     processes = arm_processes(options)
     assert [(process.namespace, process.name) for process in processes] == [
-        ("left", "policy_node"), ("left", "controller_node"), ("left", "so101_node"),
+        ("left", "policy_node"), ("left", "controller_node"), ("left", "so101_node"), ("left", "episode_node"),
         ("left/front", "camera_node"), ("left/wrist", "camera_node"),
     ]  # fmt: skip
     assert [dict(process.parameters) for process in processes[2:]] == [
-        {"port": "/dev/ttyACM0"}, {"device": "/dev/video0"}, {"device": "1A2B"},
+        {"port": "/dev/ttyACM0"}, {}, {"device": "/dev/video0"}, {"device": "1A2B"},
     ]  # fmt: skip
 
 
@@ -222,7 +222,8 @@ def test_the_launch_file_declares_exactly_the_options(repository):
     assert not re.search(r"DeclareLaunchArgument\('", text)
     assert {field.name for field in dataclasses.fields(ArmOptions)} == {
         "sim", "robot", "so101", "bus", "camera", "leader", "leader_calibration", "policy", "checkpoint", "revision",
-        "namespace", "instruction", "dry_run", "use_sim_time", "bag", "view", "params", "remap", "log_level",
+        "namespace", "instruction", "dry_run", "use_sim_time", "episodes", "bag", "view", "params", "remap",
+        "log_level",
     }  # fmt: skip
 
 

@@ -28,7 +28,7 @@ def test_the_page_is_current(generator):
 def test_the_page_has_every_parameter_once(generator):
     page = generator.page()
     sections = dict(section.split("\n", 1) for section in page.split("\n## ")[1:])
-    nodes = ["policy_node", "controller_node", "sim_node", "so101_node", "camera_node", "teleop_node"]
+    nodes = ["policy_node", "controller_node", "sim_node", "so101_node", "camera_node", "teleop_node", "episode_node"]
     assert list(sections) == ["All nodes", "Robot", *nodes]
     for title, _, kind in generator.SECTIONS:
         for parameter in generator.own_parameters(kind):

@@ -25,12 +25,12 @@ def test_the_launch_file_brings_up_an_arm_that_does_what_is_said_and_ends_in_ord
     operator.wait_until_active("sim_node", 60)
     operator.reset_simulation(1_000_000_002, Asked("touch", "yellow"))
     assert operator.wait_for_verdict(60).touched == "yellow", launch.output
-    assert sorted(node_processes(ros_domain).values()) == ["controller_node", "policy_node", "sim_node"]
+    assert sorted(node_processes(ros_domain).values()) == ["controller_node", "episode_node", "policy_node", "sim_node"]
     exit_code, seconds = launch.end(signal.SIGINT)
     assert exit_code == 0, launch.output
     assert seconds < 5.0
     assert node_processes(ros_domain) == {}
-    assert launch.output.count("process has finished cleanly") == 3
+    assert launch.output.count("process has finished cleanly") == 4
 
 
 def test_launch_arguments_reach_the_nodes(start, operator):

@@ -5,7 +5,7 @@ import subprocess
 import pytest
 from arms import SMOLVLA_ROS, user_environment
 
-COMMANDS = ("status", "doctor", "stop", "resume", "reset")
+COMMANDS = ("status", "doctor", "stop", "resume", "reset", "run wave")
 
 
 def shell(*arguments):
@@ -16,7 +16,7 @@ def shell(*arguments):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_without_an_arm_each_fails_and_tells_what_to_start(command):
-    run = shell(command)
+    run = shell(*command.split())
     assert run.returncode == 1, run.stderr
     assert "smolvla-ros arm" in run.stdout + run.stderr and "Traceback" not in run.stderr
 
@@ -33,8 +33,14 @@ def test_an_arm_is_looked_at_stopped_and_let_go_again(start, operator):
     assert stopped.returncode == 0
     assert "stop_requested" in stopped.stdout and "what to do    `smolvla-ros resume`" in stopped.stdout
     assert "touch the red cube" in stopped.stdout and "/front/image_raw" in stopped.stdout
+    refused = shell("run", "touch", "the", "blue", "cube")
+    assert refused.returncode == 4 and "smolvla-ros resume" in refused.stdout
     assert shell("resume").returncode == 0
     assert shell("reset").returncode == 0
+    done = shell("run", "touch", "the", "blue", "cube", "--rest", "1", "--timeout", "60")
+    assert done.returncode == 0 and "episode 2 at rest" in done.stdout, done.stdout + done.stderr
+    assert "episode 2: done" in shell("outcome", "done").stdout
+    assert shell("run", "touch", "the", "red", "cube", "--until-success", "never", "--timeout", "1").returncode == 3
 
 
 def test_the_version_and_completions_are_printed_without_ros():

@@ -55,6 +55,7 @@ def wanted_topics(
         Wanted("action_chunk", CHUNK_TYPE),
         Wanted("execution_status", STATUS_TYPE),
         *(Wanted(f"{node}/description", STRING_TYPE, latched=True) for node in DESCRIBED_NODES),
+        Wanted("episode", "smolvla_ros/msg/Episode", latched=True),
         Wanted("robot_description", STRING_TYPE, latched=True),
         Wanted("task_success", "std_msgs/msg/Bool", latched=True),
         Wanted("task_verdict", "smolvla_ros/msg/TaskVerdict", latched=True),
