@@ -7,6 +7,8 @@
 """
 
 import dataclasses
+import sys
+from pathlib import Path
 
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, LogInfo, OpaqueFunction, Shutdown
 from launch.events.process import ProcessExited
@@ -16,7 +18,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import Action, LaunchContext, LaunchDescription
 from smolvla_ros.bringup import ArmOptions, CommandProcess, NodeProcess, arm_processes
-from smolvla_ros.bringup.options import launch_text
+from smolvla_ros.bringup.options import launch_text, typed_arguments
 
 FIELDS = dataclasses.fields(ArmOptions)
 
@@ -30,7 +32,9 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def start(context: LaunchContext) -> list[Action]:
-    options = ArmOptions.from_strings({f.name: LaunchConfiguration(f.name).perform(context) for f in FIELDS})
+    typed = typed_arguments(sys.argv, Path(__file__).name)  # with the misspelt ones, which are refused
+    given = {field.name: LaunchConfiguration(field.name).perform(context) for field in FIELDS}
+    options = ArmOptions.from_strings({**typed, **given})
     return [started(process) for process in arm_processes(options)]
 
 
@@ -60,5 +64,8 @@ def started(process: NodeProcess | CommandProcess) -> Action:
 
 
 def end_the_others(event: ProcessExited, context: LaunchContext) -> list[Action]:
-    # launch_ros fails when it is shut down a second time.
-    return [] if context.is_shutdown else [Shutdown(reason=f"{event.process_name} ended")]
+    if context.is_shutdown:  # launch_ros fails when it is shut down a second time
+        return []
+    if event.returncode:  # an exception is what gives `ros2 launch` an exit code; it ends the others, too
+        raise RuntimeError(f"{event.process_name} failed with exit code {event.returncode}: see its log above")
+    return [Shutdown(reason=f"{event.process_name} ended")]

@@ -7,6 +7,7 @@
 """
 
 import dataclasses
+import sys
 import tempfile
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from launch_ros.events.lifecycle import StateTransition
 
 from launch import Action, EventHandler, LaunchContext, LaunchDescription
 from smolvla_ros.bringup import ArmOptions, ReplayOptions
-from smolvla_ros.bringup.options import launch_text
+from smolvla_ros.bringup.options import launch_text, typed_arguments
 from smolvla_ros.bringup.replay import bag_play_command, plan_replay
 
 FIELDS = dataclasses.fields(ReplayOptions)
@@ -40,7 +41,9 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def start(context: LaunchContext) -> list[Action]:
-    options = ReplayOptions.from_strings({f.name: LaunchConfiguration(f.name).perform(context) for f in FIELDS})
+    typed = typed_arguments(sys.argv, Path(__file__).name)  # with the misspelt ones, which are refused
+    given = {field.name: LaunchConfiguration(field.name).perform(context) for field in FIELDS}
+    options = ReplayOptions.from_strings({**typed, **given})
     folder = tempfile.TemporaryDirectory(prefix="smolvla_ros_")
     plan = plan_replay(options, Path(folder.name))
     play = ExecuteProcess(cmd=bag_play_command(options, plan.topics), output="screen", on_exit=end_the_nodes)

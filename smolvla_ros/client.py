@@ -15,7 +15,7 @@ from typing import Any, Self
 import rclpy
 from lifecycle_msgs.srv import GetState
 from rcl_interfaces.msg import Log
-from rcl_interfaces.srv import GetParameters
+from rcl_interfaces.srv import GetParameters, ListParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.logging import LoggingSeverity
 from rclpy.parameter import parameter_value_to_python
@@ -124,6 +124,18 @@ class ArmClient:
         request = GetParameters.Request(names=[name])
         answer = self.call(GetParameters, f"{node_name}/get_parameters", request, timeout_s)
         return parameter_value_to_python(answer.values[0]) if answer.values else None
+
+    def parameters(self, node_name: str, names: Sequence[str], timeout_s: float) -> dict[str, Any]:
+        """Those of the parameters that a node has, by name.
+
+        Raises:
+            ClientError: the node does not answer.
+        """
+        listed = self.call(ListParameters, f"{node_name}/list_parameters", ListParameters.Request(), timeout_s)
+        there = [name for name in listed.result.names if name in names]  # others would make the answer empty
+        request = GetParameters.Request(names=there)
+        answer = self.call(GetParameters, f"{node_name}/get_parameters", request, timeout_s)
+        return {name: parameter_value_to_python(value) for name, value in zip(there, answer.values, strict=False)}
 
     # Errors that nodes log.
 

@@ -7,12 +7,13 @@ import resource
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from smolvla_ros.controller_examination import examine_controller
+from smolvla_ros.examination_finding import Finding
 from smolvla_ros.parameters.controller import ControllerParameters
 from smolvla_ros.parameters.policy import PolicyParameters
 from smolvla_ros.probe import ArmProbe, Stream, median
@@ -23,16 +24,6 @@ _SLOW_CAMERA_HZ, _SLOW_JOINTS_HZ = 5.0, 20.0
 _LITTLE_SPACE = 2_000_000_000
 # Of the way between its limits: a joint found further outside is not in the units of its limits.
 _WRONG_UNITS = 0.5
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line: how bad, about what, the facts, and what to do."""
-
-    level: Literal["ok", "warn", "fail"]
-    about: str
-    text: str
-    remedy: str = ""
 
 
 def examine_arm(probe: ArmProbe) -> Iterator[Finding]:
@@ -172,10 +163,14 @@ def _joints(probe: ArmProbe, config: RobotConfig, controller: ControllerParamete
 
 
 def _commands(probe: ArmProbe, controller: ControllerParameters) -> Iterator[Finding]:
-    """Who takes the commands, and who else gives them; actions have no topic to look at."""
+    """Who takes the commands, with which settings, and who else gives them; actions have no topic to look at."""
+    simulated = bool(probe.described.get("controller_node", {}).get("use_sim_time"))
     for group in controller.groups:
         if not group.is_action:
-            yield from _command_topic(probe, probe.resolve(group.topic), controller.dry_run)
+            topic = probe.resolve(group.topic)
+            yield from _command_topic(probe, topic, controller.dry_run)
+            for found in probe.arm_controllers.get(topic, ()):
+                yield from examine_controller(found, group, controller, simulated)
 
 
 def _command_topic(probe: ArmProbe, topic: str, dry_run: bool) -> Iterator[Finding]:

@@ -21,6 +21,7 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
 
 from smolvla_ros.client import ArmClient
+from smolvla_ros.controller_examination import ASKED_PARAMETERS, ArmController
 from smolvla_ros.msg import ActionChunk, ExecutionStatus
 from smolvla_ros.nodes.serialized import stamp_ns
 from smolvla_ros.parameters import ParameterError
@@ -73,6 +74,7 @@ class ArmProbe:
         states: lifecycle state by node name, '' for one that does not answer; only of nodes that run.
         status, policy: what controller and policy told last, None before.
         streams: what is listened to, once the nodes have described themselves.
+        arm_controllers: who listens to the commands and tells parameters, by topic.
     """
 
     def __init__(self, client: ArmClient, images: bool = True):
@@ -83,6 +85,7 @@ class ArmProbe:
         self.policy: dict[str, str] = {}
         self.described: dict[str, dict[str, Any]] = {}
         self.streams: list[Stream] = []
+        self.arm_controllers: dict[str, list[ArmController]] = {}
         node = client.node
         for name in ("policy_node", "controller_node", "sim_node"):
             node.create_subscription(String, f"{name}/description", partial(self._on_description, name), LATCHED)
@@ -97,6 +100,7 @@ class ArmProbe:
         self.states = {name: self._state(name) for name in there}
         self._subscribe()
         self._client.pause(duration_s)
+        self.arm_controllers = self._find_arm_controllers()
 
     def fifo_priority(self) -> int:
         """The real-time priority that the controller asks for; 0 is none."""
@@ -167,6 +171,29 @@ class ArmProbe:
             self._client.node.create_subscription(
                 kind, full, partial(self._on_message, stream), stream.requested, raw=True
             )
+
+    def _find_arm_controllers(self) -> dict[str, list[ArmController]]:
+        """Listeners of the command topics that have the parameters of a controller; the simulated arm has none."""
+        robot = self.robot()
+        found: dict[str, list[ArmController]] = {}
+        for group in robot[2].groups if robot else ():
+            topic = self.resolve(group.topic)
+            names = [f"constraints.{joint}.trajectory" for joint in group.joints]
+            for info in [] if group.is_action else self._client.node.get_subscriptions_info_by_topic(topic):
+                space = info.node_namespace.rstrip("/")
+                parameters = self._parameters(f"{space}/{info.node_name}", (*ASKED_PARAMETERS, *names))
+                if parameters.keys() - {"use_sim_time"}:
+                    rate = self._parameters(f"{space}/controller_manager", ("update_rate",)).get("update_rate", 0)
+                    found.setdefault(topic, []).append(ArmController(f"{space}/{info.node_name}", parameters, rate))
+        return found
+
+    def _parameters(self, node: str, names: Sequence[str]) -> dict[str, Any]:
+        from smolvla_ros.client import ClientError
+
+        try:
+            return self._client.parameters(node, names, _STATE_TIMEOUT_S)
+        except ClientError:
+            return {}
 
     # The executor's thread.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import difflib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -15,6 +16,17 @@ LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
 
 class BringUpError(ValueError):
     """An argument of the bring-up cannot be used; the text says what to give instead."""
+
+
+def typed_arguments(command: Sequence[str], launch_file: str) -> dict[str, str]:
+    """The NAME:=VALUE of a `ros2 launch` command, if it is this launch file that it names.
+
+    Launch itself takes any name, and what is misspelt does nothing. A launch file that includes this one may have
+    arguments of its own.
+    """
+    names_it = any(Path(word).name == launch_file for word in command)
+    pairs = (word.partition(":=") for word in command if ":=" in word)
+    return {name: value for name, _, value in pairs} if names_it else {}
 
 
 def launch_text(value: str | bool | float | tuple[str, ...]) -> str:
@@ -38,9 +50,13 @@ class BringupOptions:
         """Builds the options from launch arguments, which are all strings.
 
         Raises:
-            BringUpError: a text is no value of its argument, or an option cannot be used.
+            BringUpError: there is no such argument, a text is no value of its argument, or an option cannot be used.
         """
         types = {field.name: type(field.default) for field in dataclasses.fields(cls)}
+        for name in values.keys() - types.keys():
+            meant = difflib.get_close_matches(name, types, n=1)
+            hint = f": did you mean '{meant[0]}'?" if meant else f"; there are {', '.join(types)}"
+            raise BringUpError(f"'{name}' is no launch argument{hint}")
         return cls(**{name: _READERS[types[name]](name, text) for name, text in values.items()})
 
 
@@ -70,6 +86,8 @@ class ArmOptions(BringupOptions):
     params: str = _argument("", "ROS parameter file for all nodes, read after the robot config: its values count more")
     remap: tuple[str, ...] = _argument((), "FROM:=TO: remap a topic or service of all nodes, such as "
                                        "front/image_raw:=/camera/color/image_raw")
+    exit_on_failed_start: bool = _argument(False, "end everything when a node cannot be configured or activated; else "
+                                           "it stays up, to be mended and configured anew")
     log_level: str = _argument("info", f"log level of the nodes: {', '.join(LOG_LEVELS)}")
 
     def __post_init__(self) -> None:

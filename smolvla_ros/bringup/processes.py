@@ -107,6 +107,8 @@ def _node(
     options: ArmOptions, name: str, parameters: Mapping[str, str | bool | float], inside: str = ""
 ) -> NodeProcess:
     """A node of the arm, in the namespace `inside` within the arm's."""
+    if options.exit_on_failed_start:
+        parameters = {**parameters, "exit_on_failed_start": True}
     return NodeProcess(
         name=name,
         namespace="/".join(part for part in (options.namespace.strip("/"), inside) if part),

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from typing import Any
 
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock as RosClock
+from rclpy.clock import ClockType
 from rclpy.node import Node
 from rclpy.parameter_service import ParameterService
 from rclpy.time_source import TimeSource
@@ -66,6 +68,9 @@ class ErrorBoundary:
 
         return call
 
+# How long use_sim_time waits for the first /clock before it says so, and how often it does [s].
+_CLOCK_PATIENCE_S, _CLOCK_REMINDER_S = 3.0, 10.0
+
 
 class GuardedNode(Node):
     """A node with every callback inside of an `ErrorBoundary`, those of rclpy itself as well.
@@ -77,6 +82,9 @@ class GuardedNode(Node):
         self.boundary = ErrorBoundary(lambda text: self.get_logger().fatal(text), self.internal_error)
         self.clock_messages_refused = self.requests_refused = 0
         super().__init__(*args, **kwargs)
+        self._clock_look = self.create_timer(
+            _CLOCK_PATIENCE_S, self._look_at_clock, clock=RosClock(clock_type=ClockType.STEADY_TIME)
+        )
 
     def internal_error(self, sentence: str) -> None:
         """Does what is safe after a bug; in the thread that failed."""
@@ -120,6 +128,17 @@ class GuardedNode(Node):
                 return _refusal(request, type(response)(), text)
 
         return call
+
+    def _look_at_clock(self) -> None:
+        """Under use_sim_time everything waits for /clock, and nothing would say so."""
+        if not self.get_clock().ros_time_is_active or self.get_clock().now().nanoseconds:
+            self._clock_look.cancel()
+            return
+        publishers = self.get_publishers_info_by_topic("/clock")
+        names = ", ".join(f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in publishers)
+        why = f"{names} publishes none: is the simulation paused?" if names else "nobody publishes it"
+        text = f"no /clock yet, which use_sim_time waits for: {why}"
+        self.get_logger().warning(text, throttle_duration_sec=_CLOCK_REMINDER_S)
 
     def _on_clock(self, take: Callable[[Clock], None], message: Clock) -> None:
         if stamp_ns(message.clock) >= 0:

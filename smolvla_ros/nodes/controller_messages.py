@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from smolvla_ros.execution.limits import JointLimits
-from smolvla_ros.execution.status import ClampCounter, ControllerState, Status
+from smolvla_ros.execution.status import ClampCounter, ControllerState, Reason, Status
 from smolvla_ros.msg import ExecutionStatus
 
 from .control_thread import Periodicity
@@ -81,7 +81,10 @@ def _execution(
     name: str, status: Status, limits: JointLimits, publishers: int, joint_states_refused: Mapping[str, int]
 ) -> DiagnosticStatus:
     counters = status.counters
-    level = DiagnosticStatus.OK if status.state == ControllerState.FOLLOWING else DiagnosticStatus.WARN
+    # Without an instruction no chunk comes, and nothing is wrong; what else keeps the policy from answering, it says.
+    idle = status.reason == Reason.WAITING_FOR_CHUNK and publishers == 1
+    well = status.state == ControllerState.FOLLOWING or idle
+    level = DiagnosticStatus.OK if well else DiagnosticStatus.WARN
     message = f"{status.state.name.lower()}: {status.detail}" if status.detail else status.state.name.lower()
     values = {
         "reason": status.reason.name.lower(),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
 from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.exceptions import InvalidTopicNameException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from std_msgs.msg import String
@@ -99,7 +100,7 @@ class ManagedNode(GuardedNode, LifecycleNode, Generic[_Set]):
     def describe(self) -> None:
         """Publishes `~/description` anew."""
         values = self.parameters.values()
-        del values["autostart"]  # how it was started, not what it does
+        del values["autostart"], values["exit_on_failed_start"]  # how it was started, not what it does
         facts = {
             "node": self.get_fully_qualified_name(),
             "use_sim_time": self.get_parameter("use_sim_time").value,
@@ -125,6 +126,15 @@ class ManagedNode(GuardedNode, LifecycleNode, Generic[_Set]):
     def create_timer(self, *args: Any, **kwargs: Any) -> Any:
         return self._owned(super().create_timer(*args, **kwargs), self.destroy_timer)
 
+    def set_parameters_atomically(self, parameter_list: list[Any]) -> SetParametersResult:
+        """Whoever sets parameters comes by here: one value that is what it was changes nothing and is no fault."""
+        changes = self._declared.meant(parameter_list)
+        return super().set_parameters_atomically(changes) if changes else SetParametersResult(successful=True)
+
+    def set_parameters(self, parameter_list: list[Any]) -> list[SetParametersResult]:
+        """One by one, as rclpy does it."""
+        return [self.set_parameters_atomically([parameter]) for parameter in parameter_list]
+
     def destroy_node(self) -> None:
         """Also of the state machine, which rclpy forgets: it would keep the node's shared memory on the machine."""
         super().destroy_node()
@@ -136,15 +146,19 @@ class ManagedNode(GuardedNode, LifecycleNode, Generic[_Set]):
     def state_label(self) -> str:
         return str(self._state_machine.current_state[1])
 
-    def bring_up(self, configuring: AbstractContextManager[None] | None = None) -> None:
-        """Configures, within `configuring`, and activates the node, unless the parameter `autostart` says otherwise."""
+    def bring_up(self, configuring: AbstractContextManager[None] | None = None) -> bool:
+        """Configures, within `configuring`, and activates the node, unless the parameter `autostart` says otherwise.
+
+        Returns whether the process is to go on: without `exit_on_failed_start` it does, whatever came of it.
+        """
         if not self.get_parameter("autostart").value:
             self.get_logger().info("waiting to be configured (parameter 'autostart' is false)")
-            return
+            return True
         with configuring or nullcontext():
             result = self.trigger_configure()
-        if result == TransitionCallbackReturn.SUCCESS:
-            self.trigger_activate()
+        if result == _SUCCESS:
+            result = self.trigger_activate()
+        return result == _SUCCESS or not self.get_parameter("exit_on_failed_start").value
 
     def bring_down(self) -> None:
         """Deactivates and cleans up whatever is up, in that order, whatever fails on the way."""

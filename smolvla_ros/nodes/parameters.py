@@ -9,6 +9,7 @@ Everything here runs in the executor's thread.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -78,6 +79,21 @@ class NodeParameters(Generic[_Set]):
             raise ParameterError(problems)
         return settings
 
+    def meant(self, changes: Sequence[RosParameter]) -> list[RosParameter]:
+        """The changes with values as they were meant (`Parameter.coerce`), without those that change nothing.
+
+        `ros2 param load` sets everything that a node has, also what rclpy has made read-only.
+        """
+        table = {parameter.name: parameter for parameter in self._expanded(self._table)}
+        differing = []
+        for change in changes:
+            value = table[change.name].coerce(change.value) if change.name in table else change.value
+            known = self._node.has_parameter(change.name)
+            if known and _same(value, self._node.get_parameter(change.name).value):
+                continue
+            differing.append(change if _same(value, change.value) else RosParameter(change.name, value=value))
+        return differing
+
     def _overrides(self) -> dict[str, Value]:
         return {name: parameter.value for name, parameter in self._node._parameter_overrides.items()}
 
@@ -128,9 +144,6 @@ class NodeParameters(Generic[_Set]):
             parameter = table.get(change.name)
             if parameter is None:
                 continue  # rclpy's own, or a joint that is being declared
-            declared = self._node.has_parameter(change.name)
-            if declared and _same(change.value, self._node.get_parameter(change.name).value):
-                continue  # `ros2 param load` sets all that a node has
             differing.add(change.name)
             if self._is_configured() and not parameter.live:
                 reason = f"parameter '{change.name}' is read at configure: clean up the node, set it, configure again"
@@ -162,7 +175,8 @@ class NodeParameters(Generic[_Set]):
 
 def _same(value: object, other: object) -> bool:
     """Whether two values are one, of one type: 1 is not True."""
-    if isinstance(value, list | tuple) and isinstance(other, list | tuple):
+    arrays = (list, tuple, array)
+    if isinstance(value, arrays) and isinstance(other, arrays):
         return len(value) == len(other) and all(map(_same, value, other))
     return type(value) is type(other) and value == other
 

@@ -14,6 +14,7 @@ from smolvla_ros.policy.loop_types import LoopState
 from .health import add_health
 
 _LEVELS = {
+    LoopState.IDLE: DiagnosticStatus.OK,
     LoopState.RUNNING: DiagnosticStatus.OK,
     LoopState.TOO_SLOW: DiagnosticStatus.WARN,
     LoopState.WAITING: DiagnosticStatus.WARN,

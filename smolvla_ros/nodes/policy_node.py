@@ -252,8 +252,8 @@ class PolicyNode(ManagedNode[PolicyParameters]):
 
     def _log_state(self, state: LoopState, text: str) -> None:
         log = self.get_logger()
-        if state is LoopState.WAITING:
-            self._waits.begin(f"waiting: {text}", ordinary=text.startswith("no instruction"))
+        if state in (LoopState.IDLE, LoopState.WAITING):
+            self._waits.begin(f"waiting: {text}", ordinary=state is LoopState.IDLE)
             return
         self._waits.end()
         if state is LoopState.RUNNING:

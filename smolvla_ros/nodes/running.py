@@ -33,7 +33,8 @@ def run_node(
     """Runs a node in the calling thread until SIGINT or SIGTERM.
 
     Returns:
-        The exit code: 0 after either signal, 1 after a failure that no callback contains.
+        The exit code: 0 after either signal, 1 after a failure that no callback contains, or of the start if the
+        parameter `exit_on_failed_start` is true.
     """
     signals = StopSignals()
     ensure_log_folder()
@@ -42,8 +43,9 @@ def run_node(
     executor = executor_class()
     executor.add_node(node)
     try:
-        node.bring_up(configuring=signals.calling(lambda: _leave(node, executor)))  # loading a policy takes seconds
-        while not signals.requested:
+        # Loading a policy takes seconds.
+        goes_on = node.bring_up(configuring=signals.calling(lambda: _leave(node, executor)))
+        while goes_on and not signals.requested:
             # Not spin_once: it returns after each callback, and to begin anew costs more than most callbacks.
             executor.spin_until_future_complete(Future(), timeout_sec=_SPIN_PERIOD_S)
     except Exception as error:  # past every callback: in rclpy, or in what it calls

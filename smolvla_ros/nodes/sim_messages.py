@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import platform
 from collections.abc import Mapping
 from dataclasses import asdict
 
@@ -27,6 +28,7 @@ def image_message(picture: NDArray[np.uint8], stamp: Time, frame: str) -> Image:
 def diagnostics(name: str, accepted: int, refused: int, lost_s: float, health: Mapping[str, str]) -> DiagnosticArray:
     """One status: commands taken and refused, time skipped because the simulation fell behind, internal errors."""
     status = DiagnosticStatus(level=DiagnosticStatus.OK, name=f"{name}: simulation", message="running")
+    status.hardware_id = platform.node()
     if lost_s > 0.0:
         status.level, status.message = DiagnosticStatus.WARN, f"too slow: {lost_s:.1f} s skipped so far"
     if health["internal_errors"] != "0":

@@ -14,3 +14,7 @@ class NodeParameterSet(ParameterSet):
     autostart: bool = parameter(
         True, "Configure and activate the node at its start; false: a lifecycle manager does."
     )
+    exit_on_failed_start: bool = parameter(
+        False, "End the process, with exit code 1, when that fails; false: the node stays up, to be mended and "
+        "configured anew."
+    )

@@ -31,6 +31,10 @@ class ParameterError(ValueError):
         super().__init__("; ".join(problems))
 
 
+# Words of YAML 1.1 for false and true, which `ros2 param` takes even quoted ones for.
+_SWITCHES = ("off", "no", "false"), ("on", "yes", "true")
+
+
 @dataclass(frozen=True)
 class Parameter:
     """One parameter of a node.
@@ -105,7 +109,11 @@ class Parameter:
         return None
 
     def coerce(self, value: Value) -> Value:
-        """`value` with integers widened where the parameter is a double, as people write them in YAML."""
+        """`value` as it was meant in YAML: integers are doubles where those are expected, and `off` is a word where the
+        parameter has that choice, not false.
+        """
+        if self.kind is str and isinstance(value, bool):
+            return next((word for word in _SWITCHES[value] if word in self.choices), value)
         if self.element_kind is not float:
             return value
         if isinstance(value, list | tuple):

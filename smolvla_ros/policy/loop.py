@@ -171,7 +171,7 @@ class InferenceLoop:
             instruction, status, requests, epoch = self._instruction, self._status, self._requests, self._epoch
         waiting = self._waiting_for(instruction, status)
         if instruction is None or waiting:
-            self._report(LoopState.WAITING, waiting)
+            self._report(LoopState.WAITING if instruction else LoopState.IDLE, waiting)
             return
         observation, problem = self._buffer.take(now_ns)
         if observation is None:

@@ -41,6 +41,7 @@ class ObservationSource(Protocol):
 class LoopState(Enum):
     """What the inference thread does, for people."""
 
+    IDLE = "idle"  # without an instruction
     WAITING = "waiting"
     RUNNING = "running"
     TOO_SLOW = "too slow"

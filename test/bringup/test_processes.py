@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from smolvla_ros.bringup import ArmOptions, BringUpError, arm_processes
-from smolvla_ros.bringup.options import launch_text
+from smolvla_ros.bringup.options import launch_text, typed_arguments
 from smolvla_ros.installation import share_folder
 from smolvla_ros.parameters import ParameterError
 from smolvla_ros.parameters.controller import ControllerParameters
@@ -150,10 +150,24 @@ def test_launch_arguments_are_read_as_options():
 @pytest.mark.parametrize(("values", "problem"), [
     ({"sim": "maybe"}, "sim is 'maybe', expected true or false"),
     ({"log_level": "loud"}, "log_level is 'loud', expected one of debug"),
+    ({"dry-run": "true"}, "'dry-run' is no launch argument: did you mean 'dry_run'?"),
+    ({"xyz": "1"}, "'xyz' is no launch argument; there are sim, robot"),
 ])  # fmt: skip
 def test_a_wrong_launch_argument_is_refused_by_name(values, problem):
     with pytest.raises(BringUpError, match=problem):
         ArmOptions.from_strings(values)
+
+
+def test_launch_arguments_are_those_of_the_command_that_names_the_launch_file_and_of_no_other():
+    command = ["/opt/ros/bin/ros2", "launch", "smolvla_ros", "arm.launch.py", "dryrun:=true", "instruction:=a:=b"]
+    assert typed_arguments(command, "arm.launch.py") == {"dryrun": "true", "instruction": "a:=b"}
+    assert typed_arguments([*command[:3], "mine.launch.py", "rviz:=true"], "arm.launch.py") == {}
+
+
+def test_nodes_end_when_they_cannot_start_if_that_is_asked_for():
+    nodes = by_name(ArmOptions(exit_on_failed_start=True))
+    assert all(node.parameters["exit_on_failed_start"] is True for node in nodes.values())
+    assert "exit_on_failed_start" not in by_name(ArmOptions())["policy_node"].parameters
 
 
 def test_a_real_so101_is_its_driver_and_its_cameras_instead_of_the_simulation():
@@ -223,7 +237,7 @@ def test_the_launch_file_declares_exactly_the_options(repository):
     assert {field.name for field in dataclasses.fields(ArmOptions)} == {
         "sim", "robot", "so101", "bus", "camera", "leader", "leader_calibration", "policy", "checkpoint", "revision",
         "namespace", "instruction", "dry_run", "use_sim_time", "episodes", "bag", "view", "params", "remap",
-        "log_level",
+        "log_level", "exit_on_failed_start",
     }  # fmt: skip
 
 

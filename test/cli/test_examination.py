@@ -30,7 +30,7 @@ def findings(joint_states, mismatches=(), publishers=None, controller=None):
         robot=lambda: described,
         streams=[joint_states], mismatches=lambda stream: list(mismatches), described={},
         publishers=lambda topic: (publishers or found).get(topic, []), listeners=lambda topic: 0,
-        resolve=lambda topic: f"/{topic}",
+        resolve=lambda topic: f"/{topic}", arm_controllers={},
     )  # fmt: skip
     return {(finding.level, finding.about): finding for finding in examine_arm(probe)}
 

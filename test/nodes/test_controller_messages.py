@@ -71,6 +71,18 @@ def test_diagnostics_are_ok_while_following(following):
     assert values_of(thread)["missed_ticks"] == "3"
 
 
+@pytest.mark.parametrize(("publishers", "level"), [(1, DiagnosticStatus.OK), (0, DiagnosticStatus.WARN)])
+def test_waiting_for_a_chunk_of_the_policy_that_runs_is_no_trouble(publishers, level):
+    controller = Controller(ControllerSettings(LIMITS, 0.01))
+    controller.activate(10**12, 10**12)
+    for tick in range(1, 6):
+        now_ns = 10**12 + tick * 10**7
+        controller.receive_joint_positions(np.zeros(len(LIMITS.joints)), now_ns, now_ns)
+        controller.step(now_ns, now_ns)
+    execution, _ = diagnostics("/controller_node", controller.status(), LIMITS, REGULAR, 100.0, publishers).status
+    assert values_of(execution)["reason"] == "waiting_for_chunk" and execution.level == level
+
+
 def test_diagnostics_warn_of_a_hold_and_count_refusals_by_reason(following):
     following.reject_chunk(Rejection.NOT_FINITE, 7, 4)
     following.stop()

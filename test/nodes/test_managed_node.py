@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 import rclpy
@@ -35,6 +36,8 @@ class ExampleParameters(NodeParameterSet):
     joint: Mapping[str, ExampleJoint] = records(ExampleJoint, over="joints")
     mode: str = parameter("a", "Mode.", choices=("a", "b"))
     tags: tuple[str, ...] = parameter((), "Tags.")
+    rule: str = parameter("off", "Rule.", choices=("off", "on", "fast"))
+    cores: tuple[int, ...] = parameter((-1,), "Cores.")
 
 
 class Example(ManagedNode[ExampleParameters]):
@@ -91,6 +94,19 @@ def test_a_node_told_not_to_start_waits_for_its_manager(make_node):
     assert node.state_label == "unconfigured" and node.calls == []
 
 
+def test_a_node_that_cannot_start_ends_its_process_only_if_it_is_told_to(make_node):
+    assert make_node(mode="c").bring_up()
+    assert not make_node(mode="c", exit_on_failed_start=True).bring_up()
+    assert make_node(exit_on_failed_start=True).bring_up()
+
+
+def test_a_node_that_waits_for_the_clock_says_so_once_in_a_while(make_node):
+    node, told = make_node(use_sim_time=True), []
+    node.get_logger = lambda: SimpleNamespace(warning=lambda text, **_: told.append(text))
+    node._look_at_clock()
+    assert told == ["no /clock yet, which use_sim_time waits for: nobody publishes it"]
+
+
 def test_values_reach_configure_complete_and_checked(make_node):
     node = make_node(joints=["a", "b"], joint__b__gain=2, rate_hz=50)
     node.bring_up()
@@ -144,10 +160,23 @@ def test_setting_everything_to_what_it_is_changes_nothing_as_when_a_dump_is_load
     node = make_node(joints=["a", "b"])
     node.bring_up()
     before = node.parameters
-    dump = {**before.values(), "autostart": True}
+    # `ros2 param load` makes false of 'off', and rclpy itself has a read-only parameter.
+    dump = before.values() | {"rule": False, "start_type_description_service": True}
     results = node.set_parameters([RosParameter(name, value=value) for name, value in dump.items()])
     assert [result.reason for result in results if not result.successful] == []
     assert node.changed == set() and node.parameters == before
+
+
+def test_a_word_that_yaml_takes_for_a_switch_and_an_integer_for_a_double_are_taken_as_they_were_meant(make_node):
+    node = make_node(rule=True)
+    node.bring_up()
+    assert node.parameters.rule == "on"
+    assert node.set_parameters([RosParameter("rate_hz", value=20)])[0].successful
+    assert node.parameters.rate_hz == 20.0
+    assert not node.set_parameters([RosParameter("rule", value=False)])[0].successful  # not live
+    node.bring_down()
+    assert node.set_parameters([RosParameter("rule", value=False)])[0].successful
+    assert node.get_parameter("rule").value == "off"
 
 
 @pytest.mark.parametrize("name, value", [("rate_hz", 0.5), ("rate_hz", "x"), ("mode", "b"), ("mode", "c")])
@@ -179,8 +208,9 @@ def test_a_node_tells_what_it_runs_with_to_whoever_comes_later(make_node):
     assert json.loads(message.data) == {
         "node": "/example",
         "use_sim_time": False,
-        "parameters": {"rate_hz": 20.0, "joints": ["a"], "joint.a.gain": 1.0, "mode": "a", "tags": []},
-    }
+        "parameters": {"rate_hz": 20.0, "joints": ["a"], "joint.a.gain": 1.0, "mode": "a", "tags": [], "rule": "off",
+                       "cores": [-1]},
+    }  # fmt: skip
 
 
 def test_descriptors_tell_unit_and_range(make_node):

@@ -146,7 +146,7 @@ def test_without_an_instruction_nothing_is_inferred():
     rig.execution()
     rig.step()
     assert rig.policy.calls == []
-    assert rig.reports == [(LoopState.WAITING, "no instruction (publish one on topic 'instruction')")]
+    assert rig.reports == [(LoopState.IDLE, "no instruction (publish one on topic 'instruction')")]
 
 
 def test_without_a_controller_nothing_is_inferred_unless_the_rule_needs_none():
