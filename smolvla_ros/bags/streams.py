@@ -35,9 +35,10 @@ COMMAND_TYPES = {
 STRING_TYPE = "std_msgs/msg/String"
 CHUNK_TYPE = "smolvla_ros/msg/ActionChunk"
 STATUS_TYPE = "smolvla_ros/msg/ExecutionStatus"
+EPISODE_TYPE = "smolvla_ros/msg/Episode"
 DESCRIBED_NODES = ("policy_node", "controller_node", "sim_node")
 
-_OWN_NAMES = ("instruction", "action_chunk", "execution_status")
+_OWN_NAMES = ("instruction", "action_chunk", "execution_status", "episode")
 # Words in the format of a CompressedImage that is no picture on its own, or no colour picture.
 _NO_PICTURES = {"h264", "h265", "hevc", "av1", "vp8", "vp9", "theora", "compresseddepth"}
 # Several publishers may share the topic, each with some of the joints.
@@ -78,6 +79,7 @@ class Streams:
     descriptions: dict[str, str]
     policy_tells_instruction: bool = False
     on_no_topic: tuple[str, ...] = ()
+    runs: str | None = None
 
     @property
     def instructions(self) -> tuple[str, ...]:
@@ -124,6 +126,7 @@ def find_streams(
         chunks=_typed(bag, names.resolve("action_chunk"), CHUNK_TYPE),
         status=_typed(bag, names.resolve("execution_status"), STATUS_TYPE),
         descriptions=descriptions,
+        runs=_typed(bag, names.resolve("episode"), EPISODE_TYPE),
         policy_tells_instruction=_tells_instruction(bag, descriptions.get("policy_node")),
         on_no_topic=tuple(joint for group in parameters.groups if group.is_action for joint in group.joints),
     )

@@ -467,3 +467,25 @@ def test_a_bag_without_actions_is_refused_by_name_with_the_alternatives(tmp_path
     with pytest.raises(BagError, match=f"{tmp_path}/bag: there .*{text}"):
         run(tmp_path, session(500, instruction(0, "go")), streams, action=kind)
     assert not (tmp_path / "ds").exists()
+
+
+def told_run(now_ms: float, number: int, text: str, reason: int = 0, outcome: int = 0) -> Event:
+    now = stamp(START_NS + round(now_ms * MS))
+    content = message(
+        "smolvla_ros/msg/Episode", header=header(0), session=5, number=number, instruction=text, began=now, ended=now,
+        termination_reason=reason, detail="why", outcome=outcome, outcome_by_person=outcome == 2,
+    )  # fmt: skip
+    return Event("/episode", START_NS + round(now_ms * MS), content)
+
+
+def test_an_episode_knows_the_run_that_it_is_of_and_the_last_word_on_it(tmp_path):
+    said = [instruction(100, "go"), instruction(1000, "")]
+    said += [told_run(90, 1, "go"), told_run(1000, 1, "go", 1, 1), told_run(1400, 1, "go", 1, 2)]
+    said += [instruction(1450, "on our own"), instruction(1950, ""), told_run(1960, 2, "go on")]
+    run(tmp_path, session(2000, *said), replace(STREAMS, runs="/episode"))
+    origin = json.loads((tmp_path / "ds/meta/smolvla_ros.json").read_text())
+    first, second = origin["bags"][0]["episodes"]
+    told = first["run"]
+    assert (told["number"], told["termination_reason"], told["outcome"]) == (1, "success", "failed")
+    assert told["outcome_by_person"] and since_start_ms(told["ended_ns"]) == 1000
+    assert second["task"] == "on our own" and second["run"] is None

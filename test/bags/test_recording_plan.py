@@ -36,7 +36,7 @@ def test_everything_that_a_shipped_robot_says_and_is_told_is_recorded(config, co
 
 def test_what_is_said_once_is_asked_for_as_latched():
     assert {name for name, topic in wanted("so101_sim").items() if topic.latched} == {
-        "instruction", "policy_node/description", "controller_node/description", "sim_node/description",
+        "instruction", "episode", "policy_node/description", "controller_node/description", "sim_node/description",
         "robot_description", "task_success", "task_verdict",
     }  # fmt: skip
 

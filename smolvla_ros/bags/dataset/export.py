@@ -22,6 +22,7 @@ from smolvla_ros.robot.observation import Freshness
 from .actions import action_source
 from .episodes import LeftOut, RecordedEpisode, find_episodes
 from .instants import FrameInstant, Instants, Refused
+from .runs import RecordedRun, recorded_runs, run_of
 from .video import choose_codec
 from .writer import DatasetWriter, Images
 
@@ -68,7 +69,7 @@ class Robot:
 
 @dataclass(frozen=True)
 class Survey:
-    """What a bag holds: episodes, what is in none of them, refused messages by topic, sentences about damage."""
+    """What a bag holds: episodes, what is in none of them, refused messages by topic, sentences about damage, runs."""
 
     path: Path
     start_ns: int
@@ -76,6 +77,7 @@ class Survey:
     left_out: list[LeftOut]
     refused: dict[str, Refused]
     defects: list[str]
+    runs: list[RecordedRun]
 
     @property
     def is_partial(self) -> bool:
@@ -140,7 +142,8 @@ def _survey(path: Path, robot: Robot, settings: ExportSettings, progress: Progre
             instants, source, min_frames=max(1, round(settings.min_length_s * settings.fps)),
             progress=lambda time_ns: progress("looking through", path, (time_ns - bag.start_ns) / duration_ns),
         )  # fmt: skip
-        return Survey(path, bag.start_ns, episodes, left_out, instants.refused, bag.defects)
+        runs = recorded_runs(bag, streams.runs)
+        return Survey(path, bag.start_ns, episodes, left_out, instants.refused, bag.defects, runs)
 
 
 def _write(survey: Survey, writer: DatasetWriter, robot: Robot, settings: ExportSettings, progress: Progress) -> None:
@@ -220,6 +223,7 @@ def _origin(surveys: Sequence[Survey], settings: ExportSettings) -> dict[str, An
                 "start_ns": int(episode.times_ns[0]),
                 "end_ns": int(episode.times_ns[-1]),
                 "repeats": episode.repeats,
+                "run": run_of(episode, survey.runs),
             }
             for place, episode in enumerate(survey.episodes)
         ]

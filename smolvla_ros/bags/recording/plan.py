@@ -11,6 +11,7 @@ from smolvla_ros.robot import RobotConfig
 from ..streams import (
     CHUNK_TYPE,
     DESCRIBED_NODES,
+    EPISODE_TYPE,
     IMAGE_TYPES,
     JOINT_STATE_TYPE,
     STATUS_TYPE,
@@ -55,7 +56,7 @@ def wanted_topics(
         Wanted("action_chunk", CHUNK_TYPE),
         Wanted("execution_status", STATUS_TYPE),
         *(Wanted(f"{node}/description", STRING_TYPE, latched=True) for node in DESCRIBED_NODES),
-        Wanted("episode", "smolvla_ros/msg/Episode", latched=True),
+        Wanted("episode", EPISODE_TYPE, latched=True),
         Wanted("robot_description", STRING_TYPE, latched=True),
         Wanted("task_success", "std_msgs/msg/Bool", latched=True),
         Wanted("task_verdict", "smolvla_ros/msg/TaskVerdict", latched=True),
