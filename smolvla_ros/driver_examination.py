@@ -30,7 +30,7 @@ def examine_so101(port: str, calibration: Path) -> Iterator[Finding]:
         yield Finding("fail", "calibration", str(error), "give LeRobot's calibration of this follower arm")
         return
     except BusError as error:
-        yield Finding("fail", "port", str(error), "does another program, such as so101_node, use it?")
+        yield Finding("fail", "port", str(error))
         return
     yield Finding("ok", "port", port)
     try:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -47,12 +50,29 @@ class NodeProcess:
         """The command line. It is executed without a shell: the instruction in it is any text."""
         arguments = ["-r", f"__node:={self.name}", "-r", f"__ns:=/{self.namespace.strip('/')}"]
         arguments += [word for rule in self.remappings for word in ("-r", rule)]
-        arguments += [word for file in self.parameter_files for word in ("--params-file", str(file))]
-        for name, value in self.parameters.items():
-            # rcl reads the value as YAML. JSON is YAML, and its quotes keep "1" or "yes" a string.
-            arguments += ["-p", f"{name}:={json.dumps(value, ensure_ascii=False)}"]
+        files = [*self.parameter_files, *([self._own_file()] if self.parameters else [])]
+        arguments += [word for file in files for word in ("--params-file", str(file))]
         # The executable's first line asks for the python3 on the path, which need not be this one.
         return [sys.executable, str(executable(self.name)), "--ros-args", *arguments, *self.ros_arguments]
+
+    def _own_file(self) -> Path:
+        """A parameter file with this node's full name: `-p` counts less than a section of an earlier file that names
+        the node, so that such a file would undo a dry run.
+        """
+        node = "/".join(part for part in (*self.namespace.split("/"), self.name) if part)
+        file = _own_folder() / f"{node.replace('/', '.')}.yaml"
+        # JSON is YAML, and its quotes keep "1" or "yes" a string.
+        content = {f"/{node}": {"ros__parameters": dict(self.parameters)}}
+        file.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+        return file
+
+
+@functools.cache
+def _own_folder() -> Path:
+    """Of this process's parameter files, which are read when a node starts."""
+    folder = tempfile.mkdtemp(prefix="smolvla_ros_")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 @dataclass(frozen=True)

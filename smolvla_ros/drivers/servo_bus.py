@@ -243,6 +243,11 @@ class ServoBus:
 def _why_not_opened(port: str, error: Exception) -> str:
     """One sentence with the remedy. pyserial has an error of its own, of which only the number tells what it is."""
     number = getattr(error, "errno", None)
+    if number == errno.ENOENT:
+        return (
+            f"{port} does not exist: is the arm plugged in and powered, and is this its port? `ls /dev/serial/by-id` "
+            "lists those that are there"
+        )
     if number in (errno.EACCES, errno.EPERM):
         return (
             f"no right to use {port}: `sudo usermod -aG {_group(port)} $USER` and log in again, or the udev rule "

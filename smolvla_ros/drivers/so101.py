@@ -128,8 +128,10 @@ class SO101:
             self._disengage_when_lasting(str(error), now_s)
 
     def _engage(self, command: Mapping[str, float], now_s: float) -> bool:
-        """Torques the arm where it is, if the command lies there and every servo was heard just now."""
-        if any(now_s - self._heard_s.get(joint, -math.inf) > PATIENCE_S for joint in self._motors):
+        """Torques the arm where it is, if the command lies there and every servo was heard in this very cycle: one that
+        moved on since would be told to go back.
+        """
+        if any(self._heard_s.get(joint) != now_s for joint in self._motors):
             return False
         places = {joint: self._place(joint) for joint in self._motors}
         joint = max(places, key=lambda joint: abs(places[joint] - command[joint]))

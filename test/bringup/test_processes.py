@@ -3,9 +3,13 @@
 import ast
 import dataclasses
 import re
+from pathlib import Path
 
 import pytest
+import rclpy
 import yaml
+from rclpy.context import Context
+from rclpy.node import Node
 
 from smolvla_ros.bringup import ArmOptions, BringUpError, arm_processes
 from smolvla_ros.bringup.options import launch_text, typed_arguments
@@ -23,9 +27,13 @@ def no_settings_of_the_caller(monkeypatch):
 
 
 def parameter_values(command):
-    """The -p arguments as rcl reads them."""
-    texts = [text for flag, text in zip(command, command[1:], strict=False) if flag == "-p"]
-    return {name: yaml.safe_load(value) for name, value in (text.split(":=", 1) for text in texts)}
+    """What the last parameter file, whose values count most, gives the node by its full name."""
+    *_, file = [text for flag, text in zip(command, command[1:], strict=False) if flag == "--params-file"]
+    ((section, content),) = yaml.safe_load(Path(file).read_text(encoding="utf-8")).items()
+    rules = [word for word in command if word.startswith(("__ns:=", "__node:="))]
+    name, namespace = (next(rule.partition(":=")[2] for rule in rules if key in rule) for key in ("__node", "__ns"))
+    assert section == f"{namespace.rstrip('/')}/{name}"
+    return content["ros__parameters"]
 
 
 def by_name(options):
@@ -217,9 +225,24 @@ def test_a_parameter_file_counts_more_than_the_robot_and_topics_are_remapped(tmp
     mine.write_text("/**/controller_node: {ros__parameters: {control_rate_hz: 50.0}}")
     command = by_name(ArmOptions(params=str(mine), remap=("joint_states:=/arm/joint_states",)))["policy_node"].command
     files = [command[place + 1] for place, word in enumerate(command) if word == "--params-file"]
-    assert files[-1] == str(mine)
-    assert len(files) == 2
+    assert files[1] == str(mine)
+    assert len(files) == 3  # and what the options say
     assert command[command.index("joint_states:=/arm/joint_states") - 1] == "-r"
+
+
+def test_what_an_option_says_counts_more_than_a_section_of_the_robot_for_the_node(tmp_path):
+    """As rcl reads it: such a section must not undo a dry run."""
+    robot = tmp_path / "mine.yaml"
+    robot.write_text("/**: {ros__parameters: {joints: [a]}}\n/**/controller_node: {ros__parameters: {dry_run: false}}")
+    options = ArmOptions(robot=str(robot), namespace="left", dry_run=True)
+    context = Context()
+    rclpy.init(args=by_name(options)["controller_node"].command, context=context)
+    node = Node("any", context=context, automatically_declare_parameters_from_overrides=True)
+    try:
+        assert node.get_parameter("dry_run").value is True
+    finally:
+        node.destroy_node()
+        context.shutdown()
 
 
 def test_every_option_goes_through_a_launch_argument_and_back():

@@ -176,6 +176,26 @@ def test_a_driver_that_is_killed_in_motion_leaves_an_arm_that_its_successor_driv
     assert goals[-1] == pytest.approx(motors["shoulder_pan"].ticks_at(wanted[0]), abs=1)
 
 
+def test_no_servo_is_sent_back_to_where_it_was_last_heard(arm, emulated, here, motors):
+    arm.command(JOINTS, here)
+    arm.cycle(0.0)
+    emulated.misbehave(lambda faults: faults.alarms.update({4: 32}))
+    arm.cycle(PERIOD_S)
+    emulated.misbehave(lambda faults: (faults.alarms.clear(), faults.silent.add(1)))
+    moved = emulated.goal(1) + 60
+    emulated.set_register(1, 42, [moved & 0xFF, moved >> 8])  # as one that coasts on
+    for tick in (2, 3):
+        arm.command(JOINTS, here)
+        arm.cycle(tick * PERIOD_S)
+    assert not arm.engaged
+    assert emulated.goal(1) == moved
+    emulated.misbehave(lambda faults: faults.silent.clear())
+    arm.command(JOINTS, here)
+    arm.cycle(4 * PERIOD_S)
+    assert arm.engaged
+    assert emulated.goal(1) == moved
+
+
 def test_an_arm_that_lost_power_is_not_driven_on(bus, motors, emulated, here):
     first = SO101(bus, motors)
     first.command(JOINTS, here)
