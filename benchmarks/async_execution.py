@@ -127,12 +127,12 @@ class Options:
 
 def measure(cell: Cell, options: Options) -> Row:
     """Runs everything for one row; in a process of its own."""
-    world = _world()
-    make_arm = partial(_make_arm, cell, options)
+    world = _world(options.policy)
+    prepared = partial(make_arm, cell, options)
     seeds = range(options.seed, options.seed + options.episodes)
-    episodes = [scenarios.task(world, make_arm, seed, options.from_rest) for seed in seeds]
-    tasks = [scenarios.tasks_for(world, make_arm, options.seed + i, WINDOW_S) for i in range(options.windows)]
-    reactions = [scenarios.reaction_s(world, make_arm, options.seed + i) for i in range(options.reactions)]
+    episodes = [scenarios.task(world, prepared, seed, options.from_rest) for seed in seeds]
+    tasks = [scenarios.tasks_for(world, prepared, options.seed + i, WINDOW_S) for i in range(options.windows)]
+    reactions = [scenarios.reaction_s(world, prepared, options.seed + i) for i in range(options.reactions)]
     done = [episode for episode in episodes if episode.success]
     low, high = metrics.wilson_interval(len(done), len(episodes))
     return Row(
@@ -144,11 +144,11 @@ def measure(cell: Cell, options: Options) -> Row:
         time_s=_mean([episode.time_s for episode in done]),
         tasks_per_minute=_mean([sum(task.success for task in window) * 60.0 / WINDOW_S for window in tasks]),
         reaction_s=_mean(reactions),
-        **_motion([episode.ticks for episode in episodes]),
+        **motion([episode.ticks for episode in episodes]),
     )
 
 
-def _motion(runs: list[list[Tick]]) -> dict[str, float]:
+def motion(runs: list[list[Tick]]) -> dict[str, float]:
     """Idle time, seams and jerk of the motion from the first command on."""
     idle, seams, steps, squared_jerk = [], [], [], []
     for run in runs:
@@ -171,7 +171,7 @@ def _motion(runs: list[list[Tick]]) -> dict[str, float]:
     }
 
 
-def _make_arm(cell: Cell, options: Options, world: World, seed: int) -> VirtualArm:
+def make_arm(cell: Cell, options: Options, world: World, seed: int) -> VirtualArm:
     method = METHODS[cell.method]
     parameters = PolicyParameters.from_values(
         {"checkpoint": options.policy, "joints": list(JOINTS), **options.policy_values, **method.policy}
@@ -192,13 +192,14 @@ def _make_arm(cell: Cell, options: Options, world: World, seed: int) -> VirtualA
 
 
 @cache
-def _world() -> World:
-    return World()
+def _world(policy: str) -> World:
+    """The scene that the policy knows."""
+    return World(scene="touch" if policy == "expert" else "pick_place")
 
 
 def _policy(parameters: PolicyParameters) -> ExpertPolicy | CheckpointPolicy:
     if parameters.checkpoint == "expert":
-        return ExpertPolicy(_world())
+        return ExpertPolicy(_world("expert"))
     return CheckpointPolicy(_model(parameters.checkpoint), policy_setup.guide(parameters))
 
 

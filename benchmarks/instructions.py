@@ -112,7 +112,7 @@ class Bench:
         other = str(rng.choice([one for one in COLOURS if one != colour]))
         text = wording.texts[index // len(COLOURS) % len(wording.texts)]
         text = text.format(c=colour, C=colour.upper() if text.isupper() else colour.title(), o=other)
-        return scenarios.watched(arm, wording.asked(colour), text).success
+        return scenarios.watched(arm, wording.asked(colour), text)[0].success
 
     def change(self, change: str, index: int) -> bool | None:
         """None: it never got to carrying, which does not count here."""

@@ -100,7 +100,7 @@ class Row:
 
 def demo(policy: str, tasks: int = 2) -> list[Arrival]:
     """What the policy answers while the simulated arm does tasks."""
-    world = World()
+    world = World(scene="touch" if policy == "expert" else "pick_place")
     arrivals: list[Arrival] = []
     for seed in range(tasks):
         begin_ns = arrivals[-1].at_ns + 10**9 if arrivals else 0

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from .live import refuse_beside_another_arm
 
-# (instruction, colour): no wording twice.
+# (instruction, task, colour, place): no wording twice.
 INSTRUCTIONS = (
-    ("touch the red cube", "red"),
-    ("reach for the blue block", "blue"),
-    ("go to the yellow one", "yellow"),
-    ("please poke the green box", "green"),
-    ("can you tap the blue cube now", "blue"),
-    ("Move the gripper to the red block.", "red"),
+    ("put the red cube on the plate", "place", "red", "plate"),
+    ("reach for the blue block", "touch", "blue", ""),
+    ("pick up the yellow one", "pick", "yellow", ""),
+    ("please drop the green box into the bin", "place", "green", "bin"),
+    ("Do not touch the red cube.", "stay", "", ""),
+    ("can you grab the blue cube and put it in the basket", "place", "blue", "bin"),
 )
 VIEWER_TOPIC = "viewer/image_raw"
 LINGER_S = 0.5
@@ -58,8 +58,8 @@ def run(args: argparse.Namespace) -> int:
         )
 
     tasks = [
-        Task(2_000_000_000 + 100 * args.seed + i, Asked("touch", colour), text)
-        for i, (text, colour) in enumerate(INSTRUCTIONS)
+        Task(2_000_000_000 + 100 * args.seed + i, Asked(*asked), text)
+        for i, (text, *asked) in enumerate(INSTRUCTIONS)
     ]
     options = ArmOptions(log_level="error", bag=args.bag, episodes=False)
     args.namespace = ""
@@ -69,8 +69,9 @@ def run(args: argparse.Namespace) -> int:
         return exit_code or 1
     args.output.mkdir(parents=True, exist_ok=True)
     save_strip(args.output / "strip.png", scenes)
-    save_animation(args.output / "demo.gif", scenes)
+    save_animation(args.output / "demo.webp", scenes)
     console.print(table(episodes))
-    console.print(f"pictures: {args.output / 'strip.png'}, {args.output / 'demo.gif'}")
-    console.print('next: `smolvla-ros arm` in one terminal, `smolvla-ros say "touch the red cube"` in another')
+    console.print(f"pictures: {args.output / 'strip.png'}, {args.output / 'demo.webp'}")
+    say = 'smolvla-ros say "put the red cube on the plate"'
+    console.print(f"next: `smolvla-ros arm` in one terminal, `{say}` in another")
     return 0 if all(episode.success for episode in episodes) else 1

@@ -18,7 +18,7 @@ from smolvla_ros.sim.tasks import TASKS, Asked
 from .operator import Operator
 
 START_TIMEOUT_S = 60.0
-EPISODE_TIMEOUT_S = 15.0
+EPISODE_TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True)

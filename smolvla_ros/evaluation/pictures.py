@@ -17,7 +17,6 @@ _GOOD, _BAD = (46, 125, 50), (183, 28, 28)
 _CAPTION_PX = 34
 _STRIP_COLUMNS = 5
 _STRIP_WIDTH_PX = 300
-_GIF_COLOURS = 160
 _LAST_FRAME_MS = 900
 _MOTION = 0.5  # mean difference of two frames in grey levels
 
@@ -45,18 +44,17 @@ def save_strip(file: Path, scenes: Sequence[Scene]) -> None:
 
 
 def save_animation(file: Path, scenes: Sequence[Scene]) -> None:
-    """Writes an animated GIF, in the pace of the run; the last frame of a scene stays for a moment."""
+    """Writes an animated WebP, in the pace of the run; the last frame of a scene stays for a moment."""
     frames, durations_ms = [], []
     for scene in scenes:
-        captioned = [_captioned(Image.fromarray(frame), scene, last=False) for frame in scene.frames]
-        if not captioned:
+        if not scene.frames:
             continue
+        captioned = [_captioned(Image.fromarray(frame), scene, last=False) for frame in scene.frames]
         captioned[-1] = _captioned(Image.fromarray(scene.frames[-1]), scene, last=True)
-        # One palette for a scene does not flicker; k-means gives the small cubes colours of their own.
-        palette = captioned[-1].quantize(_GIF_COLOURS, kmeans=2)
-        frames += [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in captioned]
+        frames += captioned
         durations_ms += [*(1000 * np.diff(scene.times_s)).round().astype(int).tolist(), _LAST_FRAME_MS]
-    frames[0].save(file, save_all=True, append_images=frames[1:], duration=durations_ms, loop=0, optimize=True)
+    # Lossy: the 256 colours of a GIF flicker on small cubes.
+    frames[0].save(file, save_all=True, append_images=frames[1:], duration=durations_ms, loop=0, quality=60, method=0)
 
 
 def _row(scene: Scene) -> Image.Image:

@@ -21,9 +21,9 @@ from smolvla_ros.policy.loop_types import ChunkSource
 from smolvla_ros.policy.requests import RequestPolicy
 
 from . import scenarios
+from .expert import STEP_S
 from .policies import CheckpointPolicy
 from .referee import Verdict
-from .scenarios import Outcome, task
 from .task import COLOURS
 from .tasks import TASKS, Asked
 from .virtual_arm import VirtualArm
@@ -39,44 +39,6 @@ class ResettablePolicy(ChunkSource, Protocol):
 
     def reset(self, seed: int) -> None: ...
     def ask(self, asked: Asked) -> None: ...
-
-
-@dataclass(frozen=True)
-class Figures:
-    """Counts of episodes, and the median time of the successful ones in s."""
-
-    episodes: int
-    successes: int
-    wrong_cubes: int
-    time_s: float
-
-    def __str__(self) -> str:
-        low, high = wilson_interval(self.successes, self.episodes)
-        return (
-            f"success {self.successes} of {self.episodes} (95 % interval {low:.3f} to {high:.3f}), "
-            f"wrong cube {self.wrong_cubes}, median time {self.time_s:.2f} s"
-        )
-
-
-def evaluate(folder: Path, episodes: int, seed: int = 0, from_rest: bool = True) -> Figures:
-    """Runs episodes from home (or, not `from_rest`, from the cube touched before) with the checkpoint in `folder`."""
-    world, policy = World(), CheckpointPolicy(SmolVLAPolicy.from_checkpoint(folder))
-    settings = controller_settings(world)
-
-    def make_arm(world: World, arm_seed: int) -> VirtualArm:
-        delays = np.random.default_rng(arm_seed)
-        policy.reset(arm_seed)
-        return VirtualArm(
-            world,
-            policy,
-            settings=settings,
-            requests=RequestPolicy("continuous"),
-            delay=lambda: draw_delay(delays),
-        )
-
-    outcomes = [task(world, make_arm, 100_000 * seed + index, from_rest) for index in range(episodes)]
-    world.close()
-    return _figures(outcomes)
 
 
 @dataclass(frozen=True)
@@ -127,8 +89,9 @@ def evaluate_tasks(
             arm = VirtualArm(
                 world, policy, settings=settings, requests=RequestPolicy("continuous"), delay=partial(draw_delay, rng)
             )
-            verdicts.append(scenarios.watched(arm, asked, TASKS[name].say(asked, rng)))
-            times_s.append(world.time_s)
+            verdict, ticks = scenarios.watched(arm, asked, TASKS[name].say(asked, rng))
+            verdicts.append(verdict)
+            times_s.append(len(ticks) * STEP_S)
         figures[name] = StageFigures.of(verdicts, times_s)
     world.close()
     return figures
@@ -147,13 +110,6 @@ def asked_in_turn(name: str, index: int) -> Asked:
     task = TASKS[name]
     colour = COLOURS[index % len(COLOURS)] if task.names_cube else ""
     return Asked(name, colour, task.places[index // len(COLOURS) % len(task.places)])
-
-
-def _figures(outcomes: list[Outcome]) -> Figures:
-    done = [outcome for outcome in outcomes if outcome.success]
-    wrong = [outcome for outcome in outcomes if outcome.touched and not outcome.success]
-    times = [outcome.time_s for outcome in done]
-    return Figures(len(outcomes), len(done), len(wrong), float(np.median(times)) if times else float("nan"))
 
 
 def draw_delay(rng: np.random.Generator) -> int:

@@ -37,9 +37,10 @@ class Region:
 
 
 # Well inside what the arm reaches (`kinematics.REACH_M`); for grasping, where the gripper still points straight down.
-TOUCH_REGION = Region((0.19, 0.315), (-0.75, 0.75), 0.078, (0.018, 0.022), np.pi / 4, radial_yaw=False)
-GRASP_REGION = Region((0.16, 0.235), (-0.9, 0.9), 0.060, (0.0125, 0.0145), 0.25, radial_yaw=True)
-RADIUS_M, ANGLE_RAD, SPACING_M = TOUCH_REGION.radius_m, TOUCH_REGION.angle_rad, TOUCH_REGION.spacing_m
+REGIONS: dict[Scene, Region] = {
+    "touch": Region((0.19, 0.315), (-0.75, 0.75), 0.078, (0.018, 0.022), np.pi / 4, radial_yaw=False),
+    "pick_place": Region((0.16, 0.235), (-0.9, 0.9), 0.060, (0.0125, 0.0145), 0.25, radial_yaw=True),
+}
 # Between centres of the two places, and of a cube and a place: room for the open jaws.
 _PLACE_SPACING_M = 0.095
 _CLEARANCE_M = {"plate": 0.074, "bin": 0.083}
@@ -86,7 +87,7 @@ class Layout:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, scene: Scene = "touch") -> Layout:
-        region = TOUCH_REGION if scene == "touch" else GRASP_REGION
+        region = REGIONS[scene]
         places, positions = _draw_positions(rng, region, with_places=scene == "pick_place")
         cubes = tuple(
             Cube(

@@ -12,7 +12,7 @@ import numpy as np
 
 from .expert import STEP_S
 from .labels import Things
-from .layout import ANGLE_RAD, PAN_AXIS_XY, RADIUS_M, SPACING_M
+from .layout import REGIONS
 from .referee import Referee, Verdict
 from .scene import PLACES
 from .task import COLOURS, draw_instruction
@@ -88,15 +88,13 @@ def task(world: World, make_arm: MakeArm, seed: int, from_rest: bool = False) ->
     return Outcome(second.target, world.touched(), len(counted) * STEP_S, ticks + counted)
 
 
-def watched(arm: VirtualArm, asked: Asked, words: str) -> Verdict:
-    """One task, until it is decided or the time is up."""
-    referee = Referee(arm.world, asked)
-    for _ in range(round(EPISODE_LIMIT_S / STEP_S)):
-        arm.step(words)
+def watched(arm: VirtualArm, asked: Asked, words: str) -> tuple[Verdict, list[Tick]]:
+    """One task, until it is decided or the time is up: how far it got, and every tick of it."""
+    referee, ticks = Referee(arm.world, asked), []
+    while len(ticks) < round(EPISODE_LIMIT_S / STEP_S) and not referee.decided:
+        ticks.append(arm.step(words))
         referee.watch()
-        if referee.decided:
-            break
-    return referee.verdict()
+    return referee.verdict(), ticks
 
 
 def changed_while_carrying(arm: VirtualArm, asked: Asked, change: str, rng: np.random.Generator) -> bool | None:
@@ -127,7 +125,7 @@ def changed_while_carrying(arm: VirtualArm, asked: Asked, change: str, rng: np.r
     else:
         other = str(rng.choice([colour for colour in COLOURS if colour != asked.colour]))
         then = Asked("place", other, asked.place)
-    verdict = watched(arm, then, TASKS["place"].say(then, rng))
+    verdict, _ = watched(arm, then, TASKS["place"].say(then, rng))
     put_down = asked.colour not in world.pressed() and Things.of(world).reachable
     return verdict.success and (put_down or change == "another place")
 
@@ -202,9 +200,10 @@ def _steps(arm: VirtualArm, words: str, limit: int) -> Iterator[Tick]:
 
 def _free_place(world: World, moved: str, rng: np.random.Generator) -> tuple[float, float]:
     """Somewhere within reach, clear of the other cubes."""
+    region = REGIONS[world.scene]
     others = [world.cube_position(colour)[:2] for colour in COLOURS if colour != moved]
+    others += [np.asarray(place) for place in world.layout.places.values()]
     while True:
-        angle = rng.uniform(*ANGLE_RAD)
-        place = PAN_AXIS_XY + rng.uniform(*RADIUS_M) * np.array([np.cos(angle), np.sin(angle)])
-        if all(np.linalg.norm(place - other) >= SPACING_M for other in others):
+        place = region.draw_xy(rng)
+        if all(np.linalg.norm(place - other) >= region.spacing_m for other in others):
             return float(place[0]), float(place[1])

@@ -12,7 +12,7 @@ import numpy as np
 
 from .grasping import GRASP_POINT_M, TIP_POINT_M, Array, GraspKinematics, held_outward, in_gripper, jaw_angle, jaw_face
 from .labels import Things
-from .layout import GRASP_REGION, Layout
+from .layout import REGIONS, Layout
 from .manipulation import CLOSED_RAD, LIFT_M, OPEN_RAD
 from .scene import PLACES, SUPPORT_M
 from .task import COLOURS
@@ -77,7 +77,7 @@ class StateDrawer:
             joints = HOME.copy()
         else:
             jaw = OPEN_RAD if rng.random() < 0.5 else rng.uniform(CLOSED_RAD, OPEN_RAD)
-            joints = self._kinematics.joints([*GRASP_REGION.draw_xy(rng), rng.uniform(0.03, 0.15)], jaw)
+            joints = self._kinematics.joints([*REGIONS["pick_place"].draw_xy(rng), rng.uniform(0.03, 0.15)], jaw)
             joints[4] += rng.normal(0.0, 0.06)
         return np.asarray(joints + rng.normal(0.0, 0.02, 6) * (rng.random() < 0.5))
 

@@ -7,7 +7,7 @@ import pytest
 from smolvla_ros.sim.evaluation import evaluate_tasks
 from smolvla_ros.sim.grasping import GRASP_POINT_M, GraspKinematics, held_outward, jaw_angle
 from smolvla_ros.sim.labels import Labeller, Things
-from smolvla_ros.sim.layout import GRASP_REGION, Layout
+from smolvla_ros.sim.layout import REGIONS, Layout
 from smolvla_ros.sim.manipulation import CLOSED_RAD, LIFT_M, OPEN_RAD, STEP_S
 from smolvla_ros.sim.policies import ManipulatorPolicy
 from smolvla_ros.sim.scene import load_model
@@ -54,7 +54,7 @@ def test_the_grasp_point_is_where_mujoco_has_it() -> None:
 
 def test_inverse_kinematics_reaches_every_point_of_the_region_at_every_height_of_a_grasp() -> None:
     kinematics, rng = GraspKinematics(), np.random.default_rng(1)
-    points = np.array([[*GRASP_REGION.draw_xy(rng), rng.uniform(0.012, 0.1)] for _ in range(200)])
+    points = np.array([[*REGIONS["pick_place"].draw_xy(rng), rng.uniform(0.012, 0.1)] for _ in range(200)])
     np.testing.assert_allclose(kinematics.point(kinematics.joints(points, 0.5)), points, atol=1e-6)
 
 

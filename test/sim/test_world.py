@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from smolvla_ros.sim.expert import STEP_S, ScriptedExpert
-from smolvla_ros.sim.layout import PAN_AXIS_XY, SPACING_M, Layout
+from smolvla_ros.sim.layout import PAN_AXIS_XY, REGIONS, Layout
 from smolvla_ros.sim.task import COLOURS
 from smolvla_ros.sim.world import CAMERAS, HOME, PICTURE_SIZE, World
 
@@ -47,7 +47,7 @@ def test_every_layout_has_one_reachable_cube_of_each_colour_with_room_around_it(
         places = np.array([cube.xy for cube in layout.cubes])
         assert [cube.colour for cube in layout.cubes] == list(COLOURS)
         distances = np.linalg.norm(places[:, None] - places, axis=-1)[np.triu_indices(len(places), 1)]
-        assert distances.min() >= SPACING_M
+        assert distances.min() >= REGIONS["touch"].spacing_m
         radii = np.linalg.norm(places - PAN_AXIS_XY, axis=-1)
         assert radii.min() >= 0.17 and radii.max() <= 0.33
 

@@ -24,6 +24,7 @@ from smolvla_ros.policy.requests import RequestPolicy
 from smolvla_ros.sim import CAMERAS, JOINTS, World
 from smolvla_ros.sim.expert import STEP_S
 from smolvla_ros.sim.policies import CheckpointPolicy, ExpertPolicy
+from smolvla_ros.sim.scene import Scene as SimScene
 from smolvla_ros.sim.virtual_arm import VirtualArm
 
 START_NS = 1_790_000_000 * 10**9
@@ -61,9 +62,9 @@ def recorded_events(scene: Scene) -> tuple[Event, ...]:
 class _LoggedWorld(World):
     """A world that keeps its joints before every physics step: (time since the start [s], positions, velocities)."""
 
-    def __init__(self, seed: int, picture_size: tuple[int, int]):
+    def __init__(self, seed: int, picture_size: tuple[int, int], scene: SimScene):
         self.log: list[tuple[float, np.ndarray, np.ndarray]] = []
-        super().__init__(seed, picture_size)
+        super().__init__(seed, picture_size, scene)
         self.log.clear()
 
     def step(self, dt_s: float) -> None:
@@ -94,7 +95,8 @@ class _Recording:
         self.events: list[Event] = []
         self._scene = scene
         self._jitter = np.random.default_rng(scene.seed)
-        self._world = _LoggedWorld(scene.seed, scene.picture_size)
+        known: SimScene = "touch" if scene.policy == "expert" else "pick_place"  # to the policy
+        self._world = _LoggedWorld(scene.seed, scene.picture_size, known)
         self._policy = _KeptPolicy(_policy(scene.policy, self._world))
         self._arm = VirtualArm(
             self._world, self._policy,
