@@ -24,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--drawn", type=int, default=34, help="thousand states set by hand (default: 34)")
     parser.add_argument("--expert", type=int, default=6, help="thousand states of the expert's episodes (default: 6)")
-    parser.add_argument("--own", type=int, default=7, help="thousand states of the policy's own, twice (default: 7)")
-    parser.add_argument("--steps", type=int, default=7_500, help="of training (default: 7500)")
+    parser.add_argument("--own", type=int, default=7, help="thousand of the policy's own, three times (default: 7)")
+    parser.add_argument("--steps", type=int, default=14_000, help="of training (default: 14000)")
     parser.add_argument("--seed", type=int, default=1, help="of samples, weights and batches (default: 1)")
     parser.add_argument("--workers", type=int, default=2, help="processes that make samples (default: 2)")
     parser.add_argument(

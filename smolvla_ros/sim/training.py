@@ -39,6 +39,7 @@ from .demo_model import (
 )
 from .expert import STEP_S
 from .heads import LOSSES, AuxiliaryHeads, Truth
+from .manipulation import Kind
 from .pointing import PointingLoss
 from .scene import PLACES
 from .task import COLOURS
@@ -49,6 +50,10 @@ from .world import PICTURE_SIZE
 log = logging.getLogger(__name__)
 
 _PADDING_WEIGHT = 0.1  # of the flow's unused columns, which only need to stay harmless
+# A hand that is to hold still creeps by what each chunk is off, chunk after chunk.
+_STAY_WEIGHT = 3.0
+# When the policy's own states are asked for, and when they join: parts of all steps.
+_ROUNDS = ((0.25, 0.36), (0.43, 0.54), (0.715, 0.79))
 _CURVES = ("flow", "pointing", *LOSSES)
 # An error of the pan joint moves the grasp point most; the roll hardly moves, so its error is noise.
 _JOINT_WEIGHTS = (4.0, 1.5, 1.5, 1.5, 0.05, 1.0)
@@ -68,7 +73,7 @@ class TrainingSettings:
     """Everything that decides the result, the samples apart. `rounds` are given as parts of all steps."""
 
     seed: int = 1
-    steps: int = 7_500
+    steps: int = 14_000
     pictures: int = 16  # per batch
     instructions: int = 2  # for each picture; they share the image tokens
     draws: int = 3  # (noise, time) pairs for each instruction; they share the prefix
@@ -82,8 +87,9 @@ class TrainingSettings:
 
     @classmethod
     def planned(cls, steps: int, seed: int, shards: int) -> TrainingSettings:
-        """Two rounds, each of `shards`: when the policy has learnt something, and when it is nearly there."""
-        rounds = tuple(Round(round(a * steps), round(b * steps), shards) for a, b in ((0.35, 0.5), (0.6, 0.75)))
+        """Three rounds, each of `shards`: when the policy has learnt something, when it is nearly there, and near the
+        end, when it makes the mistakes that it will make."""
+        rounds = tuple(Round(round(a * steps), round(b * steps), shards) for a, b in _ROUNDS)
         return cls(seed=seed, steps=steps, rounds=rounds if shards else ())
 
 
@@ -184,8 +190,9 @@ class DemoTraining:
             group["lr"] = self.settings.learning_rate * one_cycle(self.step / self.settings.steps)
         batch = self.batches.draw(self.settings.pictures, self.settings.instructions, rng)
         prefix = self._prefix(batch)
-        flow, plain = self._flow_loss(prefix, self._action.normalise(torch.from_numpy(to_checkpoint(batch.actions))))
         truth = self._truth(batch)
+        actions = self._action.normalise(torch.from_numpy(to_checkpoint(batch.actions)))
+        flow, plain = self._flow_loss(prefix, actions, truth.kind == Kind.STAY)
         losses, pointing = self.heads.losses(prefix.hidden, truth), self.pointing(batch.images, truth)
         self.optimiser.zero_grad()
         (flow + self.heads.total(losses) + pointing).backward()
@@ -202,8 +209,8 @@ class DemoTraining:
         tokens = [t.repeat_interleave(each, 0) for t in image_tokens]
         return self.network.encode_prefix(tokens, batch.tokens, state, batch.mask)
 
-    def _flow_loss(self, prefix: Prefix, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss with its weights, and the plain mean squared error of the joints."""
+    def _flow_loss(self, prefix: Prefix, actions: Tensor, stay: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss with its weights, and the plain mean squared error of the joints; `stay` [B]: told to hold still."""
         config, draws = self.network.config, self.settings.draws
         actions = nn.functional.pad(actions, (0, config.max_action_dim - config.action_dim)).repeat_interleave(draws, 0)
         noise = torch.randn_like(actions)
@@ -211,7 +218,8 @@ class DemoTraining:
         x_t = t[:, None, None] * noise + (1 - t[:, None, None]) * actions
         error = (self.network.velocity(prefix.repeated(draws, config), x_t, t) - (noise - actions)).square()
         joints, padding = error[..., : config.action_dim], error[..., config.action_dim :]
-        weighted = (joints * torch.tensor(_JOINT_WEIGHTS)).mean() + _PADDING_WEIGHT * padding.mean()
+        each = torch.where(stay, _STAY_WEIGHT, 1.0).repeat_interleave(draws)[:, None, None]
+        weighted = (joints * each * torch.tensor(_JOINT_WEIGHTS)).mean() + _PADDING_WEIGHT * padding.mean()
         return weighted, joints.mean()
 
     def _truth(self, batch: Batch) -> Truth:
