@@ -36,6 +36,7 @@ from smolvla_ros.robot import RobotConfig, RobotConfigError
 from smolvla_ros.robot.images import ImageError, decode_image
 from smolvla_ros.view.page import Page
 from smolvla_ros.view.watched import ChunkAhead, ExecutionFacts, RunFacts, Watched
+from smolvla_ros.view.words import remark_on_instruction
 
 from .polling import PolledSubscription
 
@@ -67,6 +68,7 @@ class ViewNode:
             poll(DiagnosticArray, "/diagnostics", self._on_diagnostics, depth=_DIAGNOSTICS_DEPTH),
             poll(Episode, "episode", self._on_episode, latched=True),
             poll(String, "robot_description", self._on_robot_description, latched=True),
+            poll(String, "policy_node/instruction_status", self._on_instruction_status, latched=True),
             *(
                 poll(String, f"{name}/description", functools.partial(self._on_description, name), latched=True)
                 for name in ARM_NODES
@@ -159,6 +161,10 @@ class ViewNode:
         if isinstance(facts, dict):
             self._watched.set_description(name, facts, time.monotonic())
             self._follow(name, facts.get("parameters", {}))
+
+    def _on_instruction_status(self, message: String) -> None:
+        if remark := remark_on_instruction(message.data):
+            self._tell("instruction", remark.text, remark.good)
 
     def _on_image(self, camera: str, kind: type, data: bytes) -> None:
         try:

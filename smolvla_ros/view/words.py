@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from html import escape
 
@@ -56,6 +57,27 @@ def instruction_in_force(snapshot: Snapshot) -> str:
     """What the policy acts on by its own word; '' if nothing."""
     heard = snapshot.descriptions.get("policy_node")
     return str(heard.value.get("instruction", "")) if heard else ""
+
+
+@dataclass(frozen=True)
+class Remark:
+    """What the policy has to say about an instruction; `good` if it is taken all the same."""
+
+    text: str
+    good: bool
+
+
+def remark_on_instruction(status: str) -> Remark | None:
+    """Out of a message on `~/instruction_status`; None if there is nothing to remark."""
+    try:
+        word = json.loads(status)
+    except ValueError:
+        return None
+    if not isinstance(word, dict) or not (said := str(word.get("reason") or word.get("remark") or "")):
+        return None
+    taken = bool(word.get("accepted"))
+    text = f"“{word.get('instruction', '')}”: {said}"
+    return Remark(text if taken else f"{text}; what was said before stays", taken)
 
 
 def run_line(snapshot: Snapshot) -> str:

@@ -1,5 +1,6 @@
 """What the view says, read as a person would."""
 
+import json
 import re
 
 import pytest
@@ -76,3 +77,18 @@ def test_the_history_of_the_plots_is_bounded(facts):
     history = watched.snapshot().history
     assert len(history) == 150
     assert history[-1].at_s - history[0].at_s == pytest.approx(30.0, abs=0.5)
+
+
+def test_an_instruction_that_was_refused_or_has_unseen_words_is_told():
+    refused = {"instruction": "grab it", "accepted": False, "reason": "instruction refused: too long", "remark": ""}
+    told = words.remark_on_instruction(json.dumps(refused))
+    assert not told.good
+    assert told.text == "“grab it”: instruction refused: too long; what was said before stays"
+    unseen = {"instruction": "fetch it", "accepted": True, "reason": "", "remark": "never seen in training: fetch"}
+    told = words.remark_on_instruction(json.dumps(unseen))
+    assert told.good and told.text == "“fetch it”: never seen in training: fetch"
+
+
+@pytest.mark.parametrize("status", ["", "{", "[1]", '{"accepted": true}', '{"accepted": true, "reason": "", "remark": ""}'])
+def test_what_needs_no_remark_gets_none(status):
+    assert words.remark_on_instruction(status) is None
