@@ -24,6 +24,7 @@ from smolvla_ros.model import (
     save_checkpoint,
     train_tokenizer,
 )
+from smolvla_ros.model.checkpoint.golden import record_golden
 from smolvla_ros.model.checkpoint.weights import checkpoint_views, unused_shapes
 
 CAMERAS = ("observation.images.front", "observation.images.wrist")
@@ -117,3 +118,21 @@ def test_the_true_size_is_that_of_the_published_policy() -> None:
     assert stored["model.vlm_with_expert.lm_expert.layers.14.self_attn.k_proj.weight"] == (320, 720)
     kept = sum(parameter.numel() for parameter in network.parameters())
     assert kept == 450_046_176 - sum(torch.Size(shape).numel() for shape in unused_shapes(network.config).values())
+
+
+def test_weights_that_are_saved_anew_have_no_golden_input_of_the_ones_before(
+    saved: tuple[Path, SmolVLANetwork],
+) -> None:
+    folder, network = saved
+    policy = SmolVLAPolicy.from_checkpoint(folder)
+    images = {camera: np.zeros((48, 64, 3), np.uint8) for camera in policy.cameras}
+    record_golden(policy, folder, images, np.zeros(2, np.float32), "touch the red cube")
+    assert SmolVLAPolicy.from_checkpoint(folder).golden_difference == pytest.approx(0.0, abs=1e-5)
+    with torch.no_grad():
+        network.state_proj.weight += 1.0
+    spread = {"mean": torch.tensor([1.0, 2.0]), "std": torch.tensor([3.0, 4.0])}
+    training = Training(
+        {"observation.state": spread, "action": spread}, dict.fromkeys(CAMERAS, (3, 48, 64)), JOINTS, JOINTS, 30
+    )
+    save_checkpoint(folder, network, train_tokenizer(["touch the red cube", "go to the blue cube"], 300), training)
+    assert SmolVLAPolicy.from_checkpoint(folder).golden_difference is None

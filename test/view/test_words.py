@@ -89,6 +89,6 @@ def test_an_instruction_that_was_refused_or_has_unseen_words_is_told():
     assert told.good and told.text == "“fetch it”: never seen in training: fetch"
 
 
-@pytest.mark.parametrize("status", ["", "{", "[1]", '{"accepted": true}', '{"accepted": true, "reason": "", "remark": ""}'])
+@pytest.mark.parametrize("status", ["", "{", "[1]", '{"accepted": true}', '{"accepted": true, "remark": ""}'])
 def test_what_needs_no_remark_gets_none(status):
     assert words.remark_on_instruction(status) is None

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from smolvla_ros.model.checkpoint.files import JsonObject
+from smolvla_ros.model.checkpoint.golden import GOLDEN_FILE
 from smolvla_ros.model.checkpoint.names import NAMES_FILE
 from smolvla_ros.model.checkpoint.processors import POSTPROCESSOR, PREPROCESSOR
 from smolvla_ros.model.checkpoint.weights import checkpoint_views, unused_shapes
@@ -51,9 +52,11 @@ class Training:
 def save_checkpoint(folder: Path, network: SmolVLANetwork, tokenizer: Tokenizer, training: Training) -> None:
     """Writes the checkpoint folder: policy, processors, statistics, backbone configuration and tokenizer.
 
-    Weights are stored in the types that the network holds them in.
+    Weights are stored in the types that the network holds them in. A golden input of what stood there before goes:
+    its actions were those of other weights.
     """
     config = network.config
+    (folder / GOLDEN_FILE).unlink(missing_ok=True)
     (folder / "vlm").mkdir(parents=True, exist_ok=True)
     policy = _policy_config(config, training)
     _write_json(folder / "config.json", policy)
