@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+
 from smolvla_ros.installation import executable, share_folder, transport_variables
 
 from .options import ArmOptions, BringUpError
@@ -114,6 +116,7 @@ def arm_processes(options: ArmOptions) -> tuple[NodeProcess | CommandProcess, ..
     nodes += [_node(options, "camera_node", {"device": device}, name) for name, device in options.cameras.items()]
     commands = [_recorder(options)] if options.bag else []
     commands += [_view(options)] if options.view else []
+    commands += _state_publisher(options)
     return (*nodes, *commands)
 
 
@@ -153,6 +156,20 @@ def _recorder(options: ArmOptions) -> CommandProcess:
 def _view(options: ArmOptions) -> CommandProcess:
     command = [sys.executable, str(executable("smolvla-ros")), "view", "--namespace", options.namespace]
     return CommandProcess("view", command, transport_variables() | _variables("view"))
+
+
+def _state_publisher(options: ArmOptions) -> list[CommandProcess]:
+    """Frames of the arm that ships, for RViz and Foxglove, where robot_state_publisher is installed (not from PyPI)."""
+    name = "robot_state_publisher"
+    if not (options.is_simulated or options.so101):
+        return []  # the robot's own bring-up does it
+    try:
+        program = Path(get_package_prefix(name), "lib", name, name)
+    except PackageNotFoundError:
+        return []
+    urdf = (share_folder() / "urdf" / "so101.urdf").read_text(encoding="utf-8")
+    arguments = ["-r", f"__ns:=/{options.namespace.strip('/')}", "-p", f"robot_description:={json.dumps(urdf)}"]
+    return [CommandProcess(name, [str(program), "--ros-args", *arguments], transport_variables())]
 
 
 def _variables(name: str) -> dict[str, str]:

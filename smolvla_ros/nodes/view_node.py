@@ -17,6 +17,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import Point, Pose, PoseArray, Quaternion
+from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
@@ -35,6 +37,7 @@ from smolvla_ros.qos import LATCHED
 from smolvla_ros.robot import RobotConfig, RobotConfigError
 from smolvla_ros.robot.images import ImageError, decode_image
 from smolvla_ros.view.page import Page
+from smolvla_ros.view.robot_model import RobotModel, RobotModelError
 from smolvla_ros.view.watched import ChunkAhead, ExecutionFacts, RunFacts, Watched
 from smolvla_ros.view.words import remark_on_instruction
 
@@ -56,6 +59,8 @@ class ViewNode:
         # The arm that ships, until somebody publishes a robot_description.
         watched.set_robot((share_folder() / "urdf" / "so101.urdf").read_text(encoding="utf-8"))
         self.page: Page | None = None
+        self._model: tuple[str, RobotModel | None] | None = None
+        self._path = node.create_publisher(PoseArray, "chunk_path", QoSProfile(depth=1))
         self._instruction = node.create_publisher(String, "instruction", LATCHED)
         self._triggers = {
             name: node.create_client(Trigger, name)
@@ -139,7 +144,36 @@ class ViewNode:
             chunk = Chunk.from_message(message, joints)
         except ChunkError:
             return  # the controller refuses it and tells why
-        self._watched.set_chunk(ChunkAhead(joints, chunk.positions, chunk.session, chunk.sequence), time.monotonic())
+        ahead = ChunkAhead(joints, chunk.positions, chunk.session, chunk.sequence)
+        self._watched.set_chunk(ahead, time.monotonic())
+        if self.has_followers:
+            self._publish_path(ahead, message.header.stamp)
+
+    @property
+    def has_followers(self) -> bool:
+        """Whether somebody draws the chunk's way, as RViz and Foxglove do."""
+        return bool(self._path.get_subscription_count())
+
+    def _publish_path(self, chunk: ChunkAhead, stamp: Any) -> None:
+        """Where the chunk takes the tool, for those who draw it; orientations are not told."""
+        model = self._path_model()
+        if model is None:
+            return
+        message = PoseArray()
+        message.header.stamp, message.header.frame_id = stamp, model.base
+        for x, y, z in model.tool_path(chunk.joints, chunk.positions).tolist():
+            message.poses.append(Pose(position=Point(x=x, y=y, z=z), orientation=Quaternion(w=1.0)))
+        self._path.publish(message)
+
+    def _path_model(self) -> RobotModel | None:
+        """The arm that is described now; None if it cannot be understood, which the page tells."""
+        urdf = self._watched.snapshot().robot
+        if self._model is None or self._model[0] != urdf:
+            try:
+                self._model = (urdf, RobotModel(urdf))
+            except RobotModelError:
+                self._model = (urdf, None)
+        return self._model[1]
 
     def _on_joint_state(self, message: JointState) -> None:
         if len(message.name) == len(message.position) <= 1000:
@@ -227,6 +261,6 @@ def watch(node: ViewNode, watched: Watched, page: Page, check: Callable[[], None
         check()
         time.sleep(_PERIOD_S)
         is_watched = page.is_watched
-        node.take(all_streams=is_watched)
+        node.take(all_streams=is_watched or node.has_followers)
         if is_watched:
             page.update(watched.snapshot(), time.monotonic())

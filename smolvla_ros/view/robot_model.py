@@ -35,6 +35,7 @@ class RobotModel:
         self.joints: tuple[str, ...] = tuple(self.urdf.actuated_joint_names)
         self._configuration = np.zeros(len(self.joints))
         links = set(self.urdf.link_map)
+        self.base = str(self.urdf.base_link)
         self.tool = next((name for name in _TOOL_FRAMES if name in links), self._last_link())
 
     def move(self, positions: Mapping[str, float]) -> NDArray[np.float64]:

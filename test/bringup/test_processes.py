@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import rclpy
 import yaml
+from ament_index_python.packages import PackageNotFoundError
 from rclpy.context import Context
 from rclpy.node import Node
 
@@ -286,3 +287,18 @@ def flattened(tree, prefix=""):
             yield from flattened(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
+
+
+def test_where_robot_state_publisher_is_installed_it_tells_the_frames_of_the_arm_that_ships(monkeypatch):
+    def prefix(name):
+        if name == "robot_state_publisher":
+            return "/opt/ros"
+        raise PackageNotFoundError(name)
+
+    assert "robot_state_publisher" not in by_name(ArmOptions())
+    monkeypatch.setattr("smolvla_ros.bringup.processes.get_package_prefix", prefix)
+    process = by_name(ArmOptions(namespace="left"))["robot_state_publisher"]
+    assert process.command[:4] == ["/opt/ros/lib/robot_state_publisher/robot_state_publisher", "--ros-args", "-r",
+                                   "__ns:=/left"]  # fmt: skip
+    assert "so101" in yaml.safe_load(process.command[-1].removeprefix("robot_description:="))
+    assert "robot_state_publisher" not in by_name(ArmOptions(sim=False, robot="so101", checkpoint="org/name"))

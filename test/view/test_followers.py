@@ -1,0 +1,72 @@
+"""What RViz and Foxglove open: the chunk's way as a topic, and layouts whose topics are ours."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import rclpy
+import yaml
+from geometry_msgs.msg import PoseArray
+from rclpy.executors import SingleThreadedExecutor
+
+from smolvla_ros.msg import ActionChunk
+from smolvla_ros.nodes.view_node import ViewNode
+from smolvla_ros.view.robot_model import RobotModel
+from smolvla_ros.view.watched import Watched
+
+JOINTS = ["shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper"]
+TOPICS = {
+    "/robot_description", "/joint_states", "/chunk_path", "/front/image_raw", "/wrist/image_raw", "/execution_status",
+    "/episode", "/instruction", "/controller_node/stop", "/controller_node/resume",
+}  # fmt: skip
+
+
+def test_the_way_of_a_chunk_is_told_to_who_follows_it_and_to_nobody_else(repository, ros_domain):
+    rclpy.init()
+    node = rclpy.create_node("view_node")
+    view = ViewNode(SimpleNamespace(node=node), Watched())
+    assert not view.has_followers
+    heard = []
+    node.create_subscription(PoseArray, "chunk_path", heard.append, 1)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    rows = np.linspace(np.zeros(6), np.full(6, 0.5), 4)
+    chunks = node.create_publisher(ActionChunk, "action_chunk", 1)
+    chunk = ActionChunk(session=1, sequence=1, joint_names=JOINTS, rows=4, positions=rows.ravel().tolist())
+    chunk.header.stamp.sec = chunk.image_stamp.sec = 100
+    chunk.step.nanosec = 33_000_000
+    while not heard:
+        chunks.publish(chunk)
+        view.take(all_streams=view.has_followers)
+        executor.spin_once(timeout_sec=0.05)
+    expected = RobotModel((repository / "urdf" / "so101.urdf").read_text()).tool_path(JOINTS, rows)
+    found = [(pose.position.x, pose.position.y, pose.position.z) for pose in heard[0].poses]
+    np.testing.assert_allclose(found, expected)
+    assert heard[0].header.frame_id == "world"
+    executor.shutdown()
+    node.destroy_node()
+    rclpy.shutdown()
+
+
+def test_the_layouts_show_topics_that_there_are(repository):
+    rviz = yaml.safe_load((repository / "config" / "rviz" / "arm.rviz").read_text())
+    displays = rviz["Visualization Manager"]["Displays"]
+    topics = [d[key]["Value"] for d in displays for key in ("Topic", "Description Topic") if key in d]
+    assert {f"/{topic}" for topic in topics} <= TOPICS and len(topics) == 4
+    layout = json.loads((repository / "config" / "foxglove" / "arm.json").read_text())
+    panels = layout["configById"]
+
+    def shown(part):
+        return [part] if isinstance(part, str) else [*shown(part["first"]), *shown(part["second"])]
+
+    assert sorted(shown(layout["layout"])) == sorted(panels)
+    text = json.dumps(panels)
+    assert {topic for topic in TOPICS if topic in text} == TOPICS
+
+
+@pytest.mark.parametrize("name", ["rviz/arm.rviz", "foxglove/arm.json"])
+def test_the_layouts_are_installed(name):
+    from smolvla_ros.installation import share_folder
+
+    assert (share_folder() / "config" / name).is_file()
