@@ -27,6 +27,11 @@ _SEEN_RAD = 0.002
 # Figures and plots are read, not watched: they change this much more seldom than the pictures.
 _SLOW_EVERY = 3
 _FRUSTUM_M = 0.04
+# Viser has no size of buttons; the red one is Stop.
+_STYLE = (
+    '<style>.mantine-Button-root[style*="color-red"]'
+    "{height:4rem !important;font-size:1.25rem !important;font-weight:700 !important}</style>"
+)
 _PICTURE_ROWS = 240
 _SERIES = (
     viser.uplot.Series(label="s"),
@@ -119,6 +124,7 @@ class Page:
         scene.configure_default_lights(cast_shadow=False)  # shadows cost more than everything else without a GPU
         scene.add_grid("/grid", width=1.0, height=1.0, cell_size=0.05, section_size=0.25)
         self.server.initial_camera.position, self.server.initial_camera.look_at = (0.75, -0.5, 0.5), (0.18, 0.0, 0.08)
+        gui.add_html(_STYLE)
         self._banner = gui.add_html("")
         stop = gui.add_button("Stop  (space)", color="red", icon=None, hint="brakes and holds until Resume")
         stop.on_click(lambda _: self._actions.stop())
@@ -152,7 +158,7 @@ class Page:
         with gui.add_form("Instruction") as form:
             self._text = gui.add_text("say", "")
             form.on_submit(lambda _: self._actions.say(self._text.value))
-        nothing = gui.add_button("Withdraw the instruction", hint="no instruction, no motion")
+        nothing = gui.add_button("Withdraw the instruction", color="gray", hint="no instruction, no motion")
         nothing.on_click(lambda _: self._actions.say(""))
         self._history = gui.add_dropdown("again", ("-",))
         self._history.on_update(lambda _: self._take_again())
