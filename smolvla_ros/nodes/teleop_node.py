@@ -34,6 +34,7 @@ from .patience import RefusalLog, TroubleLog
 from .running import run_node
 
 _STOP_TIMEOUT_S = 1.0
+_UNHEARD = "nobody listens on person_commands: does a controller run here that takes a person's commands?"
 
 
 class TeleopNode(ManagedNode[TeleopParameters]):
@@ -108,7 +109,8 @@ class TeleopNode(ManagedNode[TeleopParameters]):
             self._line.close()
             self._leader.leads, self._trouble = False, str(error)
             return {}
-        self._trouble = self._leader.trouble
+        unheard = _UNHEARD if goals and not self._goals.get_subscription_count() else ""
+        self._trouble = self._leader.trouble or unheard
         return goals
 
     # Callbacks in the executor's thread.

@@ -89,6 +89,15 @@ def test_a_leader_that_falls_silent_is_told_by_name_and_gives_no_goals(client, b
     assert abs(goals[0].position[4]) < 0.05  # not where the leader was moved to meanwhile
 
 
+def test_goals_that_nobody_takes_are_an_error(client, bus, leader_file):
+    leader = bus(leader_file, dict.fromkeys(JOINTS, 0.0))
+    states = client.node.create_publisher(JointState, "joint_states", 1)
+    follower = JointState(name=list(JOINTS), position=[0.0] * 6)
+    client.node.create_timer(0.02, lambda: states.publish(follower))
+    client.start("teleop_node", leader_port=leader.port, leader_calibration=leader_file)
+    client.until(lambda: client.told("nobody listens on person_commands"), "the error")
+
+
 def test_a_calibration_of_the_follower_is_refused_for_the_leader(client, bus, calibration_file, leader_file):
     leader = bus(leader_file, dict.fromkeys(JOINTS, 0.0))
     process = client.start("teleop_node", leader_port=leader.port, leader_calibration=calibration_file)
