@@ -29,6 +29,8 @@ from domain_coordinator import domain_id  # noqa: E402
 from fuzzed_nodes import fuzz_controller, fuzz_policy, fuzz_sim  # noqa: E402
 from wire_cycles import Cycles, in_ms  # noqa: E402
 
+from smolvla_ros.installation import find_ros_in_virtual_environment  # noqa: E402
+
 FUZZED = {"controller": fuzz_controller, "policy": fuzz_policy, "sim": fuzz_sim}
 BUGS = ("internal error", "Traceback", "bug")
 
@@ -79,6 +81,7 @@ def main() -> int:
     arguments = parser.parse_args()
     print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     rows: list[dict[str, object]] = []
+    find_ros_in_virtual_environment()
     with domain_id() as domain:
         os.environ |= LOOPBACK_UDP | {"ROS_DOMAIN_ID": str(domain)}
         rclpy.init()
