@@ -5,6 +5,7 @@ Not locked: the controller owns it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -41,6 +42,12 @@ class Commander:
         self._limits = settings.limits
         self._period_s = settings.period_s
         self._limiter = Limiter(settings.limits, settings.period_s)
+        gentle = replace(
+            settings.limits,
+            velocity=settings.gentle * settings.limits.velocity,
+            acceleration=settings.gentle * settings.limits.acceleration,
+        )
+        self._gentle = Limiter(gentle, settings.period_s)
 
     def reset(self) -> None:
         """Nothing was commanded yet."""
@@ -86,10 +93,13 @@ class Commander:
             self._smooth = Motion(position, velocity, np.zeros_like(velocity))
         return limited
 
-    def hold(self, at: Vector | None) -> None:
-        """Commands the next motion on the way to standing still, `at` a position if given; nothing before the first."""
+    def hold(self, at: Vector | None, gently: bool = False) -> None:
+        """Commands the next motion on the way to standing still, `at` a position if given; nothing before the first.
+
+        `gently`: with a part of the limits; only for motion that began so from rest, since it needs longer to brake.
+        """
         if self._last is not None:
-            limiter, last = self._limiter, self._last
+            limiter, last = self._gentle if gently else self._limiter, self._last
             self._last = limiter.brake(last) if at is None else limiter.step(last, Motion.at_rest(at)).motion
             self._smooth, self._on_plan = self._last, True
 

@@ -72,6 +72,41 @@ class Controller:
         with self._lock:
             self._machine.resume()
 
+    def park(self) -> str:
+        """Goes to the park pose with a part of the limits, and stays there until `resume`; a stop ends it.
+
+        Returns:
+            Why not; empty: it does.
+        """
+        with self._lock:
+            return self._machine.park()
+
+    @property
+    def parked(self) -> bool:
+        """Whether the arm stands at its park pose, as it was asked to."""
+        with self._lock:
+            return self._machine.supervision.parking and self._machine.supervision.parked
+
+    @property
+    def parking(self) -> bool:
+        """Whether it goes there, is there, or will go on when what holds it has ended."""
+        with self._lock:
+            return self._machine.supervision.parking
+
+    def take_over(self, taken: bool) -> str:
+        """A person commands the arm from now on, or no longer: then motion needs a fresh chunk.
+
+        Returns:
+            Why not; empty: it is so.
+        """
+        with self._lock:
+            return self._machine.take_over(taken)
+
+    def receive_person_positions(self, positions: NDArray[np.float64], steady_ns: int) -> None:
+        """Where the person wants the arm, [joints] in rad or m, finite; used while a person has taken over only."""
+        with self._lock:
+            self._machine.holding.person_wants(positions, steady_ns)
+
     def conflict(self, detail: str) -> None:
         """Somebody else commands the arm: brake, then keep silent, while `detail` is not empty."""
         with self._lock:
@@ -166,7 +201,8 @@ class Controller:
     def status(self) -> Status:
         """A snapshot of everything after the last step."""
         with self._lock:
-            return self._machine.journal.status(self._machine.now_ns, self._machine.timeline)
+            machine = self._machine
+            return machine.journal.status(machine.now_ns, machine.timeline, machine.supervision.taken_over)
 
     # A chunk. The lock is taken in steps: it is not held while the plan is made.
 

@@ -15,6 +15,8 @@ _KEPT_TRANSITIONS = 256
 _STATES = {
     Reason.NONE: ControllerState.FOLLOWING,
     Reason.STOP_REQUESTED: ControllerState.STOPPED,
+    Reason.PARK_REQUESTED: ControllerState.PARKED,
+    Reason.TAKEN_OVER_BY_PERSON: ControllerState.TAKEN_OVER,
 }
 
 
@@ -57,8 +59,8 @@ class Journal:
         self._transitions.clear()
         return taken
 
-    def status(self, now_ns: int, timeline: Timeline) -> Status:
-        """A snapshot."""
+    def status(self, now_ns: int, timeline: Timeline, intervention: bool) -> Status:
+        """A snapshot; `intervention`: a person has taken over."""
         counters, chunk, plan = self.counters, timeline.chunk, timeline.plan
         return Status(
             now_ns=now_ns,
@@ -77,5 +79,6 @@ class Journal:
             rows_executed=timeline.executed,
             rows_discarded=timeline.discarded,
             rows_queued=timeline.queued,
+            intervention=intervention,
             counters=counters.copy(),
         )

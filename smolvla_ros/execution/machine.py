@@ -1,9 +1,9 @@
 """The state machine of the controller: what is commanded in each period, and why nothing is.
 
-States: INACTIVE -> HOLDING(reason) <-> FOLLOWING, and STOPPED, which only `resume` leaves. A hold slows down under the
-acceleration limit and then keeps commanding the position sent last; it drops what was queued, so motion never goes on
-without a chunk that is newer. Before the first motion after activation nothing is commanded at all: a restart
-never moves the arm.
+States: INACTIVE -> HOLDING(reason) <-> FOLLOWING; STOPPED and PARKED, which only `resume` leaves; TAKEN_OVER by a
+person. A hold slows down under the acceleration limit and then keeps commanding the position sent last; it drops what
+was queued, so motion never goes on without a chunk that is newer. Before the first motion after activation nothing is
+commanded at all: a restart never moves the arm.
 
 Not locked: the controller owns it.
 """
@@ -55,7 +55,7 @@ class StateMachine:
         self.admission = Admission(settings)
         self.supervision = Supervision(settings)
         self.commander = Commander(settings)
-        self.holding = Holding(self.supervision)
+        self.holding = Holding(settings, self.supervision)
         self.journal = Journal(joints)
         self._reset(0)
 
@@ -64,7 +64,7 @@ class StateMachine:
     def apply(self, settings: ControllerSettings) -> None:
         """Changes the settings between two steps."""
         self._settings = settings
-        for part in (self.admission, self.supervision, self.commander):
+        for part in (self.admission, self.supervision, self.commander, self.holding):
             part.apply(settings)
 
     @property
@@ -88,13 +88,39 @@ class StateMachine:
     def stop(self) -> None:
         if self.active:
             self.supervision.stopped = True
+            self.supervision.parking = self.supervision.taken_over = False
             self.admission.not_before_ns = self.now_ns
             self._hold(Reason.STOP_REQUESTED, STOPPED)
 
     def resume(self) -> None:
-        if self.supervision.stopped:
-            self.supervision.stopped = False
+        supervision = self.supervision
+        if supervision.stopped or supervision.parking:
+            supervision.stopped = supervision.parking = False
             self.holding.resume()
+
+    def park(self) -> str:
+        problem = self._not_now()
+        if self._settings.park is None:
+            problem = "there is no park pose: set park_joints and park_positions"
+        if not problem:
+            self.supervision.parking, self.supervision.parked, self.supervision.taken_over = True, False, False
+        return problem
+
+    def take_over(self, taken: bool) -> str:
+        supervision, problem = self.supervision, self._not_now() if taken else ""
+        if not problem and taken != supervision.taken_over:
+            supervision.taken_over, supervision.person = taken, ""
+            supervision.parking = False
+            self.admission.not_before_ns = self.now_ns
+            if not taken:
+                self.holding.resume()
+        return problem
+
+    def _not_now(self) -> str:
+        """Why no motion may be asked for; empty: it may."""
+        if not self.active:
+            return "the controller is not active"
+        return "stopped: call ~/resume first" if self.supervision.stopped else ""
 
     # A control period.
 
@@ -116,7 +142,7 @@ class StateMachine:
                 self.commander.reset()
                 self.supervision.joint_states.doubt()
             return None
-        self.commander.hold(self.holding.goal(steady_ns))
+        self.holding.move(self.commander, self.journal.reason, steady_ns)
         return self.commander.command()
 
     def _watch_clock(self, now_ns: int, steady_ns: int) -> None:

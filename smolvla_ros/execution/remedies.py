@@ -22,6 +22,8 @@ WHAT_TO_DO: dict[Reason, str] = {
     Reason.CLOCK_JUMP: "it goes on by itself; keep clocks in step (chrony), and play bags with `use_sim_time`",
     Reason.CONFLICTING_PUBLISHER: "end the other one that commands the arm; `detail` names it",
     Reason.STOP_REQUESTED: "`smolvla-ros resume`",
+    Reason.PARK_REQUESTED: "`smolvla-ros resume`",
+    Reason.TAKEN_OVER_BY_PERSON: "nothing: a person commands the arm, until `~/takeover` with `false`",
     Reason.INTERNAL_ERROR: "a bug: keep the log, report it, then deactivate and activate the controller",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .interpolation import INTERPOLATIONS
 from .limits import JointLimits
@@ -33,6 +34,8 @@ class ControllerSettings:
         tracking_timeout_s, clamping_timeout_s: how long a tracking error or a clamped position is tolerated.
         clamping_excess: how far outside the limits a position must be to count as lasting clamping [rad or m].
         clock_jump_s: a ROS clock that gains more than this against the steady clock has jumped.
+        park: [joints] where `park` goes to, NaN for a joint that stays where it is; None: nowhere.
+        gentle: the part of the limits of speed and acceleration for going to the park pose or to a person's commands.
         dry_run: the arm does not follow, so nothing is concluded from that.
     """
 
@@ -51,6 +54,8 @@ class ControllerSettings:
     clamping_timeout_s: float = 1.0
     clamping_excess: float = 0.1
     clock_jump_s: float = 1.0
+    park: NDArray[np.float64] | None = None
+    gentle: float = 0.3
     dry_run: bool = False
 
     def __post_init__(self) -> None:

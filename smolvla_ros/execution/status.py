@@ -20,6 +20,8 @@ class ControllerState(IntEnum):
     HOLDING = 1
     FOLLOWING = 2
     STOPPED = 3
+    PARKED = 4
+    TAKEN_OVER = 5
 
 
 class Reason(IntEnum):
@@ -37,6 +39,8 @@ class Reason(IntEnum):
     CONFLICTING_PUBLISHER = 9
     STOP_REQUESTED = 10
     INTERNAL_ERROR = 11
+    PARK_REQUESTED = 12
+    TAKEN_OVER_BY_PERSON = 13
 
 
 class ClampCounter:
@@ -134,4 +138,5 @@ class Status(NamedTuple):
     rows_executed: int
     rows_discarded: int
     rows_queued: int
+    intervention: bool
     counters: Counters

@@ -17,6 +17,7 @@ Vector = NDArray[np.float64]
 Fault = tuple[Reason, str]
 
 STOPPED = "stopped by service; call ~/resume to go on"
+PARKED = "at the park pose; call ~/resume to go on"
 
 
 class Supervision:
@@ -24,6 +25,8 @@ class Supervision:
 
     Attributes:
         stopped: stop was requested and not yet taken back.
+        parking, parked: it goes to the park pose, or is there, until a resume.
+        taken_over, person: a person commands the arm, and what is to be said of it.
         halting: the controller is about to be deactivated.
         conflict: who else commands the arm; empty if nobody does.
         failure: what must not have happened; empty if nothing did.
@@ -45,7 +48,8 @@ class Supervision:
         self._clamping.limit_s = settings.clamping_timeout_s
 
     def reset(self) -> None:
-        self.stopped = self.halting = False
+        self.stopped = self.halting = self.parking = self.parked = self.taken_over = False
+        self.person = ""
         self.conflict = self.failure = self._sessions = ""
         self._sessions_until_ns = 0
         self._tracking_detail = ""
@@ -93,6 +97,10 @@ class Supervision:
             return Reason.WAITING_FOR_JOINT_STATES, "too few joint states in a row agree so far"
         if self._tracking_detail:
             return Reason.TRACKING_ERROR, self._tracking_detail
+        if self.taken_over:
+            return Reason.TAKEN_OVER_BY_PERSON, self.person or "a person commands the arm"
+        if self.parking:
+            return Reason.PARK_REQUESTED, PARKED if self.parked else "going to the park pose"
         return None
 
     def watch_tracking(self, commanded: Motion | None, now_ns: int, steady_ns: int) -> None:

@@ -28,6 +28,7 @@ def fill_status(message: ExecutionStatus, status: Status, missed_ticks: int, dry
     message.reason = int(status.reason)
     message.detail = status.detail
     message.dry_run = dry_run
+    message.intervention = status.intervention
     message.session = status.session
     message.sequence = status.sequence
     message.row = status.row

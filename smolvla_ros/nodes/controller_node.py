@@ -19,7 +19,7 @@ from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
-from std_srvs.srv import Trigger
+from std_srvs.srv import SetBool, Trigger
 
 from smolvla_ros.execution.chunk import Chunk, ChunkError
 from smolvla_ros.execution.controller import Controller
@@ -95,6 +95,10 @@ class ControllerNode(ManagedNode[ControllerParameters]):
         hear_all_instructions(self, self._on_instruction)
         self.create_service(Trigger, "~/stop", self._on_stop)
         self.create_service(Trigger, "~/resume", self._on_resume)
+        self.create_service(Trigger, "~/park", self._on_park)
+        self.create_service(SetBool, "~/takeover", self._on_takeover)
+        self._person = JointStates(self._joints, self._stamp_rule(), JointStateReader().read)
+        subscribe(JointState, "person_commands", self._on_person_command, QoSProfile(depth=1), raw=True)
 
     def activate(self) -> None:
         parameters = self.parameters
@@ -141,7 +145,7 @@ class ControllerNode(ManagedNode[ControllerParameters]):
             self._controller.fail(sentence)
 
     def parameters_changed(self, names: set[str]) -> None:
-        self._joint_states.rule = self._stamp_rule()
+        self._joint_states.rule = self._person.rule = self._stamp_rule()
         self._controller.update(settings_from(self.parameters, self._limits))
         values = self.parameters.values()
         self.get_logger().info("changed " + ", ".join(f"{name} to {values[name]}" for name in sorted(names)))
@@ -190,6 +194,16 @@ class ControllerNode(ManagedNode[ControllerParameters]):
         else:
             self._controller.lack_joint_states(states.problem(now_ns))
 
+    def _on_person_command(self, data: bytes) -> None:
+        now_ns, person = self._time.now_ns(), self._person
+        try:
+            used = person.put(data, now_ns)
+        except RefusedMessage as error:
+            self._refusals.tell("command of a person", error.reason, str(error))
+            return
+        if used and person.complete and person.ages_ns(now_ns).max() <= person.rule.max_age_ns:
+            self._controller.receive_person_positions(person.positions, time.monotonic_ns())
+
     def _stamp_rule(self) -> StampRule:
         return StampRule(
             max_age_ns=round(self.parameters.state_timeout_s * 1e9),
@@ -205,6 +219,17 @@ class ControllerNode(ManagedNode[ControllerParameters]):
     def _on_resume(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._controller.resume()
         response.success, response.message = self._thread is not None, "waiting for a fresh chunk"
+        return response
+
+    def _on_park(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        problem = self._controller.park()
+        response.success, response.message = not problem, problem or "going to the park pose, until ~/resume"
+        return response
+
+    def _on_takeover(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        problem = self._controller.take_over(request.data)
+        response.success = not problem
+        response.message = problem or ("a person commands the arm" if request.data else "waiting for a fresh chunk")
         return response
 
     # Timers.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.wait_for_message import wait_for_message
 from std_msgs.msg import String
@@ -37,7 +39,7 @@ def settings_from(parameters: ControllerParameters, limits: JointLimits) -> Cont
     """The settings that these parameters describe.
 
     Raises:
-        ParameterError: a joint is named that the robot does not have.
+        ParameterError: a joint is named that the robot does not have, or a park pose is none.
     """
     unknown = sorted(set(parameters.ease_in_exclude_joints) - set(limits.joints))
     if unknown:
@@ -61,5 +63,27 @@ def settings_from(parameters: ControllerParameters, limits: JointLimits) -> Cont
         clamping_timeout_s=parameters.clamping_timeout_s,
         clamping_excess=parameters.clamping_excess,
         clock_jump_s=parameters.clock_jump_s,
+        park=_park_pose(parameters, limits),
+        gentle=parameters.gentle_share,
         dry_run=parameters.dry_run,
     )
+
+
+def _park_pose(parameters: ControllerParameters, limits: JointLimits) -> NDArray[np.float64] | None:
+    """[joints], NaN for a joint that stays where it is; None: there is none."""
+    joints, positions = parameters.park_joints, parameters.park_positions
+    if len(joints) != len(positions) or len(set(joints)) != len(joints):
+        raise ParameterError([f"parameter 'park_positions' has {len(positions)} values, expected one for each of the "
+                              f"{len(set(joints))} park_joints"])  # fmt: skip
+    pose, problems = np.full(len(limits.joints), np.nan), []
+    for joint, position in zip(joints, positions, strict=True):
+        if joint not in limits.joints:
+            problems.append(f"parameter 'park_joints' names {joint}, expected joints out of {', '.join(limits.joints)}")
+            continue
+        index = limits.joints.index(joint)
+        pose[index], lower, upper = position, limits.lower[index], limits.upper[index]
+        if not lower <= position <= upper:
+            problems.append(f"parameter 'park_positions' has {position:g} for {joint}, expected {lower:g} to {upper:g}")
+    if problems:
+        raise ParameterError(problems)
+    return pose if joints else None

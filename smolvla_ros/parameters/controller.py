@@ -145,6 +145,12 @@ class ControllerParameters(RobotParameters, NodeParameterSet):
     clamping_excess: float = parameter(0.1, "A policy that wants a position further than this outside the limits ...",
         "rad or m", 0.0, 1000.0, live=True)
     clamping_timeout_s: float = parameter(1.0, "... for longer than this is stopped.", "s", 0.0, 60.0, live=True)
+    # A person.
+    park_joints: tuple[str, ...] = parameter((), "Joints of the park pose, where `~/park` goes; the others stay where "
+        "they are. Empty: no park pose.")
+    park_positions: tuple[float, ...] = parameter((), "One for each of park_joints, inside its limits.", "rad or m")
+    gentle_share: float = parameter(0.3, "The part of the limits of speed and acceleration for going to the park pose "
+        "and to the first command of a person who takes over.", minimum=0.01, maximum=1.0)
     # Watchdogs.
     state_timeout_s: float = parameter(0.25, "The arm is held when the last joint state is older.",
         "s", 0.01, 10.0, live=True)

@@ -1,0 +1,21 @@
+"""Send the arm to its park pose, gently and inside the limits; it stays there until `smolvla-ros resume`.
+
+Exit code 0 when the controller has said so; 1 if there is none, or if it has no park pose.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from .live import add_namespace
+from .triggers import trigger
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of `park`."""
+    add_namespace(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Asks the node; 0 if it agreed."""
+    return trigger(args, "controller_node/park")
