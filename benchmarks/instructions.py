@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 
 from smolvla_ros.execution.metrics import wilson_interval
-from smolvla_ros.installation import share_folder
 from smolvla_ros.model import SmolVLAPolicy
 from smolvla_ros.policy.requests import RequestPolicy
 from smolvla_ros.sim import scenarios
@@ -31,6 +30,7 @@ from smolvla_ros.sim.tasks import Asked
 from smolvla_ros.sim.virtual_arm import VirtualArm
 from smolvla_ros.sim.world import World
 
+ROOT = Path(__file__).resolve().parents[1]
 STAY = Asked("stay")
 
 
@@ -123,7 +123,7 @@ class Bench:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", type=Path, default=share_folder() / "checkpoints" / "demo")
+    parser.add_argument("--checkpoint", type=Path, default=ROOT / "checkpoints" / "demo")
     parser.add_argument("--episodes", type=int, default=20, help="of each row (default: 20)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, metavar="FILE")

@@ -73,5 +73,5 @@ def run(args: argparse.Namespace) -> int:
     console.print(table(episodes))
     console.print(f"pictures: {args.output / 'strip.png'}, {args.output / 'demo.webp'}")
     say = 'smolvla-ros say "put the red cube on the plate"'
-    console.print(f"next: `smolvla-ros arm` in one terminal, `{say}` in another")
+    console.print(f"next: `smolvla-ros arm` in one terminal, `{say}` in another", soft_wrap=True)
     return 0 if all(episode.success for episode in episodes) else 1

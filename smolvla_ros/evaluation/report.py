@@ -44,6 +44,8 @@ def got_to(episode: Episode) -> str:
     verdict, asked = episode.verdict, episode.task.asked
     if asked.task == "touch":
         return episode.touched or "-"
+    if asked.task == "stay":
+        return "moved" if verdict.moved_wrongly else "held still"
     if verdict.moved_wrongly:
         return "moved wrongly"
     if verdict.dropped:
