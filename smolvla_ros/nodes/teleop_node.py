@@ -1,6 +1,7 @@
 """A leader arm that a person moves: its serial port in, goals for the follower out.
 
-The goals go to whoever puts them under the follower's limits, which is the controller: nothing here reaches an arm.
+The goals go to whoever puts them under the follower's limits, which is the controller: nothing here reaches an arm. The
+controller is told when a person has taken over, and when the person lets go.
 
 Threads: the executor's thread hears the follower, the leader's thread reads the bus in every period. `_lock` guards
 the leader. What is led where, and when, is decided in `smolvla_ros.drivers.leader`.
@@ -16,13 +17,16 @@ from pathlib import Path
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rclpy.task import Future
 from sensor_msgs.msg import JointState
+from std_srvs.srv import SetBool
 
 from smolvla_ros.drivers.calibration import JOINTS, CalibrationError, read_calibration
 from smolvla_ros.drivers.leader import Leader
 from smolvla_ros.drivers.servo_bus import BusError, ServoBus
 from smolvla_ros.drivers.servo_check import ArmError
 from smolvla_ros.drivers.servo_line import ServoLine
+from smolvla_ros.msg import ExecutionStatus
 from smolvla_ros.parameters.teleop import TeleopParameters
 from smolvla_ros.robot.joint_states import JointOrder
 from smolvla_ros.robot.refusals import RefusedMessage
@@ -34,6 +38,7 @@ from .patience import RefusalLog, TroubleLog
 from .running import run_node
 
 _STOP_TIMEOUT_S = 1.0
+_TAKEOVER_PERIOD_S = 0.2
 _UNHEARD = "nobody listens on person_commands: does a controller run here that takes a person's commands?"
 
 
@@ -47,6 +52,8 @@ class TeleopNode(ManagedNode[TeleopParameters]):
         super().__init__("teleop_node")
         self._lock = threading.Lock()
         self._thread: ControlThread | None = None
+        self._taken = self._asking = False
+        self._controller_ticks = 0
 
     # Lifecycle, in the executor's thread.
 
@@ -62,8 +69,13 @@ class TeleopNode(ManagedNode[TeleopParameters]):
         self._goals = self.create_publisher(JointState, "person_commands", QoSProfile(depth=1))
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.create_subscription(JointState, "joint_states", self._on_follower, qos_profile_sensor_data)
+        self.create_subscription(ExecutionStatus, "execution_status", self._on_status, QoSProfile(depth=1))
+        self._takeover = self.create_client(SetBool, "controller_node/takeover")
+        self.defer(lambda: self.destroy_client(self._takeover))
 
     def activate(self) -> None:
+        self._taken = self._asking = False
+        self.create_timer(_TAKEOVER_PERIOD_S, self._take_over)
         period_s = 1.0 / self.parameters.leader_rate_hz
         self._thread = ControlThread(period_s, self.boundary.guarded(self._cycle), warn=self.get_logger().warning)
         self._thread.start()
@@ -73,6 +85,8 @@ class TeleopNode(ManagedNode[TeleopParameters]):
         if self._thread is not None:
             self._thread.stop(_STOP_TIMEOUT_S)
             self._thread = None
+        if self._taken and self._takeover.service_is_ready():
+            self._takeover.call_async(SetBool.Request(data=False))
         self._leader.leads = False  # the follower is moved by others now: begin anew from where it is then
 
     def _leader_on(self, bus: ServoBus) -> Leader:
@@ -114,6 +128,26 @@ class TeleopNode(ManagedNode[TeleopParameters]):
         return goals
 
     # Callbacks in the executor's thread.
+
+    def _take_over(self) -> None:
+        """Tells the controller, once."""
+        if self._takeover.service_is_ready() and not (self._taken or self._asking):
+            self._asking = True
+            self._takeover.call_async(SetBool.Request(data=True)).add_done_callback(self._on_taken)
+
+    def _on_status(self, message: ExecutionStatus) -> None:
+        if message.ticks < self._controller_ticks:  # started again, so nobody has told it
+            self._taken = self._asking = False
+        self._controller_ticks = message.ticks
+
+    def _on_taken(self, future: Future) -> None:
+        response, self._asking = future.result(), False
+        if response is None:
+            return  # the controller went before it answered
+        self._taken = response.success
+        if not self._taken:
+            text = f"the controller does not let a person take over: {response.message}"
+            self.get_logger().warning(text, throttle_duration_sec=10.0)
 
     def _on_follower(self, message: JointState) -> None:
         try:

@@ -1,6 +1,7 @@
 """Leader arms and followers, each a process on an emulated bus of its own, over DDS."""
 
 import json
+import signal
 from contextlib import ExitStack
 
 import pytest
@@ -9,6 +10,8 @@ from sensor_msgs.msg import JointState
 
 from smolvla_ros.drivers.calibration import JOINTS, read_calibration
 from smolvla_ros.drivers.servo_emulator import EmulatedBus
+from smolvla_ros.installation import share_folder
+from smolvla_ros.msg import ExecutionStatus
 
 SIDES = ("left", "right")
 MIDDLE = dict.fromkeys(range(1, 7), 2048)
@@ -103,3 +106,37 @@ def test_a_calibration_of_the_follower_is_refused_for_the_leader(client, bus, ca
     process = client.start("teleop_node", leader_port=leader.port, leader_calibration=calibration_file)
     line = next(line for line in iter(process.stdout.readline, "") if "cannot configure" in line)
     assert "it is the file of another arm" in line
+
+
+def test_a_leader_takes_over_from_the_policy_and_the_end_hands_the_arm_back(client, bus, calibration_file, leader_file):
+    follower = bus(calibration_file, dict.fromkeys(JOINTS, 0.0), speed=1e5)
+    leader = bus(leader_file, dict.fromkeys(JOINTS, 0.3))
+    statuses = client.hear(ExecutionStatus, "execution_status")
+    client.start("so101_node", port=follower.port, calibration=calibration_file)
+    client.start("controller_node", file=share_folder() / "config" / "so101_sim.yaml")
+    person = client.start("teleop_node", leader_port=leader.port, leader_calibration=leader_file)
+    client.until(lambda: abs(follower.rad("wrist_flex") - 0.3) < 0.02, "the follower at the leader")
+    assert statuses[-1].intervention and statuses[-1].state == ExecutionStatus.TAKEN_OVER
+    leader.put(dict.fromkeys(JOINTS, -0.2))
+    client.until(lambda: abs(follower.rad("wrist_flex") + 0.2) < 0.02, "the follower at the leader, moved on")
+    person.send_signal(signal.SIGINT)
+    client.until(lambda: not statuses[-1].intervention, "the arm handed back")
+    assert statuses[-1].state == ExecutionStatus.HOLDING
+    assert abs(follower.rad("wrist_flex") + 0.2) < 0.02 and follower.torque(4)
+
+
+def test_a_controller_that_is_started_again_learns_that_a_person_commands(client, bus, calibration_file, leader_file):
+    follower = bus(calibration_file, dict.fromkeys(JOINTS, 0.0), speed=1e5)
+    leader = bus(leader_file, dict.fromkeys(JOINTS, 0.3))
+    client.start("so101_node", port=follower.port, calibration=calibration_file)
+    client.start("teleop_node", leader_port=leader.port, leader_calibration=leader_file)
+    robot = share_folder() / "config" / "so101_sim.yaml"
+    first = client.start("controller_node", file=robot)
+    client.until(lambda: abs(follower.rad("wrist_flex") - 0.3) < 0.02, "the follower at the leader")
+    first.kill()
+    first.wait()
+    statuses = client.hear(ExecutionStatus, "execution_status")
+    client.start("controller_node", file=robot)
+    client.until(lambda: statuses and statuses[-1].intervention, "the person's command, known again")
+    leader.put(dict.fromkeys(JOINTS, 0.1))
+    client.until(lambda: abs(follower.rad("wrist_flex") - 0.1) < 0.02, "the follower at the leader, moved on")

@@ -40,9 +40,10 @@ class DriverClient:
         self.node.destroy_node()
         rclpy.shutdown()
 
-    def start(self, name, namespace="", **parameters):
-        """A node as a process, which is ended with the client."""
-        arguments = [word for key, value in parameters.items() for word in ("-p", f"{key}:={value}")]
+    def start(self, name, namespace="", file="", **parameters):
+        """A node as a process, which is ended with the client; `file` holds parameters of its robot."""
+        arguments = ["--params-file", str(file)] if file else []
+        arguments += [word for key, value in parameters.items() for word in ("-p", f"{key}:={value}")]
         command = [sys.executable, str(executable(name)), "--ros-args", "-r", f"__ns:=/{namespace}", *arguments]
         self._processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
         return self._processes[-1]
