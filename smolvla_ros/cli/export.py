@@ -37,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--task", default="", metavar="TEXT", help="with --episodes bag: the instruction; default: that of the bag")
     add("--action", choices=("command", "chunk", "state"), default="command", help="the action of a frame: the command "
         "in force (default), the row of a chunk that was executed, or the joint state one frame later")
+    add("--interventions", choices=("keep", "cut", "only"), default="keep", help="what a person commanded who had "
+        "taken over: kept with the rest (default), cut out, or all that is exported")
     add("--max-gap", type=_seconds, default=0.2, metavar="S", help="an episode is cut where an image, joint state or "
         "command is older than this (default: 0.2)")
     add("--min-length", type=_seconds, default=1.0, metavar="S", help="shorter episodes are left out (default: 1)")
@@ -65,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
     settings = ExportSettings(
         fps=args.fps, codec=args.codec, action=args.action, whole_bags=args.episodes == "bag", task=args.task.strip(),
         max_gap_s=args.max_gap, min_length_s=args.min_length, clock_offset=args.clock_offset,
+        interventions=args.interventions,
     )  # fmt: skip
     console = Console(highlight=False, soft_wrap=True)
     args.signals.kept = "nothing was written"

@@ -101,9 +101,9 @@ def _notes(survey: Survey) -> list[str]:
     ]
     for part in survey.left_out:
         start_s, end_s = ((time_ns - survey.start_ns) / 1e9 for time_ns in (part.start_ns, part.end_ns))
-        if part.waiting and end_s - start_s < _LONG_WAIT_S:
+        if part.kind == "waiting" and end_s - start_s < _LONG_WAIT_S:
             continue
-        verb = "begins after" if part.waiting else "lacks"
+        verb = {"waiting": "begins after", "unwanted": "leaves out", "lost": "lacks"}[part.kind]
         notes.append(f"'{part.task}' {verb} {start_s:.2f} to {end_s:.2f} s: {part.reason}")
     if not survey.episodes and not survey.left_out:
         notes.append("no instruction is in force at any time")

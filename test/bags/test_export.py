@@ -231,7 +231,7 @@ def test_without_an_instruction_topic_the_way_out_is_told(tmp_path):
 def test_an_episode_is_cut_where_something_is_missing_and_goes_on_as_another(tmp_path, topic, reason):
     exported, frames = run(tmp_path, without(session(3000, instruction(0, "go")), topic, 1000, 1800))
     first, second = episodes(exported)
-    (gap,) = [part for part in left_out(exported) if not part.waiting]
+    (gap,) = [part for part in left_out(exported) if not part.expected]
     assert gap.reason == reason
     # What was last seen before 1000 ms is good for 200 ms more.
     assert since_start_ms(first.times_ns[-1]) == 1150 and since_start_ms(gap.start_ns) == 1200
@@ -248,9 +248,45 @@ def test_where_two_sources_of_joint_states_contradict_each_other_there_is_no_epi
     assert since_start_ms(first.times_ns[-1]) < 2000 and since_start_ms(second.times_ns[0]) > 3980
     assert len(first.times_ns) > 30 and len(second.times_ns) > 50
     assert np.abs(np.diff(first.states[:, 0])).max() < 0.1 and np.abs(np.diff(second.states[:, 0])).max() < 0.1
-    (gap,) = [part for part in left_out(exported) if not part.waiting]
+    (gap,) = [part for part in left_out(exported) if not part.expected]
     assert "two nodes publish the same joints" in gap.reason and "record again" in gap.reason
     assert exported.surveys[0].is_partial
+
+
+TAKEN_OVER = [(2000, 4000), (6000, 7000)]
+
+
+def statuses(end_ms: int) -> list[Event]:
+    """The controller's word at 50 Hz, with a person in command twice."""
+    return [
+        status(t, intervention=any(begin <= t < end for begin, end in TAKEN_OVER)) for t in range(0, end_ms, 20)
+    ]
+
+
+def status(now_ms: int, **values) -> Event:
+    """The controller's word, zero where nothing is given."""
+    names = ("state", "reason", "session", "sequence", "row", "remaining_rows", "chunks_received", "chunks_merged",
+             "chunks_rejected", "rows_received", "rows_executed", "rows_discarded", "rows_queued", "position_clamps",
+             "velocity_clamps", "acceleration_clamps", "ticks", "missed_ticks", "last_session",
+             "last_sequence")  # fmt: skip
+    times = ("remaining_s", "action_age_s", "seam_jump", "idle_fraction")
+    zeros = {"detail": "", "last_rejection": "", "dry_run": False, "intervention": False}
+    zeros |= dict.fromkeys(names, 0) | dict.fromkeys(times, 0.0)
+    now_ns = START_NS + now_ms * MS
+    content = message("smolvla_ros/msg/ExecutionStatus", header=header(now_ns), **(zeros | values))
+    return Event("/execution_status", now_ns, content)
+
+
+@pytest.mark.parametrize(("interventions", "expected_ms"), [
+    ("keep", [(0, 8000)]), ("cut", [(0, 2000), (4000, 6000), (7000, 8000)]), ("only", TAKEN_OVER),
+])  # fmt: skip
+def test_what_a_person_commanded_is_kept_cut_out_or_all_that_is_exported(tmp_path, interventions, expected_ms):
+    events = session(8000, instruction(0, "go"), *statuses(8000))
+    streams = replace(STREAMS, status="/execution_status")
+    exported, _ = run(tmp_path, events, streams, interventions=interventions)
+    found = [(since_start_ms(e.times_ns[0]), since_start_ms(e.times_ns[-1])) for e in episodes(exported)]
+    assert np.abs(np.array(found) - expected_ms).max() <= 2 * STEP_NS / MS
+    assert not exported.surveys[0].is_partial  # nothing that was asked for is missing
 
 
 def test_a_longer_gap_is_bridged_if_the_user_says_so_and_the_repeats_are_counted(tmp_path):
@@ -270,7 +306,7 @@ def test_the_time_before_the_first_frame_is_told_but_nothing_is_lost_by_it(tmp_p
     events = without(session(2000, instruction(0, "go")), "/joint_command", 0, 700)
     exported, _ = run(tmp_path, events)
     (part,) = left_out(exported)
-    assert part.waiting and part.reason.startswith("no image") and not exported.surveys[0].is_partial
+    assert part.expected and part.reason.startswith("no image") and not exported.surveys[0].is_partial
     assert 700 <= since_start_ms(episodes(exported)[0].times_ns[0]) <= 750
 
 
@@ -282,7 +318,7 @@ def test_the_last_commands_of_the_task_before_are_no_loss_while_the_controller_s
         "only 4 frames in which nothing is missing",
         "no command in force",
     ]
-    assert all(part.waiting for part in left_out(exported))
+    assert all(part.expected for part in left_out(exported))
 
 
 def test_an_instruction_under_which_a_camera_never_worked_gives_no_episode_and_counts_as_lost(tmp_path):
@@ -296,7 +332,7 @@ def test_episodes_that_are_too_short_are_left_out_and_told(tmp_path):
     exported, _ = run(tmp_path, session(2000, instruction(200, "go"), instruction(500, "come")), min_length_s=1.0)
     assert [episode.task for episode in episodes(exported)] == ["come"]
     (part,) = left_out(exported)
-    assert part.task == "go" and part.reason == "only 6 frames in which nothing is missing" and not part.waiting
+    assert part.task == "go" and part.reason == "only 6 frames in which nothing is missing" and not part.expected
 
 
 def test_refused_messages_are_told_by_topic_and_their_images_never_used(tmp_path):
@@ -397,7 +433,7 @@ def test_a_gripper_on_a_topic_of_its_own_is_joined_in_and_scaled_back(tmp_path):
     assert since_start_ms(episode.times_ns[0]) == 300
     assert (episode.actions == [0.5, 3.0]).all()
     waiting = left_out(exported)[0]
-    assert waiting.waiting
+    assert waiting.expected
 
 
 def test_a_trajectory_is_followed_point_by_point_and_nothing_is_in_force_long_after_its_end(tmp_path):
@@ -430,18 +466,10 @@ def chunk_and_status(joint_names=("grip", "pan")) -> list[Event]:
         instruction="go", instruction_id=1, inference_s=0.1, latency_s=0.1,
     )  # fmt: skip
     events = [Event("/action_chunk", START_NS + 150 * MS, chunk)]
-    names = ("remaining_rows", "chunks_received", "chunks_merged", "chunks_rejected", "rows_received", "rows_executed",
-             "rows_discarded", "rows_queued", "position_clamps", "velocity_clamps", "acceleration_clamps", "ticks",
-             "missed_ticks", "last_session", "last_sequence")  # fmt: skip
     for t in range(0, 1000, 50):
         following = t >= 300
-        status = message(
-            "smolvla_ros/msg/ExecutionStatus", header=header(START_NS + t * MS), state=2 if following else 1,
-            reason=0 if following else 3, detail="", dry_run=False, session=5 if following else 0, sequence=1,
-            row=t // 50, remaining_s=0.0, action_age_s=0.0, seam_jump=0.0, idle_fraction=0.0,
-            last_rejection="", **dict.fromkeys(names, 0),
-        )  # fmt: skip
-        events.append(Event("/execution_status", START_NS + t * MS, status))
+        told = {"state": 2, "reason": 0, "session": 5} if following else {"state": 1, "reason": 3}
+        events.append(status(t, **told, sequence=1, row=t // 50))
     return events
 
 

@@ -12,6 +12,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,14 +50,27 @@ class RecordedEpisode:
 class LeftOut:
     """A stretch of time under an instruction that is in no episode, in log time, and why.
 
-    `waiting`: it comes before the first episode of the instruction, while the robot is getting ready; that is no loss.
+    kind: 'waiting' comes before the first episode of the instruction, while the robot is getting ready; 'unwanted' was
+    not asked for; 'lost' is all else.
     """
 
     task: str
     start_ns: int
     end_ns: int
     reason: str
-    waiting: bool
+    kind: Literal["waiting", "unwanted", "lost"]
+
+    @property
+    def expected(self) -> bool:
+        return self.kind != "lost"
+
+
+@dataclass(frozen=True)
+class Unwanted:
+    """Spans of log time (begin, end) in ns that shall be in no episode, and why."""
+
+    spans: Sequence[tuple[int, int]]
+    reason: str
 
 
 def find_episodes(
@@ -64,12 +78,14 @@ def find_episodes(
     source: ActionSource,
     *,
     min_frames: int,
+    unwanted: Unwanted | None = None,
     progress: Callable[[int], None] = lambda time_ns: None,
 ) -> tuple[list[RecordedEpisode], list[LeftOut]]:
     """Goes through a bag once.
 
     Args:
         min_frames: shorter stretches are left out.
+        unwanted: what nobody asked for.
         progress: is told the log time that was reached.
     """
     stretches: dict[int, _Stretch] = {}
@@ -82,7 +98,9 @@ def find_episodes(
     left_out: list[LeftOut] = []
     for stretch in stretches.values():
         stretch.leave_out(instants.contradicted, CONTRADICTED.format(topic=" and ".join(instants.joint_states)))
-        found, not_used = stretch.cut(source, instants.robot.joint_names, min_frames)
+        if unwanted:
+            stretch.leave_out(unwanted.spans, unwanted.reason)
+        found, not_used = stretch.cut(source, instants.robot.joint_names, min_frames, unwanted)
         episodes += found
         left_out += not_used
     return episodes, left_out
@@ -114,7 +132,7 @@ class _Stretch:
                 self._problems[place] = problem
 
     def cut(
-        self, source: ActionSource, joints: Sequence[str], min_frames: int
+        self, source: ActionSource, joints: Sequence[str], min_frames: int, unwanted: Unwanted | None = None
     ) -> tuple[list[RecordedEpisode], list[LeftOut]]:
         """The episodes in it, and what lies between them."""
         count = max(0, len(self._times_ns) - source.frames_ahead)
@@ -135,11 +153,13 @@ class _Stretch:
                 int(times_ns[frames[0]]),
                 int(times_ns[frames[-1]]),
                 problems[frames[0]] or f"only {len(frames)} frames in which nothing is missing",
-                waiting=not any(used[: number + 1]) and any(used),
+                "unwanted" if unwanted and problems[frames[0]] == unwanted.reason
+                else "waiting" if not any(used[: number + 1]) and any(used)
+                else "lost",
             )
             for number, (_, frames) in enumerate(runs)
             if not used[number]
-        ]
+        ]  # fmt: skip
         return episodes, left_out
 
     def _episode(self, times_ns: Times, actions: NDArray[np.float64], frames: slice) -> RecordedEpisode:

@@ -22,6 +22,7 @@ from smolvla_ros.robot.observation import Freshness
 from .actions import action_source
 from .episodes import LeftOut, RecordedEpisode, find_episodes
 from .instants import FrameInstant, Instants, Refused
+from .interventions import Interventions, intervention_spans, unwanted
 from .runs import RecordedRun, recorded_runs, run_of
 from .video import choose_codec
 from .writer import DatasetWriter, Images
@@ -39,6 +40,7 @@ class ExportSettings:
     max_gap_s: an image, joint state or command that is older is none.
     min_length_s: of an episode.
     clock_offset: see `moved`.
+    interventions: whether what a person commanded is kept with the rest, cut out, or all that is exported.
     """
 
     fps: int = 30
@@ -49,6 +51,7 @@ class ExportSettings:
     max_gap_s: float = 0.2
     min_length_s: float = 1.0
     clock_offset: str = ""
+    interventions: Interventions = "keep"
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ class Survey:
     @property
     def is_partial(self) -> bool:
         """Whether something that was recorded for an episode is in none."""
-        return bool(self.defects) or any(not part.waiting for part in self.left_out)
+        return bool(self.defects) or any(not part.expected for part in self.left_out)
 
 
 @dataclass(frozen=True)
@@ -138,8 +141,10 @@ def _survey(path: Path, robot: Robot, settings: ExportSettings, progress: Progre
             )
         except BagError as error:
             raise BagError(f"{path}: {error}") from error
+        spans = intervention_spans(bag, streams.status)
         episodes, left_out = find_episodes(
             instants, source, min_frames=max(1, round(settings.min_length_s * settings.fps)),
+            unwanted=unwanted(settings.interventions, spans, bag),
             progress=lambda time_ns: progress("looking through", path, (time_ns - bag.start_ns) / duration_ns),
         )  # fmt: skip
         runs = recorded_runs(bag, streams.runs)
