@@ -114,6 +114,9 @@ class Bench:
         text = text.format(c=colour, C=colour.upper() if text.isupper() else colour.title(), o=other)
         return scenarios.watched(arm, wording.asked(colour), text)[0].success
 
+    def close(self) -> None:
+        self._world.close()
+
     def change(self, change: str, index: int) -> bool | None:
         """None: it never got to carrying, which does not count here."""
         arm, rng = self.arm(index)
@@ -141,6 +144,7 @@ def main() -> None:
     for change in scenarios.CHANGES:
         found = [bench.change(change, index) for index in range(args.episodes)]
         row(f"while carrying: {change}", [outcome for outcome in found if outcome is not None])
+    bench.close()
     if args.json:
         args.json.write_text(json.dumps(rows, indent=2) + "\n")
 
