@@ -12,7 +12,10 @@ from .watched import ChunkAhead, ExecutionFacts, Heard, RunFacts, Snapshot
 
 # A stream that was silent for so long is told as missing [s].
 SILENT_S = 1.5
-_COLOURS = {"following": "#16a34a", "holding": "#d97706", "stopped": "#dc2626", "inactive": "#64748b", "": "#64748b"}
+_COLOURS = {
+    "following": "#16a34a", "holding": "#d97706", "stopped": "#dc2626", "parked": "#2563eb", "taken_over": "#7c3aed",
+    "inactive": "#64748b", "": "#64748b",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ def banner(snapshot: Snapshot, now_s: float) -> str:
     return (
         f'<div role="status" style="margin:0.2em 1em;padding:0.6em 0.9em;border-radius:8px;color:#fff;'
         f'background:{_COLOURS.get(said.state, "#64748b")}">'
-        f'<div style="font-size:1.25em;font-weight:700">{escape(said.state.upper() or "NOT CONNECTED")}</div>'
+        f'<div style="font-size:1.25em;font-weight:700">{escape(said.state.upper().replace("_", " ") or "NOT CONNECTED")}</div>'
         f'<div style="font-size:0.9em">{escape(said.text)}</div></div>'
         f'<div style="margin:0.2em 1em;font-size:0.95em">{asked}</div>'
         f'<div style="margin:0.2em 1em;font-size:0.85em;opacity:0.75">{escape(run_line(snapshot))}</div>'

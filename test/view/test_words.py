@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from smolvla_ros.execution.status import ControllerState
 from smolvla_ros.view import words
 from smolvla_ros.view.watched import Watched
 
@@ -92,3 +93,11 @@ def test_an_instruction_that_was_refused_or_has_unseen_words_is_told():
 @pytest.mark.parametrize("status", ["", "{", "[1]", '{"accepted": true}', '{"accepted": true, "remark": ""}'])
 def test_what_needs_no_remark_gets_none(status):
     assert words.remark_on_instruction(status) is None
+
+
+@pytest.mark.parametrize("state", [state.name.lower() for state in ControllerState])
+def test_every_state_of_the_controller_has_a_colour_and_is_told_in_words(watched, facts, state):
+    watched.set_status(facts(state=state, reason="none", detail=""), 10.0)
+    banner = words.banner(watched.snapshot(), 10.1)
+    assert words._COLOURS[state] in banner
+    assert text(banner).startswith(state.upper().replace("_", " "))
