@@ -111,9 +111,10 @@ class EpisodeWatch:
     def hear_status(self, state: int, why: str, now_s: float) -> None:
         """What the controller does; `why` is its reason in words."""
         self._status_at_s = now_s
-        if state == ControllerState.STOPPED:
-            self.end(Termination.STOPPED, "the controller was stopped: `smolvla-ros resume` lets it go on")
-        elif state == ControllerState.FOLLOWING:
+        if state in (ControllerState.STOPPED, ControllerState.PARKED):
+            was = "stopped" if state == ControllerState.STOPPED else "sent to its park pose"
+            self.end(Termination.STOPPED, f"the arm was {was}: `smolvla-ros resume` lets it go on")
+        elif state in (ControllerState.FOLLOWING, ControllerState.TAKEN_OVER):  # a person works on the task, too
             self._holding_since_s = None
         else:
             self._hold, self._resting_since_s = why, now_s  # a rest is one under the policy's commands

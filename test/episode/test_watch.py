@@ -109,6 +109,15 @@ def test_a_policy_that_says_nothing_a_controller_that_falls_silent_and_a_stop_en
     assert world.go(0.1).reason == Termination.STOPPED
 
 
+def test_a_park_ends_it_and_a_person_who_takes_over_does_not():
+    world = World()
+    world.state = ControllerState.TAKEN_OVER
+    assert world.go(20.0) is None
+    world.state = ControllerState.PARKED
+    ending = world.go(0.1)
+    assert ending.reason == Termination.STOPPED and "park pose" in ending.detail
+
+
 def test_a_long_hold_ends_it_with_the_controllers_reason_and_short_ones_do_not():
     world = World()
     world.state = HOLDING
