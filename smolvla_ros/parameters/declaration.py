@@ -64,6 +64,8 @@ class ParameterSet:
                 facts = dataclasses.replace(field.metadata[_PARAMETER], name=field.name)
                 if get_origin(hints[field.name]) is Literal:
                     facts = dataclasses.replace(facts, choices=get_args(hints[field.name]))
+                elif get_origin(hints[field.name]) is tuple:
+                    facts = dataclasses.replace(facts, listed=get_args(hints[field.name])[0])
                 found.append(facts)
             else:
                 prefix, over = f"{field.name}.<{field.name}>.", field.metadata[_OVER]

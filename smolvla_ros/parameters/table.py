@@ -39,7 +39,7 @@ _SWITCHES = ("off", "no", "false"), ("on", "yes", "true")
 class Parameter:
     """One parameter of a node.
 
-    The type is that of `default`; an empty list is a list of strings. `minimum` and `maximum` are inclusive and
+    The type is that of `default`; an empty list is a list of `listed`. `minimum` and `maximum` are inclusive and
     apply to each element of a list. `live` parameters may be changed while the node is active, all others are
     read at configure. A `required` parameter has no usable default: leaving it at `default` is refused. `is_topic`: it
     names a topic. A parameter with a mark in its name, such as ``joint.<joint>.scale``, is a template: it stands for
@@ -57,6 +57,7 @@ class Parameter:
     required: bool = False
     over: str = ""
     is_topic: bool = False
+    listed: type = str
 
     def stands_for(self, name: str) -> bool:
         """Whether a parameter may be called so: `joint.pan.scale` if this is ``joint.<joint>.scale``."""
@@ -70,7 +71,7 @@ class Parameter:
     def element_kind(self) -> type:
         """The type of one element: that of the first one of a list, else of the value itself."""
         if isinstance(self.default, list):
-            return type(self.default[0]) if self.default else str
+            return type(self.default[0]) if self.default else self.listed
         return type(self.default)
 
     @property

@@ -46,10 +46,11 @@ def banner(snapshot: Snapshot, now_s: float) -> str:
     said = headline(snapshot, now_s)
     instruction = instruction_in_force(snapshot)
     asked = f"“{escape(instruction)}”" if instruction else "no instruction"
+    state = said.state.upper().replace("_", " ") or "NOT CONNECTED"
     return (
         f'<div role="status" style="margin:0.2em 1em;padding:0.6em 0.9em;border-radius:8px;color:#fff;'
         f'background:{_COLOURS.get(said.state, "#64748b")}">'
-        f'<div style="font-size:1.25em;font-weight:700">{escape(said.state.upper().replace("_", " ") or "NOT CONNECTED")}</div>'
+        f'<div style="font-size:1.25em;font-weight:700">{escape(state)}</div>'
         f'<div style="font-size:0.9em">{escape(said.text)}</div></div>'
         f'<div style="margin:0.2em 1em;font-size:0.95em">{asked}</div>'
         f'<div style="margin:0.2em 1em;font-size:0.85em;opacity:0.75">{escape(run_line(snapshot))}</div>'

@@ -3,7 +3,10 @@
 import subprocess
 
 import pytest
-from arms import SMOLVLA_ROS, user_environment
+from arms import SMOLVLA_ROS, user_environment, wait_for
+
+from smolvla_ros.msg import ExecutionStatus
+from smolvla_ros.sim.tasks import Asked
 
 COMMANDS = ("status", "doctor", "stop", "resume", "reset", "run wave")
 
@@ -41,6 +44,20 @@ def test_an_arm_is_looked_at_stopped_and_let_go_again(start, operator):
     assert done.returncode == 0 and "episode 2 at rest" in done.stdout, done.stdout + done.stderr
     assert "episode 2: done" in shell("outcome", "done").stdout
     assert shell("run", "touch", "the", "red", "cube", "--until-success", "never", "--timeout", "1").returncode == 3
+
+
+def test_an_arm_goes_home_when_it_is_told_to_park_and_stays_until_it_is_let_go(start, operator):
+    arm = start("arm", "--instruction", "touch the red cube")
+    arm.wait_for_output("ready: ")
+    operator.reset_simulation(1_000_000_001, Asked("touch", "red"))
+    assert operator.wait_for_verdict(30).success, arm.output
+    parked = shell("park")
+    assert parked.returncode == 0, parked.stderr
+    wait_for(lambda: operator.status.state == ExecutionStatus.PARKED and "at the park" in operator.status.detail, 30)
+    told = shell("status")
+    assert "park" in told.stdout and "what to do    `smolvla-ros resume`" in told.stdout, told.stdout
+    assert shell("resume").returncode == 0
+    wait_for(lambda: operator.status.state == ExecutionStatus.FOLLOWING, 30)
 
 
 def test_the_version_and_completions_are_printed_without_ros():
