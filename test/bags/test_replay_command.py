@@ -22,7 +22,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def bag(folder):
-    return make_bag(folder / "bag", seconds=2.5)
+    return make_bag(folder / "bag", seconds=2.5, policy="manipulator")
 
 
 def replay(bag, out, *options):

@@ -23,8 +23,10 @@ from smolvla_ros.parameters.policy import PolicyParameters
 from smolvla_ros.policy.requests import RequestPolicy
 from smolvla_ros.sim import CAMERAS, JOINTS, World
 from smolvla_ros.sim.expert import STEP_S
-from smolvla_ros.sim.policies import CheckpointPolicy, ExpertPolicy
+from smolvla_ros.sim.policies import CheckpointPolicy, ExpertPolicy, ManipulatorPolicy
 from smolvla_ros.sim.scene import Scene as SimScene
+from smolvla_ros.sim.task import COLOURS
+from smolvla_ros.sim.tasks import Asked
 from smolvla_ros.sim.virtual_arm import VirtualArm
 
 START_NS = 1_790_000_000 * 10**9
@@ -97,7 +99,7 @@ class _Recording:
         self._jitter = np.random.default_rng(scene.seed)
         known: SimScene = "touch" if scene.policy == "expert" else "pick_place"  # to the policy
         self._world = _LoggedWorld(scene.seed, scene.picture_size, known)
-        self._policy = _KeptPolicy(_policy(scene.policy, self._world))
+        self._policy = _KeptPolicy(_policy(scene, self._world))
         self._arm = VirtualArm(
             self._world, self._policy,
             settings=ControllerSettings(_limits(self._world), STEP_S / _CONTROL_STEPS),
@@ -178,9 +180,14 @@ class _Recording:
         self._add("/execution_status", since_start_ns, content)
 
 
-def _policy(name: str, world: World) -> Any:
-    if name == "expert":
+def _policy(scene: Scene, world: World) -> Any:
+    """'expert' touches in the plain scene, 'manipulator' in that of the policy that ships, which is any other name."""
+    if scene.policy == "expert":
         return ExpertPolicy(world)
+    if scene.policy == "manipulator":
+        expert = ManipulatorPolicy(world)
+        expert.ask(Asked("touch", next(colour for colour in COLOURS if colour in scene.instruction)))
+        return expert
     from smolvla_ros.model import SmolVLAPolicy
 
     return CheckpointPolicy(SmolVLAPolicy.from_checkpoint(share_folder() / "checkpoints" / "demo"))
