@@ -120,8 +120,8 @@ def test_a_leader_takes_over_from_the_policy_and_the_end_hands_the_arm_back(clie
     leader.put(dict.fromkeys(JOINTS, -0.2))
     client.until(lambda: abs(follower.rad("wrist_flex") + 0.2) < 0.02, "the follower at the leader, moved on")
     person.send_signal(signal.SIGINT)
-    client.until(lambda: not statuses[-1].intervention, "the arm handed back")
-    assert statuses[-1].state == ExecutionStatus.HOLDING
+    client.until(lambda: statuses[-1].state == ExecutionStatus.HOLDING, "the arm handed back")
+    assert not statuses[-1].intervention
     assert abs(follower.rad("wrist_flex") + 0.2) < 0.02 and follower.torque(4)
 
 
