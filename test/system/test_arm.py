@@ -92,7 +92,7 @@ def test_a_dry_run_reports_motion_and_sends_no_command(start, operator):
 def test_a_signal_ends_every_process_within_3_s_with_its_exit_code(start, operator, ros_domain, number, moment):
     arm = start("arm", "--instruction", "touch the red cube")
     if moment == "while starting":
-        wait_for(lambda: len(node_processes(ros_domain)) == 3, 20)
+        wait_for(lambda: len(node_processes(ros_domain)) >= 3, 20)
     else:
         wait_for(lambda: operator.status is not None and operator.status.state == ExecutionStatus.FOLLOWING, 60)
     exit_code, seconds = arm.end(number)
