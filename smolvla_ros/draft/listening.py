@@ -21,6 +21,8 @@ from smolvla_ros.qos import LATCHED
 
 from .found import CommandTopic, FoundRobot, ImageTopic
 
+# Drivers on a busy machine are discovered late; who tells of no joints is known to after so long.
+_PATIENCE_S = 8.0
 _DISCOVERY_S, _LISTEN_S, _PARAMETER_TIMEOUT_S = 1.5, 2.0, 1.0
 _KINDS = {kind.__name__: kind for kind in (JointState, Image, CompressedImage)}
 _COMMANDS: dict[str, CommandType] = {
@@ -52,8 +54,13 @@ class _Heard:
 
 def find_robot(client: ArmClient) -> FoundRobot:
     """Looks around for some seconds."""
-    client.pause(_DISCOVERY_S)
     node = client.node
+
+    def tells_joints() -> bool:
+        return any("sensor_msgs/msg/JointState" in types for _, types in node.get_topic_names_and_types())
+
+    client.wait_for(tells_joints, _PATIENCE_S)
+    client.pause(_DISCOVERY_S)
     topics = {name: types[0] for name, types in node.get_topic_names_and_types() if len(types) == 1}
     heard = {
         topic: _Heard(_KINDS[type_.rpartition("/")[2]])

@@ -8,6 +8,7 @@ import pytest
 import rclpy
 import yaml
 from geometry_msgs.msg import PoseArray
+from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 
 from smolvla_ros.msg import ActionChunk
@@ -23,13 +24,14 @@ TOPICS = {
 
 
 def test_the_way_of_a_chunk_is_told_to_who_follows_it_and_to_nobody_else(repository, ros_domain):
-    rclpy.init()
-    node = rclpy.create_node("view_node")
+    context = Context()
+    rclpy.init(context=context)
+    node = rclpy.create_node("view_node", context=context)
     view = ViewNode(SimpleNamespace(node=node), Watched())
     assert not view.has_followers
     heard = []
     node.create_subscription(PoseArray, "chunk_path", heard.append, 1)
-    executor = SingleThreadedExecutor()
+    executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
     rows = np.linspace(np.zeros(6), np.full(6, 0.5), 4)
     chunks = node.create_publisher(ActionChunk, "action_chunk", 1)
@@ -46,7 +48,7 @@ def test_the_way_of_a_chunk_is_told_to_who_follows_it_and_to_nobody_else(reposit
     assert heard[0].header.frame_id == "world"
     executor.shutdown()
     node.destroy_node()
-    rclpy.shutdown()
+    rclpy.shutdown(context=context)
 
 
 def test_the_layouts_show_topics_that_there_are(repository):
