@@ -89,6 +89,8 @@ def test_a_joint_that_no_message_names_is_told_and_nothing_moves(start, operator
         joints[joints.index("gripper")] = "jaw"
         for section in ("/**", "/**/controller_node"):
             sections[section]["joint.jaw"] = sections[section].pop("joint.gripper")
+        parked = sections["/**/controller_node"]["park_joints"]
+        parked[parked.index("gripper")] = "jaw"
 
     arm = start("arm", "--robot", robot_file(rename), "--instruction", "touch the red cube")
     arm.wait_for_output("no joint state of 'jaw' yet")
