@@ -77,7 +77,23 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class Executed:
+    """The figures of one cell that every task has, see `Row`."""
+
+    method: str
+    delay: int
+    jitter: float
+    episodes: int
+    success: float
+    wilson_low: float
+    wilson_high: float
+    time_s: float
+    tasks_per_minute: float
+    idle: float
+
+
+@dataclass(frozen=True)
+class Row(Executed):
     """The figures of one cell.
 
     Attributes:
@@ -90,16 +106,6 @@ class Row:
         reaction_s: mean time from a cube being moved to the first command that knows.
     """
 
-    method: str
-    delay: int
-    jitter: float
-    episodes: int
-    success: float
-    wilson_low: float
-    wilson_high: float
-    time_s: float
-    tasks_per_minute: float
-    idle: float
     seam_p50: float
     seam_p95: float
     step_p50: float

@@ -11,14 +11,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-from async_execution import DEFAULT_METHODS, METHODS, ROOT, Cell, Options, make_arm, motion
+from async_execution import DEFAULT_METHODS, METHODS, ROOT, Cell, Executed, Options, make_arm, motion
+from machine import machine
 from rich.console import Console
 from rich.table import Table
 
@@ -30,24 +30,13 @@ from smolvla_ros.sim.tasks import TASKS
 
 
 @dataclass(frozen=True)
-class ManipulationRow:
-    """The figures of one cell; rates of `episodes`, `time_s` the mean of the successful ones, `tasks_per_minute` what
-    one after the other would give, failures included."""
+class ManipulationRow(Executed):
+    """Rates are of `episodes`; `tasks_per_minute` is what one after the other would give, failures included."""
 
     task: str
-    method: str
-    delay: int
-    jitter: float
-    episodes: int
-    success: float
-    wilson_low: float
-    wilson_high: float
     grasped: float
     dropped: float
     moved_wrongly: float
-    time_s: float
-    tasks_per_minute: float
-    idle: float
     seam_p95: float
 
 
@@ -68,7 +57,7 @@ def measure(task: str, cell: Cell, options: Options) -> ManipulationRow:
     rates = {name: float(np.mean([getattr(verdict, name) for verdict in verdicts])) for name in told}
     moved = motion(runs)
     return ManipulationRow(
-        task, **asdict(cell), **rates, episodes=len(verdicts), success=len(done) / len(verdicts), wilson_low=low,
+        **asdict(cell), **rates, task=task, episodes=len(verdicts), success=len(done) / len(verdicts), wilson_low=low,
         wilson_high=high, time_s=float(np.mean(done)) if done else float("nan"), idle=moved["idle"],
         tasks_per_minute=60 * len(done) / (STEP_S * sum(map(len, runs))), seam_p95=moved["seam_p95"],
     )  # fmt: skip
@@ -94,7 +83,7 @@ def main() -> None:
     )  # fmt: skip
     cells = [Cell(method, delay, args.jitter) for delay in args.delays for method in args.methods]
     console = Console(width=130)
-    console.print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, virtual time")
+    console.print(f"{machine()}, virtual time")
     table = Table("method", "delay", "success", "95 %", "grasped", "dropped", "time", "tasks/min", "idle", "seam p95")
     rows = []
     with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:

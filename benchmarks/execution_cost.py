@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 import threading
 import time
 from pathlib import Path
 
 import numpy as np
+from machine import machine
 
 from smolvla_ros.execution.chunk import Chunk
 from smolvla_ros.execution.controller import Controller
@@ -86,7 +86,7 @@ def main() -> int:
     parser.add_argument("--ticks", type=int, default=20_000, help="control steps per rule (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there")
     arguments = parser.parse_args()
-    print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}")
+    print(machine())
     print("| merge rule | merge p50 | merge p95 | locked p50 | locked p95 | step p50 | step p95 |\n|---|" + "---:|" * 6)
     rows = []
     for rule in MERGE_RULES:

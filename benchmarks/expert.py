@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 from dataclasses import asdict
 from pathlib import Path
+
+from machine import machine
 
 from smolvla_ros.sim.evaluation import evaluate_tasks
 from smolvla_ros.sim.policies import ManipulatorPolicy
@@ -25,7 +26,7 @@ def main() -> None:
     parser.add_argument("--task", choices=[*TASKS], action="append", help="default: touch, pick and place")
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
-    print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}")
+    print(machine())
     result = {}
     for name in args.task or ["touch", "pick", "place"]:
         figures = evaluate_tasks(ManipulatorPolicy, [name], args.episodes, args.seed)[name]

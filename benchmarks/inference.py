@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from inference_contender import IMAGE_SHAPE, INSTRUCTION
+from machine import machine
 from rich.console import Console
 from rich.table import Table
 
@@ -127,17 +128,10 @@ def show(rows: list[dict[str, Any]]) -> None:
             f"{row['deviation']:.1e}",
         )  # fmt: skip
     first = rows[0]
-    console.print(f"{_processor()}, {first['threads']} threads, {first['cameras']} cameras, {first['steps']} steps")
+    console.print(f"{machine()}, {first['threads']} threads, {first['cameras']} cameras, {first['steps']} steps")
     console.print(table)
     for row in rows:
         console.print(f"{row['who']} {row['dtype']}: {row['detail']}")
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown CPU")
-    flags = next((line for line in lines if line.startswith("flags")), "")
-    return f"{model} ({', '.join(f for f in ('avx2', 'avx512f', 'avx512_bf16', 'amx_bf16') if f in flags.split())})"
 
 
 def main() -> None:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from machine import machine
 
 from smolvla_ros.execution.metrics import wilson_interval
 from smolvla_ros.model import SmolVLAPolicy
@@ -131,7 +131,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
-    print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}")
+    print(machine())
     bench, rows = Bench(args.checkpoint, args.seed), []
 
     def row(name: str, outcomes: list[bool]) -> None:

@@ -16,8 +16,6 @@ import argparse
 import json
 import math
 import os
-import platform
-import re
 import subprocess
 import sys
 import tempfile
@@ -27,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import rclpy
 from domain_coordinator import domain_id
+from machine import machine
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
@@ -56,16 +55,15 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
     args = parser.parse_args()
     sys.setswitchinterval(1e-4)  # the emulator shares this interpreter
-    model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    machine = f"{model[1] if model else platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    print(machine)
+    described = machine()
+    print(described)
     find_ros_in_virtual_environment()
     file = share_folder() / "config" / "so101_sim_calibration.json"
     motors = read_calibration(file)
     with domain_id() as domain:
         os.environ["ROS_DOMAIN_ID"] = str(domain)
         node = measured_node(file, motors, args.seconds)
-    figures = {"machine": machine, "node": node, "faults": measured_faults(motors, args.faults)}
+    figures = {"machine": described, "node": node, "faults": measured_faults(motors, args.faults)}
     print(json.dumps(figures, indent=2))
     if args.json:
         args.json.write_text(json.dumps(figures, indent=2) + "\n")

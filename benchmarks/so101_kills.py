@@ -14,9 +14,7 @@ import argparse
 import json
 import math
 import os
-import platform
 import random
-import re
 import subprocess
 import sys
 import time
@@ -24,6 +22,7 @@ from pathlib import Path
 
 import rclpy
 from domain_coordinator import domain_id
+from machine import machine
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
@@ -54,12 +53,11 @@ def main() -> None:
         run_policy()
         return
     sys.setswitchinterval(1e-4)  # the emulator shares this interpreter
-    model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    machine = f"{model[1] if model else platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    print(machine)
+    described = machine()
+    print(described)
     with domain_id() as domain:
         os.environ["ROS_DOMAIN_ID"] = str(domain)
-        figures = {"machine": machine, **measured(args.kills, random.Random(args.seed))}
+        figures = {"machine": described, **measured(args.kills, random.Random(args.seed))}
     print(json.dumps(figures, indent=2))
     if args.json:
         args.json.write_text(json.dumps(figures, indent=2) + "\n")

@@ -12,8 +12,6 @@ import argparse
 import contextlib
 import json
 import os
-import platform
-import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from machine import machine
 from playwright.sync_api import expect, sync_playwright
 
 SMOLVLA_ROS = Path(sys.executable).with_name("smolvla-ros")
@@ -35,10 +34,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement (default: 20)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
     args = parser.parse_args()
-    model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    machine = f"{model[1] if model else platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    result: dict[str, str | float] = {"machine": machine}
-    print(machine)
+    described = machine()
+    result: dict[str, str | float] = {"machine": described}
+    print(described)
     with (
         started("arm", "--instruction", "touch the red cube", until="ready: "),
         started("view", "--port", "0", until="view: ") as (view, address),

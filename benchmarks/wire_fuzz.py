@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import sys
 import tempfile
 from pathlib import Path
@@ -27,6 +26,7 @@ from arms import LOOPBACK_UDP  # noqa: E402
 from controller_world import Monitor, World  # noqa: E402
 from domain_coordinator import domain_id  # noqa: E402
 from fuzzed_nodes import fuzz_controller, fuzz_policy, fuzz_sim  # noqa: E402
+from machine import machine  # noqa: E402
 from wire_cycles import Cycles, in_ms  # noqa: E402
 
 from smolvla_ros.installation import find_ros_in_virtual_environment  # noqa: E402
@@ -79,7 +79,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there")
     arguments = parser.parse_args()
-    print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    print(f"{machine()}, load {os.getloadavg()[0]:.1f}")
     rows: list[dict[str, object]] = []
     find_ros_in_virtual_environment()
     with domain_id() as domain:

@@ -204,10 +204,6 @@ class SmolVLAPolicy:
         may ask."""
         self._plan.reader.check(instruction)
 
-    def unseen_words(self, instruction: str) -> list[str]:
-        """The words that the policy has never seen in training, where its checkpoint tells which it has."""
-        return self._plan.reader.words.unseen(instruction)
-
     def remark(self, instruction: str) -> str:
         """What to tell who gave the instruction, though it is accepted; '' for nothing."""
         return self._plan.reader.words.remark(instruction)

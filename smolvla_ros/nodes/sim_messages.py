@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import Image
 
 from smolvla_ros.msg import TaskVerdict
-from smolvla_ros.sim.referee import Referee
+from smolvla_ros.sim.referee import Verdict
+from smolvla_ros.sim.tasks import Asked
 
 
 def image_message(picture: NDArray[np.uint8], stamp: Time, frame: str) -> Image:
@@ -38,10 +39,8 @@ def diagnostics(name: str, accepted: int, refused: int, lost_s: float, health: M
     return DiagnosticArray(status=[status])
 
 
-def verdict_message(referee: Referee, touched: str) -> TaskVerdict:
-    """What the referee says now, without a stamp."""
-    asked = referee.asked
-    return TaskVerdict(
-        task=asked.task, colour=asked.colour, place=asked.place, decided=referee.decided, touched=touched,
-        **asdict(referee.verdict()),
-    )  # fmt: skip
+def verdict_message(asked: Asked, verdict: Verdict, decided: bool, touched: str, stamp: Time) -> TaskVerdict:
+    """What the referee says of what is asked for."""
+    message = TaskVerdict(decided=decided, touched=touched, **asdict(asked), **asdict(verdict))
+    message.header.stamp = stamp
+    return message

@@ -35,7 +35,7 @@ from smolvla_ros.sim import CAMERAS, JOINTS, World
 from smolvla_ros.sim.cameras import VIEWER, Renderer
 from smolvla_ros.sim.commands import Follower, check_positions, check_trajectory
 from smolvla_ros.sim.pacing import Pace, PeriodicThread
-from smolvla_ros.sim.referee import Referee
+from smolvla_ros.sim.referee import Referee, Verdict
 from smolvla_ros.sim.servos import SimulatedServos
 from smolvla_ros.sim.tasks import TASKS
 from smolvla_ros.sim.trajectory_follower import CommandError
@@ -165,19 +165,17 @@ class SimNode(ManagedNode[SimParameters]):
         """From now on the referee watches what the parameters ask for; the caller holds the lock."""
         parameters = self.parameters
         self._referee = Referee(self._world, TASKS[parameters.task].ask(parameters.target, parameters.place))
-        self._told: TaskVerdict | None = None
+        self._told: tuple[Verdict, bool, str] | None = None
         self._tell_verdict()
 
     def _tell_verdict(self) -> None:
         """Publishes what the referee says, if that is new; the caller holds the lock."""
-        message = verdict_message(self._referee, self._world.touched())
-        if message == self._told:
+        told = self._referee.verdict(), self._referee.decided, self._world.touched()
+        if told == self._told:
             return
-        self._told = message
-        stamped = verdict_message(self._referee, self._world.touched())
-        stamped.header.stamp = self._now().to_msg()
-        self._verdict.publish(stamped)
-        self._success.publish(Bool(data=message.success))
+        self._told = told
+        self._verdict.publish(verdict_message(self._referee.asked, *told, self._now().to_msg()))
+        self._success.publish(Bool(data=told[0].success))
 
     def _now(self) -> Time:
         """The time of the world's present state; simulated time goes on through resets."""

@@ -19,7 +19,7 @@ ENDINGS = ("", " please", " now")
 
 
 def instructions(colour: str) -> list[str]:
-    """Every wording that the demo policy is trained on for one colour, in lower case and without a full stop."""
+    """Plain wordings for touching the cube of one colour, in lower case and without a full stop."""
     phrases = itertools.product(OPENINGS, VERBS, NOUNS, ENDINGS)
     return [f"{opening}{verb} the {colour} {noun}{ending}" for opening, verb, noun, ending in phrases]
 

@@ -22,7 +22,7 @@ from smolvla_ros.robot.observation import Freshness
 from .actions import action_source
 from .episodes import LeftOut, RecordedEpisode, find_episodes
 from .instants import FrameInstant, Instants, Refused
-from .interventions import Interventions, intervention_spans, unwanted
+from .interventions import Interventions, unwanted
 from .runs import RecordedRun, recorded_runs, run_of
 from .video import choose_codec
 from .writer import DatasetWriter, Images
@@ -141,10 +141,9 @@ def _survey(path: Path, robot: Robot, settings: ExportSettings, progress: Progre
             )
         except BagError as error:
             raise BagError(f"{path}: {error}") from error
-        spans = intervention_spans(bag, streams.status)
         episodes, left_out = find_episodes(
             instants, source, min_frames=max(1, round(settings.min_length_s * settings.fps)),
-            unwanted=unwanted(settings.interventions, spans, bag),
+            unwanted=unwanted(settings.interventions, bag, streams.status),
             progress=lambda time_ns: progress("looking through", path, (time_ns - bag.start_ns) / duration_ns),
         )  # fmt: skip
         runs = recorded_runs(bag, streams.runs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 from smolvla_ros.bags.errors import BagError
@@ -34,10 +33,11 @@ def intervention_spans(bag: Bag | MovedBag, topic: str | None) -> list[tuple[int
     return spans if began_ns is None else [*spans, (began_ns, bag.end_ns)]
 
 
-def unwanted(choice: Interventions, spans: Sequence[tuple[int, int]], bag: Bag | MovedBag) -> Unwanted | None:
-    """What shall be in no episode; None if everything may be."""
+def unwanted(choice: Interventions, bag: Bag | MovedBag, topic: str | None) -> Unwanted | None:
+    """What shall be in no episode, by the status on `topic`; None if everything may be."""
     if choice == "keep":
         return None
+    spans = intervention_spans(bag, topic)
     if choice == "cut":
         return Unwanted(spans, _CUT)
     begins = [bag.start_ns, *(end_ns + 1 for _, end_ns in spans)]
