@@ -32,12 +32,12 @@ from sensor_msgs.msg import JointState
 
 from smolvla_ros.drivers.calibration import JOINTS, RAD_PER_TICK, MotorCalibration, read_calibration
 from smolvla_ros.drivers.glide import GLIDE_RAD_S
-from smolvla_ros.drivers.servo_bus import BusError
+from smolvla_ros.drivers.servo_bus import BusError, ServoBus
 from smolvla_ros.drivers.servo_check import ArmError
 from smolvla_ros.drivers.servo_emulator import EmulatedBus, Faults
 from smolvla_ros.drivers.servo_line import ServoLine
 from smolvla_ros.drivers.servo_registers import BAUD_RATE
-from smolvla_ros.drivers.so101 import SO101
+from smolvla_ros.drivers.so101 import SO101, Reading
 from smolvla_ros.installation import executable, find_ros_in_virtual_environment, share_folder
 from smolvla_ros.stamps import stamp_ns
 
@@ -191,7 +191,8 @@ def measured_faults(motors: dict[str, MotorCalibration], wanted: int) -> dict[st
     rng = np.random.default_rng(16)
     link = Path(tempfile.mkdtemp()) / "arm"
     planted = dict.fromkeys(KINDS, 0)
-    line, arm, crashes, lost = ServoLine(str(link), BAUD_RATE, motors.values()), None, 0, 0
+    line = DrivenLine(str(link), motors)
+    crashes = lost = 0
     outside = largest = released = tick = 0
     positions, alarms, silent_answers = standing(motors), 0, 0
     wave = Wave(motors)
@@ -213,13 +214,14 @@ def measured_faults(motors: dict[str, MotorCalibration], wanted: int) -> dict[st
                 bus.misbehave(lambda faults, k=kind, s=servos, d=is_dead: plant(faults, k, s, d))
                 answers, alarmed = told(kind, servos, is_dead)
                 try:
-                    if line.bus is None:
+                    if line.arm is None:
                         bus.misbehave(lambda faults: plant(faults, "", set(), set()))
-                        arm, kind, answers, alarmed = SO101(line.open(), motors), "", 0, 0
-                    wave.command(arm, tick)
-                    arm.cycle(tick * PERIOD_S)
+                        kind, answers, alarmed = "", 0, 0
+                        line.open()
+                    wave.command(line.arm, tick)
+                    line.cycle(tick * PERIOD_S)
                 except (BusError, ArmError):
-                    line.close()
+                    pass  # nothing is open, and told so
                 except Exception as error:
                     crashes += 1
                     print(f"crash: {error!r}")
@@ -230,11 +232,9 @@ def measured_faults(motors: dict[str, MotorCalibration], wanted: int) -> dict[st
             positions = {servo: round(bus.position(servo)) for servo in positions}
             outside, largest = outside + bus.outside, max(largest, bus.largest_step)
             released += bus.released
-        try:  # the cable is pulled
-            arm.cycle(tick * PERIOD_S)
-        except BusError:
-            lost += 1
-            line.close()
+        was_open = line.arm is not None  # the cable is pulled
+        line.cycle(tick * PERIOD_S)
+        lost += was_open and line.arm is None
         planted["pulled cable"] += 1
     counts = line.counts
     allowed = (COMMAND_RAD_S + GLIDE_RAD_S) * PERIOD_S / RAD_PER_TICK
@@ -247,6 +247,23 @@ def measured_faults(motors: dict[str, MotorCalibration], wanted: int) -> dict[st
     }  # fmt: skip
 
 
+class DrivenLine(ServoLine[Reading]):
+    """A line and the arm on it while it is open."""
+
+    arm: SO101 | None = None
+
+    def __init__(self, port: str, motors: dict[str, MotorCalibration]):
+        def drive(bus: ServoBus) -> SO101:
+            self.arm = SO101(bus, motors)
+            return self.arm
+
+        super().__init__(port, BAUD_RATE, motors.values(), drive)
+
+    def close(self) -> None:
+        super().close()
+        self.arm = None
+
+
 class Wave:
     """Commands that go on whatever the arm does, as a controller's that knows of no fault."""
 
@@ -255,7 +272,7 @@ class Wave:
 
     def command(self, arm: SO101, tick: int) -> None:
         away = 0.04 * math.sin(COMMAND_RAD_S / 0.04 * tick * PERIOD_S)
-        arm.command(JOINTS, [rad + away for rad in self._start])
+        arm.command(JOINTS, [rad + away for rad in self._start], tick * PERIOD_S)
 
 
 def plant(faults: Faults, kind: str, servos: set[int], dead: set[int]) -> None:

@@ -97,11 +97,6 @@ def _registers(motor: MotorCalibration) -> tuple[int, int, int]:
     return motor.homing_offset, motor.range_min, motor.range_max
 
 
-def all_torqued(bus: ServoBus, motors: Iterable[MotorCalibration]) -> bool:
-    """Whether every servo holds its last goal. Raises BusError."""
-    return all(_patiently(lambda servo=motor.id: bus.read(servo, TORQUE_ENABLE)) for motor in motors)
-
-
 def _patiently(exchange: Callable[[], _Result]) -> _Result:
     """One lost answer is no missing servo. Raises BusError."""
     attempts = _ATTEMPTS

@@ -1,12 +1,14 @@
 """When the arm may be torqued and moved: the rules of the driver, without ROS and without a clock of its own.
 
-Servos that are found free stay free until a first command arrives that lies where the arm is; only then they are
-torqued, at the present position. Servos that a driver before has left torqued hold its last goals, and are driven on.
-From then on the newest command is written in every cycle, inside the calibrated range. A servo that raises an alarm, or
-a bus that fails for longer than `PATIENCE_S`, disengages: goals stay where they are (a servo keeps its last goal by
-itself, so nothing falls). When all servos answer again without an alarm, motion goes on from where the arm is: the
-distance to the command, which may have gone on meanwhile, shrinks at `GLIDE_RAD_S`. Torque goes off only by `release`,
-after which a command must lie at the arm again.
+Servos are left as they are found until a command arrives that lies where the arm is; only then they are torqued, at the
+present position. From then on the newest command is written in every cycle, inside the calibrated range. A servo that
+raises an alarm, or a bus that fails for longer than `PATIENCE_S`, disengages: goals stay where they are (a servo keeps
+its last goal by itself, so nothing falls). When all servos answer again without an alarm, a command must lie at the arm
+again, as at the start: nobody knows what has happened to it meanwhile. Torque goes off only by `release`, until that is
+taken back.
+
+Whoever commands has to know of that, or it would be refused for ever: `trouble` says that the arm takes no commands,
+and a refusal stands until a command lies at the arm or none has come for `QUIET_S`.
 
 One thread owns an object. Time is an argument [s].
 """
@@ -20,13 +22,16 @@ from dataclasses import dataclass
 from .calibration import RAD_PER_TICK, MotorCalibration
 from .glide import Glide
 from .servo_bus import BusError, PortLostError, Present, ServoBus
-from .servo_check import ArmError, all_torqued
+from .servo_check import ArmError
 from .servo_registers import TORQUE_ENABLE
 
 # A first command further from the arm than this does not engage it [rad].
 ENGAGE_RAD = 0.1
 # A bus or a servo that fails for longer than this disengages the arm [s].
 PATIENCE_S = 0.1
+# Without a command for longer than this, whoever commanded has stopped: the next command is a first one [s].
+QUIET_S = 0.2
+_RELEASED = "released: its torque is off until `~/release` with false"
 
 
 @dataclass(frozen=True)
@@ -45,26 +50,29 @@ class SO101:
     Args:
         bus: opened.
         motors: the calibration, by joint.
+
+    Attributes:
+        engaged: whether commands are written.
     """
 
     def __init__(self, bus: ServoBus, motors: Mapping[str, MotorCalibration]):
         self._bus, self._motors = bus, dict(motors)
         self._joint_of = {motor.id: joint for joint, motor in motors.items()}
-        self._command: dict[str, float] | None = None
+        self._command: dict[str, float] = {}
+        self._commanded_s = -math.inf
         self._heard_s: dict[str, float] = {}
         self._present: dict[str, Reading] = {}
-        self._is_trusted = False  # a command lay at the arm since it was free
         self._glide = Glide()
+        self._fault = self._refusal = ""
+        self._is_released = False
         self.engaged = False
-        self.trouble = ""
 
-    def adopt(self) -> None:
-        """Finds out whether a driver before this one left the servos torqued: then they hold its last goals, nobody has
-        moved the arm since, and motion goes on from where it is as after a fault. Raises BusError.
-        """
-        self._is_trusted = all_torqued(self._bus, self._motors.values())
+    @property
+    def trouble(self) -> str:
+        """Why no commands are taken; empty: they are, or would be if they began at the arm."""
+        return self._fault or (_RELEASED if self._is_released else self._refusal)
 
-    def command(self, joints: Sequence[str], positions: Sequence[float]) -> None:
+    def command(self, joints: Sequence[str], positions: Sequence[float], now_s: float) -> None:
         """Takes the newest command [rad]; joints that it leaves out keep theirs.
 
         Raises:
@@ -77,7 +85,9 @@ class SO101:
             raise ArmError(f"the command moves {', '.join(unknown)[:80]}; the arm has {', '.join(self._motors)}")
         if not all(math.isfinite(value) for value in positions):
             raise ArmError("the command holds a position that is not finite")
-        self._command = (self._command or {}) | dict(zip(joints, map(float, positions), strict=True))
+        self._forget_old(now_s)
+        self._command = self._command | dict(zip(joints, map(float, positions), strict=True))
+        self._commanded_s = now_s
 
     def cycle(self, now_s: float) -> dict[str, Reading]:
         """Reads all servos and, if engaged, writes the command; the joints that answered.
@@ -104,25 +114,35 @@ class SO101:
         elif errors:
             self._disengage_when_lasting(self._told((e.servo, str(e).partition(": ")[2]) for e in errors), now_s)
         else:
-            self.trouble = ""
+            self._fault = ""
         if not alarms:
             self._move(now_s)
         return readings
 
-    def release(self) -> None:
-        """Takes the torque off: the arm falls if nobody holds it. Raises BusError."""
-        self.engaged, self._command, self._is_trusted = False, None, False
-        for motor in self._motors.values():
-            self._bus.write(motor.id, TORQUE_ENABLE, 0)
+    def release(self, released: bool) -> None:
+        """Takes the torque off, so the arm falls if nobody holds it; takes no commands until that is taken back.
+
+        Raises:
+            BusError: a servo may still be torqued; no commands are taken all the same.
+        """
+        self._is_released = released
+        if released:
+            self.engaged, self._command = False, {}
+            for motor in self._motors.values():
+                self._bus.write(motor.id, TORQUE_ENABLE, 0)
+
+    def _forget_old(self, now_s: float) -> None:
+        if not self.engaged and now_s - self._commanded_s > QUIET_S:
+            self._command, self._refusal = {}, ""
 
     def _move(self, now_s: float) -> None:
-        command = self._command
-        if command is None or set(command) != set(self._motors):
+        self._forget_old(now_s)
+        if set(self._command) != set(self._motors) or self._is_released:
             return
         try:
-            if not self.engaged and not self._engage(command, now_s):
+            if not self.engaged and not self._engage(self._command, now_s):
                 return
-            goals = self._glide.towards(command, now_s)
+            goals = self._glide.towards(self._command, now_s)
             self._bus.write_goals({one.id: one.to_ticks(goals[joint]) for joint, one in self._motors.items()})
         except BusError as error:
             self._disengage_when_lasting(str(error), now_s)
@@ -135,18 +155,16 @@ class SO101:
             return False
         places = {joint: self._place(joint) for joint in self._motors}
         joint = max(places, key=lambda joint: abs(places[joint] - command[joint]))
-        if abs(places[joint] - command[joint]) > ENGAGE_RAD and not self._is_trusted:
-            self.trouble = (
-                f"{joint} is commanded {command[joint]:.2f} rad and stands at {places[joint]:.2f}: the first "
-                f"command must lie within {ENGAGE_RAD} rad of the arm; to stop and resume the controller "
-                "(`smolvla-ros stop`, `smolvla-ros resume`) makes its commands begin there"
+        if abs(places[joint] - command[joint]) > ENGAGE_RAD:
+            self._refusal = (
+                f"{joint} is commanded {command[joint]:.2f} rad and stands at {places[joint]:.2f}: the first command "
+                f"must lie within {ENGAGE_RAD} rad of the arm (the controller begins anew there by itself)"
             )
             return False
         self._bus.write_goals({motor.id: self._ticks_now(joint) for joint, motor in self._motors.items()})
         for motor in self._motors.values():
             self._bus.write(motor.id, TORQUE_ENABLE, 1)
-        self.engaged = self._is_trusted = True
-        self.trouble = ""
+        self.engaged, self._refusal = True, ""
         self._glide.begin(places, command, now_s)
         return True
 
@@ -168,7 +186,7 @@ class SO101:
         return max(0, self._present[joint].present.position)
 
     def _disengage(self, why: str) -> None:
-        self.engaged, self._command, self.trouble = False, None, why
+        self.engaged, self._command, self._fault, self._refusal = False, {}, why, ""
 
     def _disengage_when_lasting(self, why: str, now_s: float) -> None:
         """One lost exchange is only counted, by the bus."""

@@ -112,6 +112,11 @@ class Controller:
         with self._lock:
             self._machine.supervision.conflict = detail
 
+    def arm_trouble(self, detail: str) -> None:
+        """The arm's driver takes no commands: brake, then keep silent, while `detail` is not empty."""
+        with self._lock:
+            self._machine.supervision.arm_trouble = detail
+
     def fail(self, detail: str) -> None:
         """Something that must not happen happened: hold until the next activation."""
         with self._lock:

@@ -85,7 +85,7 @@ class Holding:
     def _found(self, steady_ns: int) -> Vector | None:
         """After a resume the measured position, once it is beyond doubt."""
         supervision = self._supervision
-        if supervision.stopped or supervision.conflict or supervision.halting:
+        if supervision.stopped or supervision.silencing or supervision.halting:
             self._goal = None
         elif self.resuming and not supervision.joint_states.doubted:
             self._goal = supervision.joint_states.start(steady_ns)

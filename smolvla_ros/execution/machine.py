@@ -135,11 +135,12 @@ class StateMachine:
         if desired is not None and self._follow(desired, steady_ns):
             return self.commander.command()
         self.journal.counters.idle_ticks += 1
-        if self.supervision.conflict and self.commander.at_rest:
-            # Two that hold different positions would shake the arm. And nobody knows where the other leaves it, so,
-            # as after activation, nothing is commanded before the next motion, which starts where the arm is.
+        if self.supervision.silencing and self.commander.at_rest:
+            # Two that hold different positions would shake the arm. And nobody knows where the other, or a fault,
+            # leaves it, so, as after activation, nothing is commanded before the next motion, which starts there.
             if self.commander.last is not None:
                 self.commander.reset()
+                self.holding.reset()
                 self.supervision.joint_states.doubt()
             return None
         self.holding.move(self.commander, self.journal.reason, steady_ns)

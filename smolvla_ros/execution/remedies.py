@@ -24,6 +24,8 @@ WHAT_TO_DO: dict[Reason, str] = {
     Reason.STOP_REQUESTED: "`smolvla-ros resume`",
     Reason.PARK_REQUESTED: "`smolvla-ros resume`",
     Reason.TAKEN_OVER_BY_PERSON: "nothing: a person commands the arm, until `~/takeover` with `false`",
+    Reason.ARM_NOT_READY: "see to what the arm's driver says in `detail`; then it goes on by itself, from where the "
+    "arm is",
     Reason.INTERNAL_ERROR: "a bug: keep the log, report it, then deactivate and activate the controller",
 }
 

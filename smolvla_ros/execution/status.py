@@ -41,6 +41,7 @@ class Reason(IntEnum):
     INTERNAL_ERROR = 11
     PARK_REQUESTED = 12
     TAKEN_OVER_BY_PERSON = 13
+    ARM_NOT_READY = 14
 
 
 class ClampCounter:

@@ -29,6 +29,7 @@ class Supervision:
         taken_over, person: a person commands the arm, and what is to be said of it.
         halting: the controller is about to be deactivated.
         conflict: who else commands the arm; empty if nobody does.
+        arm_trouble: why the arm's driver takes no commands; empty if it does.
         failure: what must not have happened; empty if nothing did.
     """
 
@@ -50,7 +51,7 @@ class Supervision:
     def reset(self) -> None:
         self.stopped = self.halting = self.parking = self.parked = self.taken_over = False
         self.person = ""
-        self.conflict = self.failure = self._sessions = ""
+        self.conflict = self.arm_trouble = self.failure = self._sessions = ""
         self._sessions_until_ns = 0
         self._tracking_detail = ""
         self.joint_states.reset()
@@ -67,6 +68,11 @@ class Supervision:
         self._tracking.reset()
         self._clamping.reset()
 
+    @property
+    def silencing(self) -> bool:
+        """Whether nothing is to be commanded once the arm stands: another one commands it, or nobody can."""
+        return bool(self.conflict or self.arm_trouble)
+
     def fault(self, now_ns: int, steady_ns: int) -> Fault | None:
         """The most severe condition that forbids motion at this instant."""
         if self.failure:
@@ -79,6 +85,8 @@ class Supervision:
             return Reason.CONFLICTING_PUBLISHER, self.conflict
         if self._sessions and steady_ns < self._sessions_until_ns:
             return Reason.CONFLICTING_PUBLISHER, self._sessions
+        if self.arm_trouble:
+            return Reason.ARM_NOT_READY, self.arm_trouble
         if self.joint_states.positions is None:
             return Reason.WAITING_FOR_JOINT_STATES, self.joint_states.problem or "no joint state since activation"
         age_s, limit_s = self.joint_states.age_s(now_ns, steady_ns), self._settings.state_timeout_s

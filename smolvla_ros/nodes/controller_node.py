@@ -27,6 +27,7 @@ from smolvla_ros.execution.status import ControllerState, Reason
 from smolvla_ros.execution.urdf import UrdfError
 from smolvla_ros.msg import ActionChunk, ExecutionStatus
 from smolvla_ros.parameters.controller import ControllerParameters
+from smolvla_ros.qos import LATCHED
 from smolvla_ros.robot import RobotConfig
 from smolvla_ros.robot.joint_limits import limits_from
 from smolvla_ros.robot.joint_states import JointStates
@@ -93,6 +94,8 @@ class ControllerNode(ManagedNode[ControllerParameters]):
         for topic in parameters.joint_states_topics:
             subscribe(JointState, topic, self._on_joint_state, qos_profile_sensor_data, raw=True)
         hear_all_instructions(self, self._on_instruction)
+        self._arm_trouble = ""
+        subscribe(String, "arm_trouble", self._on_arm_trouble, LATCHED)
         self.create_service(Trigger, "~/stop", self._on_stop)
         self.create_service(Trigger, "~/resume", self._on_resume)
         self.create_service(Trigger, "~/park", self._on_park)
@@ -105,6 +108,7 @@ class ControllerNode(ManagedNode[ControllerParameters]):
         self._joint_states.clear()
         self._time.restart()
         self._controller.activate(self._time.now_ns(), time.monotonic_ns())
+        self._controller.arm_trouble(self._arm_trouble)
         priority = parameters.fifo_priority
         if priority:
             # A thread that waits for the interpreter waits for its holder: that one must not be kept from running.
@@ -204,6 +208,10 @@ class ControllerNode(ManagedNode[ControllerParameters]):
         if used and person.complete and person.ages_ns(now_ns).max() <= person.rule.max_age_ns:
             self._controller.receive_person_positions(person.positions, time.monotonic_ns())
 
+    def _on_arm_trouble(self, message: String) -> None:
+        self._arm_trouble = message.data
+        self._controller.arm_trouble(self._arm_trouble)
+
     def _stamp_rule(self) -> StampRule:
         return StampRule(
             max_age_ns=round(self.parameters.state_timeout_s * 1e9),
@@ -246,6 +254,8 @@ class ControllerNode(ManagedNode[ControllerParameters]):
     def _supervise(self) -> None:
         self._rivals.announce()
         self._conflict(self._rivals.conflict())
+        if self._arm_trouble and not self.count_publishers("arm_trouble"):
+            self._on_arm_trouble(String())  # the driver is gone: of that its joint states tell
         topics = self.parameters.joint_states_topics
         self._warn_of_sources(rival_sources(self, topics, self._joint_states.groups))
         thread = self._thread

@@ -16,8 +16,8 @@ from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.qos import QoSProfile
 from rclpy.time import Time
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Float64MultiArray
-from std_srvs.srv import Trigger
+from std_msgs.msg import Float64MultiArray, String
+from std_srvs.srv import SetBool
 
 from smolvla_ros.drivers.calibration import JOINTS, CalibrationError, read_calibration
 from smolvla_ros.drivers.servo_bus import BusError, ServoBus
@@ -26,6 +26,7 @@ from smolvla_ros.drivers.servo_line import ServoLine
 from smolvla_ros.drivers.so101 import SO101, Reading
 from smolvla_ros.parameters.controller import COMMAND_TOPICS
 from smolvla_ros.parameters.so101 import SO101Parameters
+from smolvla_ros.qos import LATCHED
 
 from .control_thread import ControlThread
 from .device_diagnostics import device_diagnostics
@@ -53,17 +54,20 @@ class SO101Node(ManagedNode[SO101Parameters]):
     def configure(self) -> None:
         self._motors = read_calibration(Path(self.parameters.calibration).expanduser())
         self._readings: dict[str, Reading] = {}
-        self._trouble, self._troubles = "", TroubleLog(self.get_logger(), "the arm answers again")
+        self._troubles = TroubleLog(self.get_logger(), "the arm takes commands again")
         self._await_port()
-        self._line = ServoLine(self.parameters.port, self.parameters.baud_rate, self._motors.values(), self._prepare)
+        port, baud_rate = self.parameters.port, self.parameters.baud_rate
+        self._line = ServoLine(port, baud_rate, self._motors.values(), self._drive, self._prepare)
         self.defer(self._line.close)
-        self._arm = self._arm_on(self._line.open())
+        self._line.open()
+        self._told_trouble: str | None = None
+        self._trouble = self.create_publisher(String, "arm_trouble", LATCHED)
         self._joint_states = self.create_publisher(JointState, "joint_states", QoSProfile(depth=10))
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         qos = QoSProfile(depth=1)
         self.create_subscription(JointState, COMMAND_TOPICS["joint_state"], self._on_joint_state, qos)
         self.create_subscription(Float64MultiArray, COMMAND_TOPICS["position_array"], self._on_position_array, qos)
-        self.create_service(Trigger, "~/release", self._on_release)
+        self.create_service(SetBool, "~/release", self._on_release)
 
     def activate(self) -> None:
         period_s = 1.0 / self.parameters.driver_rate_hz
@@ -82,11 +86,9 @@ class SO101Node(ManagedNode[SO101Parameters]):
         while not Path(self.parameters.port).exists() and time.monotonic() < give_up_s:
             time.sleep(_LOOK_S)
 
-    def _arm_on(self, bus: ServoBus) -> SO101:
-        """Raises BusError."""
-        arm = SO101(bus, self._motors)
-        arm.adopt()
-        return arm
+    def _drive(self, bus: ServoBus) -> SO101:
+        self._arm = SO101(bus, self._motors)
+        return self._arm
 
     def _prepare(self, bus: ServoBus) -> None:
         if self.parameters.write_calibration:
@@ -98,28 +100,15 @@ class SO101Node(ManagedNode[SO101Parameters]):
         """Reads and commands. The stamp is that of the instant before the servos were asked."""
         stamp = self.get_clock().now()
         with self._lock:
-            readings = self._exchange()
-            self._troubles.tell(self._trouble)
+            readings = self._line.cycle(time.monotonic())
+            trouble = self._line.trouble
             self._readings |= readings
+        self._troubles.tell(trouble)
+        if trouble != self._told_trouble:  # before the joint states that motion could start from
+            self._told_trouble = trouble
+            self._trouble.publish(String(data=trouble))
         if readings:
             self._publish(readings, stamp)
-
-    def _exchange(self) -> dict[str, Reading]:
-        """One cycle of the arm, or an attempt to find it again."""
-        now_s = time.monotonic()
-        try:
-            if self._line.bus is None:
-                bus = self._line.reopen(now_s)
-                if bus is None:
-                    return {}
-                self._arm = self._arm_on(bus)
-            readings = self._arm.cycle(now_s)
-        except (BusError, ArmError) as error:
-            self._line.close()
-            self._trouble = str(error)
-            return {}
-        self._trouble = self._arm.trouble
-        return readings
 
     def _publish(self, readings: dict[str, Reading], stamp: Time) -> None:
         """Joints that did not answer are left out, so that whoever listens can name them."""
@@ -142,23 +131,23 @@ class SO101Node(ManagedNode[SO101Parameters]):
     def _command(self, joints: list[str] | tuple[str, ...], positions: array.array[float]) -> None:
         try:
             with self._lock:
-                self._arm.command(joints, positions)
+                self._arm.command(joints, positions, time.monotonic())
         except ArmError as error:
             self.get_logger().warning(f"command refused: {error}", throttle_duration_sec=5.0)
 
-    def _on_release(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+    def _on_release(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         try:
             with self._lock:
-                self._arm.release()
+                self._arm.release(request.data)
         except BusError as error:
             response.success, response.message = False, str(error)
             return response
-        response.success, response.message = True, "the torque is off"
+        response.success, response.message = True, "the torque is off" if request.data else "commands are taken again"
         return response
 
     def _publish_diagnostics(self) -> None:
         with self._lock:
-            trouble, engaged, readings = self._trouble, self._arm.engaged, dict(self._readings)
+            trouble, engaged, readings = self._line.trouble, self._arm.engaged, dict(self._readings)
             counts = self._line.counts
         values = self.health() | {"engaged": str(engaged)}
         values |= counts.texts()

@@ -63,9 +63,9 @@ class TeleopNode(ManagedNode[TeleopParameters]):
         self._order = JointOrder(JOINTS)
         self._refusals = RefusalLog(self.get_logger())
         self._trouble, self._troubles = "", TroubleLog(self.get_logger(), "the leader leads")
-        self._line = ServoLine(values.leader_port, values.baud_rate, self._motors.values())
+        self._line = ServoLine(values.leader_port, values.baud_rate, self._motors.values(), self._lead)
         self.defer(self._line.close)
-        self._leader = self._leader_on(self._line.open())
+        self._line.open()
         self._goals = self.create_publisher(JointState, "person_commands", QoSProfile(depth=1))
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.create_subscription(JointState, "joint_states", self._on_follower, qos_profile_sensor_data)
@@ -89,8 +89,10 @@ class TeleopNode(ManagedNode[TeleopParameters]):
             self._takeover.call_async(SetBool.Request(data=False))
         self._leader.leads = False  # the follower is moved by others now: begin anew from where it is then
 
-    def _leader_on(self, bus: ServoBus) -> Leader:
-        return Leader(bus, self._motors, self.parameters.gripper_open_rad)
+    def _lead(self, bus: ServoBus) -> Leader:
+        """Raises BusError."""
+        self._leader = Leader(bus, self._motors, self.parameters.gripper_open_rad)
+        return self._leader
 
     # The leader's thread.
 
@@ -110,21 +112,11 @@ class TeleopNode(ManagedNode[TeleopParameters]):
         self._goals.publish(message)
 
     def _read(self) -> dict[str, float]:
-        """The follower's goals; none while one of the two is silent."""
-        now_s = time.monotonic()
-        try:
-            if self._line.bus is None:
-                bus = self._line.reopen(now_s)
-                if bus is None:
-                    return {}
-                self._leader = self._leader_on(bus)
-            goals = self._leader.cycle(now_s)
-        except (BusError, ArmError) as error:
-            self._line.close()
-            self._leader.leads, self._trouble = False, str(error)
+        """The follower's goals; none while one of the two is silent, or nobody listens."""
+        goals, self._trouble = self._line.cycle(time.monotonic()), self._line.trouble
+        if goals and not self._goals.get_subscription_count():
+            self._leader.leads, self._trouble = False, _UNHEARD  # whoever comes is led from where the follower is then
             return {}
-        unheard = _UNHEARD if goals and not self._goals.get_subscription_count() else ""
-        self._trouble = self._leader.trouble or unheard
         return goals
 
     # Callbacks in the executor's thread.

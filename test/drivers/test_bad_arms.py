@@ -11,6 +11,7 @@ from smolvla_ros.drivers.calibration import CalibrationError, read_calibration
 from smolvla_ros.drivers.servo_bus import BusError, ServoBus
 from smolvla_ros.drivers.servo_check import ArmError, check_servos, write_calibration
 from smolvla_ros.drivers.servo_line import ServoLine
+from smolvla_ros.drivers.so101 import SO101
 
 BAUD = 1_000_000
 
@@ -49,7 +50,8 @@ FILES = {
 def refused(file, port, baud_rate=BAUD):
     """The one sentence of a driver that opens this arm."""
     with pytest.raises((BusError, ArmError, CalibrationError)) as caught:
-        ServoLine(port, baud_rate, read_calibration(file).values()).open()
+        motors = read_calibration(file)
+        ServoLine(port, baud_rate, motors.values(), lambda bus: SO101(bus, motors)).open()
     text = str(caught.value)
     assert "\n" not in text and len(text) < 450, text
     return text

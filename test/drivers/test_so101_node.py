@@ -7,7 +7,8 @@ import pytest
 import yaml
 from driver_client import DriverClient
 from sensor_msgs.msg import JointState
-from std_srvs.srv import Trigger
+from std_msgs.msg import String
+from std_srvs.srv import SetBool
 
 from smolvla_ros.cli.robot_from_lerobot import robot_parameters
 from smolvla_ros.drivers.calibration import JOINTS, read_calibration
@@ -15,6 +16,7 @@ from smolvla_ros.drivers.servo_emulator import EmulatedBus
 from smolvla_ros.parameters.controller import ControllerParameters
 from smolvla_ros.parameters.policy import PolicyParameters
 from smolvla_ros.parameters.so101 import SO101Parameters
+from smolvla_ros.qos import LATCHED
 
 START = {1: 2025, 2: 1900, 3: 2000, 4: 2000, 5: 2047, 6: 2100}
 
@@ -62,14 +64,18 @@ def test_the_arm_is_read_torqued_where_it_is_moved_and_left_where_it_stands(driv
     assert emulated.position(1) == pytest.approx(emulated.goal(1), abs=1.0)
 
 
-def test_torque_goes_off_by_the_service(driver, client, emulated, here):
+def test_torque_goes_off_by_the_service_and_whoever_commands_is_told(driver, client, emulated, here):
+    troubles = client.hear(String, "arm_trouble", LATCHED)
     driver()
     client.until(lambda: client.command(here) or emulated.torque(6), "torque")
-    release = client.node.create_client(Trigger, "so101_node/release")
+    release = client.node.create_client(SetBool, "so101_node/release")
     client.until(release.service_is_ready, "the service")
-    answer = release.call_async(Trigger.Request())
-    client.until(answer.done, "the answer")
+    answer = release.call_async(SetBool.Request(data=True))
+    client.until(lambda: client.command(here) or answer.done(), "the answer")
     assert answer.result().success
+    client.until(lambda: client.command(here) or troubles[-1].data, "the reason for whoever commands")
+    assert "released" in troubles[-1].data
+    assert [one.data for one in troubles[:-1]] == [""]
     assert not any(emulated.torque(servo) for servo in range(1, 7))
 
 

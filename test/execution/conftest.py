@@ -21,6 +21,7 @@ NEEDS_FRESH_OBSERVATION = {
     Reason.JOINT_STATES_STALE,
     Reason.TRACKING_ERROR,
     Reason.CONFLICTING_PUBLISHER,
+    Reason.ARM_NOT_READY,
     Reason.STOP_REQUESTED,
     Reason.INTERNAL_ERROR,
 }
@@ -176,8 +177,8 @@ class Rig:
 
     def _check_command(self, command, status):
         if command is None:
-            conflict = self.controller._machine.supervision.conflict
-            assert not self.speed.any() or status.state == ControllerState.INACTIVE or conflict, "silence in motion"
+            silenced = self.controller._machine.supervision.silencing
+            assert not self.speed.any() or status.state == ControllerState.INACTIVE or silenced, "silence in motion"
             # Others may have moved the arm, so what is commanded next must begin where it truly is.
             self.previous, self.speed = None, np.zeros(len(self.measured))
             return

@@ -596,6 +596,21 @@ def test_after_somebody_else_had_the_arm_nothing_is_commanded_before_a_motion_fr
     np.testing.assert_allclose(rig.commands[-1][1], rig.measured, atol=1e-9)
 
 
+def test_an_arm_that_takes_no_commands_is_held_and_then_moved_from_where_it_is(rig):
+    rig.follow(rows=200, to=1.5)
+    rig.tick(30)
+    rig.controller.arm_trouble("elbow: overload")
+    assert rig.tick() is not None  # it brakes
+    assert (rig.reason, rig.status.detail) == (Reason.ARM_NOT_READY, "elbow: overload")
+    assert rig.tick(100) is None
+    rig.measured = rig.measured - 0.3  # it fell
+    rig.controller.arm_trouble("")
+    assert rig.tick(130) is None
+    assert rig.reason == Reason.WAITING_FOR_CHUNK
+    rig.follow()
+    np.testing.assert_allclose(rig.commands[-1][1], rig.measured, atol=1e-9)
+
+
 def test_an_internal_error_holds_until_the_next_activation(rig):
     rig.follow(rows=200, to=0.5)
     rig.controller.fail("ZeroDivisionError: division by zero")

@@ -110,6 +110,25 @@ def test_a_leader_that_falls_silent_or_leaves_the_limits_leaves_the_arm_inside_t
     assert not rig.speed.any()
 
 
+@pytest.mark.parametrize("interrupt", ["conflict", "arm_trouble"])
+def test_after_an_interruption_a_persons_goal_is_approached_gently_anew(rig, interrupt):
+    rig.follow()
+    rig.controller.take_over(True)
+    lead(rig, lambda period: 0.3, 200)
+    getattr(rig.controller, interrupt)("it is another's, or broken")
+    for _ in range(40):
+        lead(rig, lambda period: 0.3, 1)
+        rig.measured = rig.measured - 0.01
+    lead(rig, lambda period: 0.3, 5)
+    getattr(rig.controller, interrupt)("")
+    begin = len(rig.commands)
+    lead(rig, lambda period: 0.3, 300)
+    positions = np.array([position for _, position in rig.commands[begin:]])
+    assert positions[0] == pytest.approx(np.full(2, -0.1), abs=1e-3)
+    assert np.abs(np.diff(positions, axis=0)).max() <= 0.3 * rig.limits.velocity.max() * 0.01 + 1e-9
+    assert positions[-1] == pytest.approx(np.full(2, 0.3), abs=1e-3)
+
+
 def test_a_stop_ends_a_takeover(rig):
     rig.follow()
     rig.controller.take_over(True)

@@ -149,6 +149,14 @@ class Life(RuleBasedStateMachine):
         self.rig.tick(periods)
         self.rig.controller.conflict("")
 
+    @rule(periods=st.integers(1, 50), falls=st.floats(-0.02, 0.02))
+    def the_driver_takes_no_commands_for_a_while(self, periods, falls):
+        self.rig.controller.arm_trouble("elbow: overload")
+        for _ in range(periods):
+            if self.rig.tick() is None:
+                self.rig.measured = self.rig.measured + falls
+        self.rig.controller.arm_trouble("")
+
     @rule()
     def it_is_deactivated_and_activated(self):
         self.rig.controller.deactivate()

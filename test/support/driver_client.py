@@ -48,10 +48,10 @@ class DriverClient:
         self._processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
         return self._processes[-1]
 
-    def hear(self, kind, topic):
+    def hear(self, kind, topic, qos=qos_profile_sensor_data):
         """The list that the messages of a topic go to."""
         messages = []
-        self.node.create_subscription(kind, topic, messages.append, qos_profile_sensor_data)
+        self.node.create_subscription(kind, topic, messages.append, qos)
         return messages
 
     def until(self, condition, what):

@@ -9,7 +9,6 @@ def test_the_arm_touches_the_cube_that_is_named_through_the_serial_protocol(star
     for seed, colour in ((1_000_000_001, "red"), (1_000_000_004, "blue")):  # the second after a loss of power
         operator.say("")
         operator.reset_simulation(seed, Asked("touch", colour))
-        operator.pause(2.0)  # the driver holds the arm again; one that follows at once meets a driver that refuses it
         operator.say(f"go to the {colour} cube")
         assert operator.wait_for_verdict(20).touched == colour, arm.output
     assert "command refused" not in arm.output

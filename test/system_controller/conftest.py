@@ -5,7 +5,7 @@ import rclpy
 from controller_world import Monitor, World
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def ros(ros_domain):
     rclpy.init()
     yield
