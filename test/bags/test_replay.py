@@ -113,7 +113,8 @@ def test_a_silence_of_hours_has_no_ticks_and_the_rest_is_replayed_as_without_it(
     first, *others = recorded_events(SCENE)
     found = run(made([dataclasses.replace(first, log_ns=first.log_ns - 2**43), *others]))  # as one wrong bit makes it
     assert len(found.trace.times_ns) < (LONGEST_SILENCE_NS + 10 * S) / STEP_NS
-    assert len(found.chunks) == len(run(healthy).chunks)
+    # The ticks lie elsewhere between the messages, so the first chunk can be asked for a message earlier or later.
+    assert len(found.chunks) == pytest.approx(len(run(healthy).chunks), abs=1)
 
 
 # When it asks.

@@ -28,7 +28,7 @@ class Rig:
 
     def __init__(self):
         overrides = [Parameter("joints", value=["a", "b"]), Parameter("autostart", value=False),
-                     Parameter("hold_timeout_s", value=0.5)]  # fmt: skip
+                     Parameter("hold_timeout_s", value=2.0)]  # fmt: skip
         self.node = EpisodeNode(parameter_overrides=overrides)
         self.node.trigger_configure()
         self.node.trigger_activate()

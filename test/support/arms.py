@@ -48,9 +48,15 @@ class Arm:
         return self.process.wait(timeout=10), time.monotonic() - start
 
     def close(self):
-        if self.process.poll() is None:
-            self.end()
-        self._log.close()
+        """Ends it in order; an arm that does not end is killed with all its processes, and fails the test."""
+        try:
+            if self.process.poll() is None:
+                self.end()
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            raise
+        finally:
+            self._log.close()
 
 
 def wait_for(condition, timeout_s, problem=lambda: "timed out"):

@@ -5,7 +5,7 @@ import rclpy
 from controller_world import Monitor, World
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ros(ros_domain):
     rclpy.init()
     yield
