@@ -44,13 +44,17 @@ def fuzz(name: str, messages: int, seed: int) -> dict[str, object]:
             process, sent = FUZZED[name](world, messages, seed)
             lives = process.child.poll() is None
             bugs = [line for line in process.log.splitlines() if any(word in line for word in BUGS)]
+        except AssertionError:
+            print(world.stacks(), file=sys.stderr)
+            raise
         finally:
             world.close()
             monitor.close()
-    row = {"node": name, "messages": sum(sent.sent.values()), "lives": lives, "bugs": bugs,
-           "unsafe": monitor.problems, "answered": in_ms(sent.answers_s), "bare": in_ms(sent.bare_s)}  # fmt: skip
+    row = {"node": name, "messages": sum(sent.sent.values()), "lives": lives, "bugs": bugs, "unsafe": monitor.problems,
+           "answered": in_ms(sent.target.answers_s), "lost": sent.target.lost, "bare": in_ms(sent.bare.answers_s),
+           "bare_lost": sent.bare.lost}  # fmt: skip
     print(f"| {name} | {row['messages']} | {lives} | {len(bugs)} | {len(monitor.problems)} | {row['answered']} "
-          f"| {row['bare']} |", flush=True)  # fmt: skip
+          f"| {sent.target.lost} | {row['bare']} | {sent.bare.lost} |", flush=True)  # fmt: skip
     return row
 
 
@@ -74,7 +78,8 @@ def cycle(cycles: int, seed: int) -> dict[str, object]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--messages", type=int, default=20_000, help="to all three nodes (default: %(default)s)")
+    parser.add_argument("--messages", type=int, default=20_000, help="to each node (default: %(default)s)")
+    parser.add_argument("--nodes", nargs="+", default=list(FUZZED), choices=list(FUZZED), metavar="NODE")
     parser.add_argument("--cycles", type=int, default=200, help="(default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there")
@@ -83,13 +88,12 @@ def main() -> int:
     rows: list[dict[str, object]] = []
     find_ros_in_virtual_environment()
     with domain_id() as domain:
-        os.environ |= LOOPBACK_UDP | {"ROS_DOMAIN_ID": str(domain)}
+        os.environ |= LOOPBACK_UDP | {"ROS_DOMAIN_ID": str(domain), "PYTHONFAULTHANDLER": "1"}
         rclpy.init()
         if arguments.messages:
-            print("| node | messages | lives | bugs | unsafe | answered | bare service |")
-            print("|---|---:|---|---:|---:|---|---|")
-            share = -(-arguments.messages // len(FUZZED))
-            rows += [fuzz(name, share, arguments.seed) for name in FUZZED]
+            print("| node | messages | lives | bugs | unsafe | answered | lost | bare service | lost |")
+            print("|---|---:|---|---:|---:|---|---:|---|---:|")
+            rows += [fuzz(name, arguments.messages, arguments.seed) for name in arguments.nodes]
         if arguments.cycles:
             rows.append(cycle(arguments.cycles, arguments.seed))
         rclpy.try_shutdown()

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import psutil
 import pytest
 from arms import LOOPBACK_UDP
@@ -22,6 +23,10 @@ _domains = itertools.cycle(range(1, 101))
 
 # Torch with as many threads as cores, beside the processes that a test starts, is many times slower than with one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# How long an example takes says something about the machine.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

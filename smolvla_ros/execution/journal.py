@@ -61,7 +61,7 @@ class Journal:
 
     def status(self, now_ns: int, timeline: Timeline, intervention: bool) -> Status:
         """A snapshot; `intervention`: a person has taken over."""
-        counters, chunk, plan = self.counters, timeline.chunk, timeline.plan
+        counters, chunk = self.counters, timeline.chunk
         return Status(
             now_ns=now_ns,
             state=self.state,
@@ -71,7 +71,7 @@ class Journal:
             sequence=chunk.sequence if chunk else 0,
             row=timeline.row,
             remaining_rows=timeline.queued,
-            remaining_s=plan.remaining_s(now_ns) if plan else 0.0,
+            remaining_s=timeline.remaining_s(now_ns),
             action_age_s=self.action_age_s,
             seam_jump=self.seam_jump,
             idle_fraction=counters.idle_ticks / max(1, counters.ticks),

@@ -19,6 +19,7 @@ from .chunk import Chunk
 from .plan import Motion, Plan
 
 _KEPT_PAUSES = 64
+_S = 1e-9
 
 
 class MotionClock:
@@ -71,6 +72,12 @@ class Timeline:
     @property
     def queued(self) -> int:
         return len(self.plan.rows) - self._next_row if self.plan is not None else 0
+
+    def remaining_s(self, now_ns: int) -> float:
+        """What is left of the plan, in its chunk's time [s]; more than 0 while there is a plan."""
+        if self.plan is None:
+            return 0.0
+        return self.plan.remaining_s(now_ns) or max(0, self.plan.end_ns + self.plan.step_ns - now_ns) * _S
 
     def start_of(self, chunk: Chunk, now_ns: int, align_to_executed: bool) -> int:
         """The instant of row 0 of a chunk on this timeline."""

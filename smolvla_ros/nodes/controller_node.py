@@ -27,7 +27,7 @@ from smolvla_ros.execution.status import ControllerState, Reason
 from smolvla_ros.execution.urdf import UrdfError
 from smolvla_ros.msg import ActionChunk, ExecutionStatus
 from smolvla_ros.parameters.controller import ControllerParameters
-from smolvla_ros.qos import LATCHED
+from smolvla_ros.qos import BEST_EFFORT, LATCHED
 from smolvla_ros.robot import RobotConfig
 from smolvla_ros.robot.joint_limits import limits_from
 from smolvla_ros.robot.joint_states import JointStates
@@ -101,7 +101,7 @@ class ControllerNode(ManagedNode[ControllerParameters]):
         self.create_service(Trigger, "~/park", self._on_park)
         self.create_service(SetBool, "~/takeover", self._on_takeover)
         self._person = JointStates(self._joints, self._stamp_rule(), JointStateReader().read)
-        subscribe(JointState, "person_commands", self._on_person_command, QoSProfile(depth=1), raw=True)
+        subscribe(JointState, "person_commands", self._on_person_command, BEST_EFFORT, raw=True)
 
     def activate(self) -> None:
         parameters = self.parameters

@@ -217,7 +217,7 @@ class Monitor(Node):
             return
         rows = status.rows_executed + status.rows_discarded + status.rows_queued
         self._expect(status.rows_received == rows, f"I4: {status.rows_received} received, {rows} accounted for")
-        held = status.state in (ExecutionStatus.HOLDING, ExecutionStatus.STOPPED)
+        held = status.state not in (ExecutionStatus.INACTIVE, ExecutionStatus.FOLLOWING)
         reasoned = status.reason != ExecutionStatus.NONE
         self._expect(held == reasoned, f"I6: state {status.state}, reason {status.reason}")
         if status.state == ExecutionStatus.FOLLOWING:
@@ -271,6 +271,14 @@ class World:
     def close(self):
         for process in self._processes:
             process.kill()
+
+    def stacks(self):
+        """The logs after every process was told to end with the stacks of its threads. Needs PYTHONFAULTHANDLER."""
+        for process in self._processes:
+            if process.child.poll() is None:
+                process.signal(signal.SIGABRT)
+                process.wait(PATIENCE_S)
+        return self.logs()
 
     def logs(self):
         return "\n".join(f"--- {process.log_file.name}\n{process.log}" for process in self._processes)

@@ -14,7 +14,7 @@ from rclpy.duration import Duration
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Float64MultiArray, String, UInt64
-from std_srvs.srv import Trigger
+from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from smolvla_ros.msg import ActionChunk, ExecutionStatus
@@ -87,8 +87,9 @@ def fuzz_controller(world: World, messages: int, seed: int) -> tuple[Any, NodeFu
             (create(JointState, "joint_states", 1), JointState(name=JOINTS, position=[0.0, 0.0])),
             (create(String, "instruction", 1), String(data="go")),
             (create(UInt64, "/controller_node/instance", 1), UInt64(data=0)),
+            (create(JointState, "person_commands", 1), JointState(name=JOINTS, position=[0.0, 0.0])),
         ],
-        [("stop", Trigger), ("resume", Trigger)],
+        [("stop", Trigger), ("resume", Trigger), ("park", Trigger), ("takeover", SetBool)],
         integer("ease_in_rows", 5),
         fresh.freshen,
     )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import random
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from executor_thread import destroy
@@ -20,11 +22,68 @@ from rcl_interfaces.srv import (
     SetParametersAtomically,
 )
 from rclpy.node import Node
+from rclpy.serialization import serialize_message
 from std_srvs.srv import Trigger
-from wire_fuzz import endless
+from type_description_interfaces.srv import GetTypeDescription
+from wire_fuzz import damaged, endless
 
 _PERIOD_S = 0.004
 _ASK_PERIOD_S = 0.25
+# Of the messages on topics, those whose bytes are damaged.
+_DAMAGED = 0.1
+# A service keeps ten requests, a client ten answers: of so many beside it, one may be lost while either process waits
+# for a core. Who asks again is answered; who asks so often in vain is not.
+_PATIENCE_S = 2.0
+_MOST_IN_VAIN = 10
+
+
+@dataclass
+class Question:
+    """Something to be asked again and again.
+
+    Attributes:
+        ask: gives a future.
+        answers_s: how long each answer took.
+        lost: how often none came.
+    """
+
+    ask: Callable[[], Any]
+    answers_s: list[float] = field(default_factory=list)
+    lost: int = 0
+    _in_vain: int = 0
+
+    def answered(self, after_s: float) -> None:
+        self.answers_s.append(after_s)
+        self._in_vain = 0
+
+    def was_lost(self) -> None:
+        """Raises AssertionError when that was so too often in a row."""
+        self.lost, self._in_vain = self.lost + 1, self._in_vain + 1
+        assert self._in_vain < _MOST_IN_VAIN, f"asked {self._in_vain} times in a row in vain: the node does not answer"
+
+
+class Interview:
+    """Puts questions in turns, one at a time; one without an answer is given up after a while, and counted."""
+
+    def __init__(self, *questions: Question):
+        self._turns = itertools.cycle(questions)
+        self._open: tuple[Question, Any] | None = None
+        self._asked_s = 0.0
+
+    def look(self, now_s: float) -> None:
+        """Takes an answer that came, gives up one that did not, and asks when it is time."""
+        if self._open is not None:
+            question, future = self._open
+            if hasattr(future, "answered_s"):
+                question.answered(future.answered_s - self._asked_s)
+                self._open = None
+            elif now_s - self._asked_s > _PATIENCE_S:
+                question.was_lost()
+                self._open = None
+        if self._open is None and now_s - self._asked_s > _ASK_PERIOD_S:
+            question, self._asked_s = next(self._turns), now_s
+            self._open = question, question.ask()
+            self._open[1].add_done_callback(lambda future: setattr(future, "answered_s", time.monotonic()))
 
 
 class NodeFuzz:
@@ -65,9 +124,10 @@ class NodeFuzz:
             "get_parameter_types": (GetParameterTypes, GetParameterTypes.Request(names=names)),
             "describe_parameters": (DescribeParameters, DescribeParameters.Request(names=names)),
             "list_parameters": (ListParameters, ListParameters.Request(prefixes=["joint"], depth=1)),
+            "get_type_description": (GetTypeDescription, None),
             **{name: (kind, None) for name, kind in services},
         }  # fmt: skip
-        self._goods = [good for _, good in topics]
+        self._goods, self._topics = [good for _, good in topics], len(topics)
         self._send: list[Callable[[Any], Any]] = [publisher.publish for publisher, _ in topics]
         self._clients = []
         for name, (kind, good) in requests.items():
@@ -80,8 +140,7 @@ class NodeFuzz:
         self._bare = node.create_client(Trigger, "/bare_service/answer")
         assert self._bare.wait_for_service(20.0), "the service that does nothing"
         self.sent: Counter[str] = Counter()
-        self.answers_s: list[float] = []
-        self.bare_s: list[float] = []
+        self.target, self.bare = Question(self._ask), Question(self._ask_bare)
 
     def run(
         self, messages: int, seed: int, meanwhile: Callable[[], None], ask: Callable[[], Any] | None = None
@@ -90,32 +149,26 @@ class NodeFuzz:
 
         In turns with the target a service is asked that does nothing: what the machine takes for an answer.
         """
-        pending: Any = None
-        asked_s = 0.0
-        turns = itertools.cycle(((ask or self._ask, self.answers_s), (self._ask_bare, self.bare_s)))
-        question, answers_s = next(turns)
-        stream = endless(self._goods, seed)
+        self.target.ask = ask or self._ask
+        interview = Interview(self.target, self.bare)
+        stream, chance = endless(self._goods, seed), random.Random(seed)
         for _ in range(messages):
             place, paths, message = next(stream)
             self._freshen(message, paths)
+            name = type(message).__name__
             try:
+                if place < self._topics and chance.random() < _DAMAGED:
+                    message, name = damaged(serialize_message(message), chance), f"{name}, damaged bytes"
                 self._send[place](message)
-            except (OverflowError, UnicodeEncodeError, TypeError, AssertionError, SystemError) as error:
-                self.sent[f"{type(message).__name__} cannot be sent: {type(error).__name__}"] += 1
-            self.sent[type(message).__name__] += 1
+            except (OverflowError, UnicodeEncodeError, TypeError, AssertionError, SystemError, RuntimeError) as error:
+                name = f"{name} cannot be sent: {type(error).__name__}"
+            self.sent[name] += 1
             meanwhile()
-            now_s = time.monotonic()
-            if pending is not None and hasattr(pending, "answered_s"):
-                answers_s.append(pending.answered_s - asked_s)
-                pending = None
-                question, answers_s = next(turns)
-            if pending is None and now_s - asked_s > _ASK_PERIOD_S:
-                asked_s, pending = now_s, question()
-                pending.add_done_callback(lambda future: setattr(future, "answered_s", time.monotonic()))
+            interview.look(time.monotonic())
             time.sleep(_PERIOD_S)
-        end_s = time.monotonic() + 10.0
-        while pending is not None and not pending.done():
-            assert time.monotonic() < end_s, "the node does not answer any more"
+        answered = len(self.target.answers_s)
+        while len(self.target.answers_s) == answered:  # it still does
+            interview.look(time.monotonic())
             time.sleep(0.01)
 
     def close(self) -> None:

@@ -67,6 +67,24 @@ def endless(goods: list[Any], seed: int) -> Iterator[tuple[int, str, Any]]:
         yield place, "+".join(paths), message
 
 
+def damaged(data: bytes, chance: random.Random) -> bytes:
+    """The bytes of a serialized message as nothing that serializes messages would send them."""
+    place = chance.randrange(4, len(data))
+    word = chance.choice((b"\xff" * 4, b"\xff\xff\xff\x7f", b"\x00" * 4, b"\x00\x00\x00\x40"))
+    return chance.choice(
+        (
+            data[:place],
+            data[:4],
+            b"",
+            data + data,
+            bytes([0, chance.randrange(12)]) + data[2:],  # another representation, or byte order
+            data[:place] + bytes([chance.randrange(256)]) + data[place + 1 :],
+            data[: place & ~3] + word + data[(place & ~3) + 4 :],  # a length, perhaps
+            data[:4] + chance.randbytes(len(data) - 4),
+        )
+    )
+
+
 def _leaves(message: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], Any]]:
     for name, kind in zip(message.get_fields_and_field_types(), message.SLOT_TYPES, strict=True):
         if isinstance(kind, NamespacedType):

@@ -4,6 +4,7 @@ import signal
 import time
 
 import numpy as np
+import pytest
 import rclpy
 from executor_thread import destroy
 from rclpy.duration import Duration
@@ -12,6 +13,7 @@ from std_msgs.msg import String
 
 from smolvla_ros.msg import ActionChunk
 from smolvla_ros.msg import ExecutionStatus as Status
+from smolvla_ros.qos import BEST_EFFORT
 
 # Time of a chunk of the fake policy.
 CHUNK_S = 1.0
@@ -182,9 +184,10 @@ def test_a_dry_run_beside_a_teleoperated_arm_follows_its_chunks_and_only_warns(w
     destroy(world.monitor, other)
 
 
-def test_an_empty_instruction_of_a_plain_publisher_withdraws_the_motion(world):
+@pytest.mark.parametrize("qos", [10, BEST_EFFORT])
+def test_an_empty_instruction_of_any_publisher_withdraws_the_motion(world, qos):
     in_motion(world)
-    plain = world.monitor.create_publisher(String, "instruction", 10)
+    plain = world.monitor.create_publisher(String, "instruction", qos)
     seen = len(world.monitor.statuses)
 
     def withdrawn():
