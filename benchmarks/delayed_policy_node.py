@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from smolvla_ros.parameters.policy import PolicyParameters
 
 
 class DelayedPolicy:
-    """Wraps a policy; every prediction takes at least `latency_s`."""
+    """Wraps a policy; every inference takes at least `latency_s`."""
 
     def __init__(self, policy: Any, latency_s: float):
         self._policy = policy
@@ -23,11 +24,11 @@ class DelayedPolicy:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._policy, name)
 
-    def predict(self, *args: Any, **kwargs: Any) -> Any:
+    def predict_together(self, questions: Sequence[Any]) -> Any:
         due_s = time.monotonic() + self._latency_s
-        prediction = self._policy.predict(*args, **kwargs)
+        predictions = self._policy.predict_together(questions)
         time.sleep(max(0.0, due_s - time.monotonic()))
-        return prediction
+        return predictions
 
 
 @dataclass(frozen=True)

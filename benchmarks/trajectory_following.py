@@ -37,7 +37,7 @@ from smolvla_ros.parameters import Value
 from smolvla_ros.parameters.controller import ControllerParameters
 from smolvla_ros.parameters.policy import PolicyParameters
 from smolvla_ros.policy import setup as policy_setup
-from smolvla_ros.policy.predictor import Predicted
+from smolvla_ros.policy.questions import OneByOne, Predicted, Question
 from smolvla_ros.robot.joint_limits import limits_from
 from smolvla_ros.sim import JOINTS, World, scenarios
 from smolvla_ros.sim.expert import STEP_S
@@ -120,7 +120,7 @@ def _arm(world: World, seed: int, *, policy: str, begin_ns: int, arrivals: list[
     )  # fmt: skip
 
 
-class _Recorded:
+class _Recorded(OneByOne):
     """A policy whose answers are kept."""
 
     def __init__(self, policy: Any, begin_ns: int, arrivals: list[Arrival]):
@@ -128,9 +128,9 @@ class _Recorded:
         self.rows = policy.rows
         self.normalised_state = policy.normalised_state
 
-    def predict(self, observation: Any, *rest: Any) -> Predicted:
-        predicted: Predicted = self._policy.predict(observation, *rest)
-        at_ns = self._begin_ns + observation.stamp_ns - 10**9
+    def answer(self, question: Question) -> Predicted:
+        predicted: Predicted = self._policy.predict([self._policy.prepare(question)])[0]
+        at_ns = self._begin_ns + question.observation.stamp_ns - 10**9
         chunk = Chunk(1, len(self._arrivals) + 1, START_NS + at_ns, STEP_NS, predicted.positions, 0)
         self._arrivals.append(Arrival(at_ns + DELAY_TICKS * STEP_NS, chunk))
         return predicted

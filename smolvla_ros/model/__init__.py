@@ -7,6 +7,7 @@ from smolvla_ros.model.network import Prefix, SmolVLANetwork
 from smolvla_ros.model.policy import Prediction, SmolVLAPolicy
 from smolvla_ros.model.rtc import Guidance
 from smolvla_ros.model.text import InstructionReader, TextSettings
+from smolvla_ros.model.together import PreparedQuestion
 from smolvla_ros.model.tokenizer_training import train_tokenizer
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "ObservationError",
     "Prediction",
     "Prefix",
+    "PreparedQuestion",
     "SmolVLAConfig",
     "SmolVLANetwork",
     "SmolVLAPolicy",

@@ -29,14 +29,6 @@ class PrefixLayout:
     cross_mask: Tensor | None
 
     @classmethod
-    def of(cls, embedded: Tensor, token_mask: Tensor | None, config: SmolVLAConfig) -> PrefixLayout:
-        """For a prefix [B, P, width] whose text, before the last token, has `token_mask` [B, T]."""
-        valid = torch.ones(embedded.shape[:2], dtype=torch.bool, device=embedded.device)
-        if token_mask is not None:
-            valid[:, -1 - token_mask.shape[1] : -1] = token_mask
-        return cls.build(valid, token_mask is not None, config)
-
-    @classmethod
     def build(cls, valid: Tensor, padded: bool, config: SmolVLAConfig) -> PrefixLayout:
         """Actions go on where the valid tokens end."""
         length, head_dim = valid.shape[1], config.text.head_dim
@@ -60,16 +52,19 @@ class PrefixLayout:
 
 
 class Rooms:
-    """For one observation with P prefix tokens: its layout, and keys and values with room for those of the actions.
+    """For B observations with P prefix tokens: their layout if nothing is padded, which is the same for all of them,
+    and keys and values with room for those of the actions.
 
     `of(index)` is None for an expert layer that looks at the prefix only. Filled anew by every prefix; the rows of the
     actions are written by every step. One thread.
     """
 
-    def __init__(self, length: int, config: SmolVLAConfig, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self, batch: int, length: int, config: SmolVLAConfig, dtype: torch.dtype, device: torch.device
+    ) -> None:
         self.layout = PrefixLayout.build(torch.ones(1, length, dtype=torch.bool, device=device), False, config)
         self.length = length
-        shape = (1, config.text.num_kv_heads, length + config.chunk_size, config.text.head_dim)
+        shape = (batch, config.text.num_kv_heads, length + config.chunk_size, config.text.head_dim)
         self._buffers = [
             (torch.zeros(shape, dtype=dtype, device=device), torch.zeros(shape, dtype=dtype, device=device))
             if config.attention_of(index) == "self"
@@ -78,11 +73,11 @@ class Rooms:
         ]
 
     def of(self, index: int) -> tuple[Tensor, Tensor] | None:
-        """Keys and values [1, K, P + chunk, D] of an expert layer."""
+        """Keys and values [B, K, P + chunk, D] of an expert layer."""
         return self._buffers[index]
 
     def fill(self, keys: Sequence[Tensor], values: Sequence[Tensor]) -> None:
-        """Takes over the prefix's own, one [1, K, P, D] for each expert layer."""
+        """Takes over the prefix's own, one [B, K, P, D] for each expert layer."""
         for pair, k, v in zip(self._buffers, keys, values, strict=True):
             if pair:
                 pair[0][:, :, : self.length], pair[1][:, :, : self.length] = k, v

@@ -98,6 +98,7 @@ class SmolVLANetwork(nn.Module):
         state: Tensor,
         token_mask: Tensor | None = None,
         masked_images: int = 0,
+        image_mask: Tensor | None = None,
         rooms: Rooms | None = None,
     ) -> Prefix:
         """Prefix: runs the language layers, and keeps what the expert reads of them.
@@ -108,10 +109,12 @@ class SmolVLANetwork(nn.Module):
             state: [B, max_state_dim], normalised and padded with zeros.
             masked_images: cameras that are declared empty. Their own tokens are masked everywhere and left out
                 here; only the special tokens round them, if the policy uses these, remain.
-            rooms: buffers for a prefix of this length without padding, and its layout; None: made here.
+            image_mask: [B, cameras + masked_images], False where an observation lacks what the others have; None: all
+                have all.
+            rooms: buffers for so many prefixes of this length, and their layout without padding; None: made here.
         """
         x = self._embedded(image_tokens, tokens, state, masked_images)
-        layout = rooms.layout if rooms else PrefixLayout.of(x, token_mask, self.config)
+        layout = self._layout(x, [image.shape[1] for image in image_tokens], token_mask, image_mask, rooms)
         keys: list[Tensor] = []
         values: list[Tensor] = []
         for index, layer in enumerate(self.language.layers):
@@ -165,6 +168,29 @@ class SmolVLANetwork(nn.Module):
         parts += [*start, *end] * masked_images
         parts += [self.language.embed_tokens(tokens) * scale, self.state_proj(state)[:, None]]
         return torch.cat(parts, dim=1)
+
+    def _layout(
+        self,
+        embedded: Tensor,
+        image_lengths: Sequence[int],
+        token_mask: Tensor | None,
+        image_mask: Tensor | None,
+        rooms: Rooms | None,
+    ) -> PrefixLayout:
+        """Of a prefix [B, P, width]: masked cameras and padding are nowhere, and what follows moves up."""
+        padded = token_mask is not None or image_mask is not None
+        if rooms and not padded:
+            return rooms.layout
+        valid = torch.ones(embedded.shape[:2], dtype=torch.bool, device=embedded.device)
+        if token_mask is not None:
+            valid[:, -1 - token_mask.shape[1] : -1] = token_mask
+        if image_mask is not None:
+            specials, at = len(self.config.image_start_ids + self.config.image_end_ids), 0
+            lengths = [*image_lengths, *[0] * (image_mask.shape[1] - len(image_lengths))]
+            for index, length in enumerate(lengths):
+                valid[:, at : at + specials + length] = image_mask[:, index : index + 1]
+                at += specials + length
+        return PrefixLayout.build(valid, padded, self.config)
 
     def _special(self, ids: tuple[int, ...], tokens: Tensor) -> list[Tensor]:
         """Embeddings of special tokens [B, n, text width], which are not scaled; nothing if there are none."""

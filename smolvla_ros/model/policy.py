@@ -6,7 +6,7 @@ A policy belongs to one thread. `predict` runs without gradients and leaves noth
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,11 +22,13 @@ from smolvla_ros.model.checkpoint.loading import LoadingPlan, load_weights, read
 from smolvla_ros.model.config import SmolVLAConfig
 from smolvla_ros.model.engines.arithmetic import check_dtype
 from smolvla_ros.model.engines.building import build_engine
-from smolvla_ros.model.engines.torch_engine import ChunkInputs, TorchEngine
+from smolvla_ros.model.engines.torch_engine import TorchEngine
 from smolvla_ros.model.errors import CheckpointError, ObservationError
 from smolvla_ros.model.images import check_image
-from smolvla_ros.model.rtc import Guidance, GuidedVelocity
+from smolvla_ros.model.rtc import Guidance, check_leftover
+from smolvla_ros.model.stage_clock import StageClock
 from smolvla_ros.model.text import Overlong
+from smolvla_ros.model.together import PreparedQuestion, of_one_size, together
 from smolvla_ros.model.transforms import run
 from smolvla_ros.model.words import UnseenWords
 
@@ -182,22 +184,60 @@ class SmolVLAPolicy:
             ObservationError: an image, the state, the noise or the guidance does not fit.
             InstructionError: the instruction is empty, too long or not plain text.
         """
-        clock = _StageClock(self._device)
+        return self.predict_together([self.prepare(images, state, instruction, noise, guidance)])[0]
+
+    def prepare(
+        self,
+        images: Images,
+        state: NDArray[np.float32],
+        instruction: str,
+        noise: NDArray[np.float32] | None = None,
+        guidance: Guidance | None = None,
+    ) -> PreparedQuestion:
+        """The first half of `predict`: all that can be wrong with one question is found here."""
+        started = time.perf_counter()
         with torch.no_grad():
             tokens = self._plan.reader.read(instruction)
-            pixels = self._pixels(images)
-            state_in = run(self._transforms.to_network, self._state(state))
-            ids = torch.tensor([tokens.ids], device=self._device)
-            x_1 = self._noise(noise)
-            guided = GuidedVelocity(guidance, x_1) if guidance else None
+            if guidance:
+                check_leftover(guidance, self.config.chunk_size, self.config.max_action_dim)
+            return PreparedQuestion(
+                pixels=self._pixels(images),
+                ids=tokens.ids,
+                state=run(self._transforms.to_network, self._state(state)),
+                noise=self._noise(noise),
+                guidance=guidance,
+                truncated=tokens.truncated,
+                prepare_s=time.perf_counter() - started,
+            )
+
+    def predict_together(self, questions: Sequence[PreparedQuestion]) -> list[Prediction]:
+        """The second half, for several questions in one go: for each what `predict` would give alone, up to rounding.
+
+        Questions may differ in the lengths of their instructions, in which cameras they have and in whether they are
+        guided; in form and bound of the guidance they may not. The seconds of the stages are those of all together.
+        """
+        found: dict[int, Prediction] = {}
+        for places in of_one_size(questions, self.config):
+            found |= zip(places, self._predicted([questions[place] for place in places]), strict=True)
+        return [found[place] for place in range(len(questions))]
+
+    def _predicted(self, questions: Sequence[PreparedQuestion]) -> list[Prediction]:
+        clock = StageClock(self._device)
+        with torch.no_grad():
+            inputs = together(questions, self.config)
             clock.stage("preprocess")
-            masked = min(self.config.empty_cameras, len(self.config.image_features) - len(pixels))
-            chunk = self.engine.chunk(ChunkInputs(pixels, ids, state_in, x_1, masked, guided), clock.stage)
-            normalised = chunk[0, :, : self.action_dim]
-            actions = run(self._transforms.actions, normalised)
-            result = Prediction(_array(actions), _array(normalised), clock.stage_s, tokens.truncated)
+            normalised = self.engine.chunk(inputs, clock.stage)[:, :, : self.action_dim]
+            actions = [_array(run(self._transforms.actions, chunk)) for chunk in normalised]
             clock.stage("postprocess")
-        return result
+        return [
+            Prediction(
+                made,
+                _array(chunk),
+                {**clock.stage_s, "preprocess": question.prepare_s + clock.stage_s["preprocess"]},
+                question.truncated,
+            )
+            for made, chunk, question in zip(actions, normalised, questions, strict=True)
+        ]
 
     def check_instruction(self, instruction: str) -> None:
         """Raises the InstructionError that `predict` would, and one for unseen words that are to be refused; any thread
@@ -219,20 +259,19 @@ class SmolVLAPolicy:
         middle = self._plan.state.unnormalise(torch.zeros(self.state_dim))
         self.predict(dict.fromkeys(self.cameras, grey), _array(middle), "warm up")
 
-    def _pixels(self, images: Images) -> list[Tensor]:
-        """The given cameras' images in the order of the checkpoint."""
+    def _pixels(self, images: Images) -> dict[str, Tensor]:
+        """The given cameras' images by the checkpoint's names."""
         renamed = {self._plan.processing.rename_map.get(name, name): image for name, image in images.items()}
         expected = f"expected {', '.join(self.cameras)}"
         if unknown := sorted(renamed.keys() - set(self.config.image_features)):
             raise ObservationError(f"the policy has no camera {', '.join(unknown)}; {expected}")
         if not renamed:
             raise ObservationError(f"no image given; {expected}")
-        pixels = []
-        for name in self.config.image_features:
-            if name in renamed:
-                check_image(name, renamed[name])
-                image = torch.from_numpy(np.ascontiguousarray(renamed[name])).to(self._device)
-                pixels.append(run(self._transforms.images[name], image))
+        pixels = {}
+        for name, image in renamed.items():
+            check_image(name, image)
+            on_device = torch.from_numpy(np.ascontiguousarray(image)).to(self._device)
+            pixels[name] = run(self._transforms.images[name], on_device)
         return pixels
 
     def _state(self, state: NDArray[np.float32]) -> Tensor:
@@ -268,21 +307,6 @@ class SmolVLAPolicy:
         if values.shape != shape or not np.isfinite(values).all():
             raise ObservationError(f"the noise has shape {list(values.shape)}, expected finite {list(shape)}")
         return torch.from_numpy(values).to(self._device)[None]
-
-
-class _StageClock:
-    """Seconds between calls of `stage`, with the device's queue drained first."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.stage_s: dict[str, float] = {}
-        self._device = device
-        self._last = time.perf_counter()
-
-    def stage(self, name: str) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        now = time.perf_counter()
-        self.stage_s[name], self._last = now - self._last, now
 
 
 def _array(tensor: Tensor) -> NDArray[np.float32]:

@@ -7,7 +7,7 @@ identity, as LeRobot does, and costs nothing; 'paper' uses the true vector-Jacob
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -81,30 +81,49 @@ def guidance_gain(t: float, max_weight: float) -> float:
     return max_weight if tau <= 0.0 else min(max_weight, (t**2 + tau**2) / (t * tau))
 
 
-class GuidedVelocity:
-    """Wraps a velocity so that it leads to a chunk that continues the old one."""
+def check_leftover(guidance: Guidance, chunk_size: int, columns: int) -> None:
+    """Raises ObservationError if more is left over than fits into a chunk."""
+    found = tuple(guidance.leftover.shape)
+    if found[0] > chunk_size or found[1] > columns:
+        raise ObservationError(
+            f"guidance leftover is {found[0]} x {found[1]}; expected at most {chunk_size} x {columns}"
+        )
 
-    def __init__(self, guidance: Guidance, chunk: Tensor) -> None:
-        """`chunk` [1, chunk_size, max_action_dim] gives size and device of what will be guided."""
-        rows, columns = guidance.leftover.shape
-        if rows > chunk.shape[1] or columns > chunk.shape[2]:
-            raise ObservationError(
-                f"guidance leftover is {rows} x {columns}; expected at most {chunk.shape[1]} x {chunk.shape[2]}"
-            )
-        self.guidance = guidance
+
+class GuidedVelocity:
+    """Wraps a velocity so that it leads to chunks that continue old ones.
+
+    Args:
+        guidance: for each chunk; None: it continues nothing, and its velocity is not changed by a bit.
+        chunk: [B, chunk_size, max_action_dim], gives size and device of what will be guided.
+
+    Raises:
+        ObservationError: the forms or bounds of the chunks differ, or there is no guidance at all.
+    """
+
+    def __init__(self, guidance: Sequence[Guidance | None], chunk: Tensor) -> None:
+        kinds = {(given.form, given.max_weight) for given in guidance if given is not None}
+        if len(kinds) != 1:
+            raise ObservationError(f"guidance has forms and bounds {sorted(kinds)}; expected one for all chunks")
+        ((self.form, self.max_weight),) = kinds
         self.target = torch.zeros_like(chunk)
-        self.target[0, :rows, :columns] = guidance.leftover.to(chunk)
-        weights = prefix_weights(guidance.delay, min(guidance.horizon, rows), chunk.shape[1], guidance.schedule)
-        self.weights = weights.to(chunk)[:, None]
+        self.weights = torch.zeros_like(chunk[:, :, :1])
+        for index, given in enumerate(guidance):
+            if given is not None:
+                rows, columns = given.leftover.shape
+                check_leftover(given, *chunk.shape[1:])
+                self.target[index, :rows, :columns] = given.leftover.to(chunk)
+                weights = prefix_weights(given.delay, min(given.horizon, rows), chunk.shape[1], given.schedule)
+                self.weights[index] = weights.to(chunk)[:, None]
 
     def __call__(self, velocity: Callable[[Tensor], Tensor], x_t: Tensor, t: float) -> Tensor:
-        """The guided velocity [1, chunk_size, max_action_dim] at x_t and time t."""
-        if self.guidance.form == "lerobot":
+        """The guided velocity [B, chunk_size, max_action_dim] at x_t and time t."""
+        if self.form == "lerobot":
             v = velocity(x_t)
             correction = (self.target - (x_t - t * v)) * self.weights
         else:
             v, correction = self._with_jacobian(velocity, x_t, t)
-        return v - guidance_gain(t, self.guidance.max_weight) * correction
+        return v - guidance_gain(t, self.max_weight) * correction
 
     def _with_jacobian(self, velocity: Callable[[Tensor], Tensor], x_t: Tensor, t: float) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():

@@ -37,9 +37,10 @@ class InstructionTopic:
 
     Args:
         on_text: takes the text, in the executor's thread.
+        topic: where instructions are said.
     """
 
-    def __init__(self, node: Node, on_text: Callable[[str], None]):
+    def __init__(self, node: Node, on_text: Callable[[str], None], topic: str = _TOPIC):
         self._on_text = on_text
         self._seen: deque[tuple[int, str]] = deque(maxlen=_REMEMBERED)
         self._seen_by_best_effort: deque[tuple[int, str]] = deque(maxlen=_REMEMBERED)
@@ -47,7 +48,7 @@ class InstructionTopic:
         for take, qos in (
             (self.on_latched, LATCHED), (self.on_plain, QoSProfile(depth=1)), (self.on_best_effort, BEST_EFFORT),
         ):  # fmt: skip
-            node.create_subscription(String, _TOPIC, take, qos, event_callbacks=_NO_WARNING)
+            node.create_subscription(String, topic, take, qos, event_callbacks=_NO_WARNING)
 
     def on_latched(self, message: String, info: dict[str, Any]) -> None:
         """An old message may come late, when its publisher is discovered. An empty one stops, however old."""

@@ -73,6 +73,12 @@ class PolicyParameters(RobotParameters, NodeParameterSet):
         "s", 0.0, 10.0)
     frozen_camera_frames: int = parameter(0, "So many equal images in a row count as a frozen camera; 0: never. A "
         "simulated camera at rest repeats itself, a real one does not.", minimum=0, maximum=100000)
+    arms: tuple[str, ...] = parameter((), "Namespaces of the arms that this policy moves, which are built alike: each "
+        "has its own cameras, joint states, instruction, controller and chunks below its name. Empty: one arm, in the "
+        "node's own namespace. A camera topic that begins with a slash is seen by all.", is_topic=True)
+    max_batch: int = parameter(8, "So many arms are answered together at most, where that is faster than one after the "
+        "other.", minimum=1, maximum=64)
     retry_backoff_s: float = parameter(0.5, "Wait after a failed inference.", "s", 0.0, 60.0)
-    max_failures: int = parameter(10, "The node deactivates after so many failed inferences in a row.",
+    max_failures: int = parameter(10, "After so many failed inferences in a row an arm is given up until something "
+        "else is said to it; the node deactivates when all are.",
         minimum=1, maximum=1000)

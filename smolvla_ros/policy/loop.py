@@ -1,86 +1,68 @@
-"""The inference thread of the policy node, without ROS: waits for data, decides, infers, hands over chunks.
+"""The inference thread of the policy node, without ROS: who asks, who is answered first, who together.
 
-Threads: the executor's thread calls `set_*`, `notify` and `forget`; the inference thread runs `step` over and over.
-`_lock` guards what both touch (instruction, status, request rule, epoch, latencies, last report); the predictor and all
-bookkeeping of requests belong to the inference thread alone.
+One network serves any number of arms; one arm is the case of a list of one. Who asks now is collected, the earliest
+deadline goes first, and as many go together as pays (`batching`); nobody waits for somebody else to ask. An arm's
+deadline is the end of its running chunk, or, while it holds, the moment from which on it asked: it passes only once, so
+nobody is overtaken for ever. Those who are left are looked at anew in the next round: there is no queue of old
+observations. What fails in preparing one arm's question fails alone; what fails for several together is done again one
+by one, so the guilty one fails alone there, too.
+
+Threads: the inference thread runs `step` over and over; the predictor is its own. See `Asker` for the executor's calls.
 """
 
 from __future__ import annotations
 
 import threading
 import traceback
-from collections.abc import Callable
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
 from smolvla_ros.execution.watch import ClockWatch
-from smolvla_ros.policy.continuation import SentChunks
-from smolvla_ros.policy.envelope import Envelope
-from smolvla_ros.policy.latency import StageLatencies
-from smolvla_ros.policy.requests import ExecutionView, Requester, RequestPolicy
-from smolvla_ros.robot.observation import Observation, Pictures
 
-from .loop_types import ChunkSource, Instruction, LoopSettings, LoopState, ObservationSource, SentChunk
-from .predictor import Predicted
+from .asker import Ask, Asker, Ready
+from .batching import BatchLatencies, batch_size
+from .loop_types import LoopClocks, LoopState
+from .questions import ChunkSource
 
 _IDLE_PERIOD_S = 0.02
 # As the controller's `clock_jump_s`: a ROS clock that gains more against the steady one was set.
 _CLOCK_JUMP_NS = 1_000_000_000
+_BUG = "bug in the inference thread:\n"
+T = TypeVar("T")
+
+
+class ArmFailure(RuntimeError):
+    """A bug in one arm's side, which was told and has given up."""
 
 
 class InferenceLoop:
-    """Decides, infers and hands over chunks; reports what it waits for.
+    """Answers arms.
 
     Args:
-        predictor: asks the network; used by the inference thread only.
-        buffer: where callbacks put images and joint states.
-        requests: when to infer.
-        settings: see `LoopSettings`.
-        clock_ns: the ROS clock.
-        steady_s: a clock that never jumps, for waits.
-        publish: takes each finished chunk, in the inference thread.
-        report: takes every change of (state, sentence); either thread.
+        source: answers questions; used by the inference thread only.
+        askers: the arms.
+        clocks: what time it is.
+        max_batch: so many questions are answered together at most.
     """
 
-    def __init__(
-        self,
-        predictor: ChunkSource,
-        buffer: ObservationSource,
-        requests: RequestPolicy,
-        settings: LoopSettings,
-        clock_ns: Callable[[], int],
-        steady_s: Callable[[], float],
-        publish: Callable[[SentChunk], None],
-        report: Callable[[LoopState, str], None],
-    ):
-        self._predictor = predictor
-        self._buffer = buffer
-        self._settings = settings
-        self._clock_ns = clock_ns
-        self._steady_s = steady_s
-        self._publish = publish
-        self._report_change = report
-
+    def __init__(self, source: ChunkSource, askers: Sequence[Asker], clocks: LoopClocks, max_batch: int = 1):
+        self._source = source
+        self._askers = tuple(askers)
+        self._clocks = clocks
+        self._max_batch = max_batch
+        self._latencies = BatchLatencies()
+        self._bugs: list[tuple[str, Exception]] = []
         self._lock = threading.Lock()
-        self._requests = requests
-        self._instruction: Instruction | None = None
-        self._instructions = 0
-        self._status: ExecutionView | None = None
-        self._epoch = 0
-        self._reported: tuple[LoopState, str] | None = None
-        self._latencies = StageLatencies()
-
-        self._requester = Requester(predictor.rows, settings.min_change)
-        percentile = settings.delay_percentile
-        self._sent = None if percentile is None else SentChunks(settings.step_s, percentile)
-        self._envelope = Envelope(predictor.rows, settings.step_s)
-        self._sequence = 0
-        self._failures = 0
-        self._retry_at_s = 0.0
+        self._sizes: Counter[int] = Counter()
         self._clock_watch = ClockWatch(_CLOCK_JUMP_NS)
-        self._clock_watch.start(clock_ns(), round(steady_s() * 1e9))
+        self._clock_watch.start(clocks.ros_ns(), round(clocks.steady_s() * 1e9))
 
         self._stop = threading.Event()
-        self._wake = threading.Event()
+        self._news = threading.Event()
+        for asker in self._askers:
+            asker.news = self._news
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
 
     # Called by the executor's thread.
@@ -89,192 +71,103 @@ class InferenceLoop:
         self._thread.start()
 
     def stop(self, timeout_s: float) -> bool:
-        """Ends the loop after the inference in flight, whose chunk is dropped; False if it still computes."""
-        self.forget()
+        """Ends the loop after the inference in flight, whose chunks are dropped; False if it still computes."""
+        self._forget()
         self._stop.set()
-        self._wake.set()
+        self._news.set()
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
-
-    def set_instruction(self, text: str) -> None:
-        """The instruction from now on; an empty one ends inference. The same text again changes nothing."""
-        with self._lock:
-            if text == (self._instruction.text if self._instruction else ""):
-                return
-            if text:
-                self._instructions += 1
-            self._instruction = Instruction(text, self._instructions) if text else None
-            if not text:
-                self._epoch += 1  # no instruction, no motion: also not from the inference in flight
-        self._wake.set()
-
-    def set_status(self, status: ExecutionView | None) -> None:
-        """What the controller executes; None when nothing was heard from it for too long."""
-        with self._lock:
-            self._status = status
-        self._wake.set()
-
-    def set_requests(self, requests: RequestPolicy) -> None:
-        with self._lock:
-            self._requests = requests
-
-    def notify(self) -> None:
-        """New data arrived."""
-        self._wake.set()
 
     def watch_clock(self) -> None:
         """To be called many times a second: drops what came before a jump of the ROS clock, and reports it once.
 
         Not done by the inference thread: while it infers, a simulation twice as fast as real time gains seconds.
         """
-        jump_s = self._clock_watch.jump_s(self._clock_ns(), round(self._steady_s() * 1e9))
+        jump_s = self._clock_watch.jump_s(self._clocks.ros_ns(), round(self._clocks.steady_s() * 1e9))
         if jump_s:
-            self.forget()
-            self._report(LoopState.WAITING, f"the ROS clock jumped by {jump_s:+.3f} s: what came before is dropped")
-
-    def forget(self) -> None:
-        """Drops all data and the chunk in flight: the clock jumped, or the node goes down. Any thread."""
-        with self._lock:
-            self._epoch += 1
-            self._status = None
-        self._buffer.clear()
+            self._forget()
+            self._tell_all(
+                LoopState.WAITING, f"the ROS clock jumped by {jump_s:+.3f} s: what came before is dropped"
+            )
 
     @property
-    def state(self) -> tuple[LoopState, str]:
-        """The last report; any thread."""
+    def batch_sizes(self) -> dict[int, int]:
+        """How often so many questions were answered together; any thread."""
         with self._lock:
-            return self._reported or (LoopState.WAITING, "starting")
-
-    def latency_percentiles(self, p: float) -> dict[str, float]:
-        """The p-th percentile [s] of every stage over the last hundred chunks; any thread."""
-        with self._lock:
-            return self._latencies.percentiles(p)
+            return dict(sorted(self._sizes.items()))
 
     # The inference thread.
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            self._wake.wait(_IDLE_PERIOD_S)
-            self._wake.clear()
+            self._news.wait(_IDLE_PERIOD_S)
+            self._news.clear()
             try:
                 self.step()
+            except ArmFailure:
+                continue  # told where it happened; the others go on
             except Exception:  # the thread must never end without a word
-                self._report(LoopState.GIVEN_UP, f"bug in the inference thread:\n{traceback.format_exc()}")
+                self._tell_all(LoopState.GIVEN_UP, f"{_BUG}{traceback.format_exc()}")
                 return
 
     def step(self) -> None:
-        """Infers once if everything is there and the request rule asks for it."""
-        if self._failures >= self._settings.max_failures or self._steady_s() < self._retry_at_s:
-            return
-        now_ns = self._clock_ns()
-        with self._lock:
-            instruction, status, requests, epoch = self._instruction, self._status, self._requests, self._epoch
-        waiting = self._waiting_for(instruction, status)
-        if instruction is None or waiting:
-            self._report(LoopState.WAITING if instruction else LoopState.IDLE, waiting)
-            return
-        observation, problem = self._buffer.take(now_ns)
-        if observation is None:
-            self._report(LoopState.WAITING, problem)
-            return
-        state = self._predictor.normalised_state(observation)
-        if not self._requester.wants(self._rule(requests), status, instruction.id, state, self._steady_s()):
-            return
-        pictures, problem = self._buffer.decode(observation)
-        if pictures is None:
-            self._report(LoopState.WAITING, problem)
-            return
-        if self._envelope.too_slow:
-            mode = "; it holds, looks and goes" if self._settings.hold_and_go else ""
-            self._report(LoopState.TOO_SLOW, self._envelope.too_slow + mode)
-        else:
-            self._report(LoopState.RUNNING, f"instruction: {instruction.text!r}")
-        self._requester.started(status, instruction.id, state)
-        self._infer(observation, pictures, instruction, status, now_ns, epoch)
+        """Answers those who ask, as many as pays; the others are next.
 
-    def _rule(self, requests: RequestPolicy) -> RequestPolicy:
-        if self._envelope.too_slow and self._settings.hold_and_go:
-            return replace(requests, rule="synchronous")
-        return requests
+        Raises:
+            ArmFailure: of a bug in one arm's side, when all others are done.
+        """
+        self._bugs.clear()
+        looked = [(self._own(asker, asker.look), asker) for asker in self._askers]
+        asks = sorted(((ask, asker) for ask, asker in looked if ask), key=lambda pair: pair[0].deadline_s)
+        if asks:
+            self._round(asks)
+        if self._bugs:
+            raise ArmFailure(f"a bug in the side of arm '{self._bugs[0][0]}'") from self._bugs[0][1]
 
-    def _waiting_for(self, instruction: Instruction | None, status: ExecutionView | None) -> str:
-        if instruction is None:
-            return "no instruction (publish one on topic 'instruction')"
-        if status is None and self._settings.needs_status:
-            return "no execution_status from a controller"
-        if status is not None and not status.accepts_chunks:
-            return "the controller is stopped or inactive"
-        return ""
+    def _round(self, asks: Sequence[tuple[Ask, Asker]]) -> None:
+        begun_s = self._clocks.steady_s()
+        deadlines_s = [ask.deadline_s for ask, _ in asks]
+        size = batch_size(deadlines_s, begun_s, self._latencies, self._max_batch)
+        if len(asks) > size:
+            self._news.set()
+        prepared = [(self._own(asker, partial(asker.prepare, ask)), asker) for ask, asker in asks[:size]]
+        ready = [(one, asker) for one, asker in prepared if one]
+        if ready and self._answered(ready):
+            now_s = self._clocks.steady_s()
+            self._latencies.add(len(ready), now_s - begun_s, now_s)
 
-    def _infer(
-        self,
-        observation: Observation,
-        pictures: Pictures,
-        instruction: Instruction,
-        status: ExecutionView | None,
-        now_ns: int,
-        epoch: int,
-    ) -> None:
-        session = self._settings.session
-        continuation = None
-        if self._sent is not None and status is not None:
-            continuation = self._sent.continuation(status, session, observation.stamp_ns, instruction.id)
+    def _answered(self, ready: Sequence[tuple[Ready, Asker]]) -> bool:
+        """Whether the questions could be answered together; if not, each is asked alone."""
+        begun_s = self._clocks.steady_s()
         try:
-            predicted = self._predictor.predict(observation, pictures, instruction.text, continuation)
+            answers = self._source.predict([one.prepared for one, _ in ready])
         except Exception as error:  # whatever it was: reported, retried later, never turned into a chunk
-            self._requester.failed()
-            self._failed(error)
-            return
-        self._failures = 0
-        latency_s = (self._clock_ns() - observation.stamp_ns) / 1e9
+            if len(ready) == 1:
+                ready[0][1].fail(ready[0][0].ask, error)
+            else:
+                for alone in ready:
+                    self._answered([alone])
+            return False
         with self._lock:
-            if epoch != self._epoch:
-                self._requester.failed()
-                return
-            self._sequence += 1
-            self._publish(self._chunk(observation, instruction, predicted, latency_s))
-        self._requester.sent(session, self._sequence, self._steady_s())
-        self._envelope.add(latency_s)
-        if self._sent is not None:
-            self._sent.add(self._sequence, instruction.id, predicted.normalised, latency_s)
-        self._measure(observation, predicted.stage_s, now_ns, latency_s)
+            self._sizes[len(ready)] += 1
+        for (one, asker), predicted in zip(ready, answers, strict=True):
+            window_s = begun_s - one.ask.asked_s - one.own_s
+            self._own(asker, partial(asker.answer, one.ask, predicted, window_s))
+        return True
 
-    def _chunk(
-        self, observation: Observation, instruction: Instruction, predicted: Predicted, latency_s: float
-    ) -> SentChunk:
-        return SentChunk(
-            stamp_ns=observation.stamp_ns,
-            image_stamp_ns=observation.image_stamp_ns,
-            sequence=self._sequence,
-            positions=predicted.positions,
-            frozen_rows=predicted.frozen_rows,
-            instruction=instruction,
-            inference_s=predicted.stage_s["inference"],
-            latency_s=latency_s,
-        )
+    def _own(self, asker: Asker, act: Callable[[], T]) -> T | None:
+        """What one arm's side does; a bug there is the end of that side alone."""
+        try:
+            return act()
+        except Exception as error:
+            asker.give_up(f"{_BUG}{traceback.format_exc()}")
+            self._bugs.append((asker.name, error))
+            return None
 
-    def _measure(self, observation: Observation, stage_s: dict[str, float], now_ns: int, latency_s: float) -> None:
-        """The stages from the oldest image to the chunk, their sum `total`, and `latency`, counted from row 0 on."""
-        transport_s = (observation.received_ns - observation.image_stamp_ns) / 1e9
-        wait_s = (now_ns - observation.received_ns) / 1e9
-        published_s = (self._clock_ns() - observation.stamp_ns) / 1e9 - latency_s
-        total_s = latency_s + (observation.stamp_ns - observation.image_stamp_ns) / 1e9
-        stages_s = {"transport": transport_s, "wait": wait_s, **stage_s, "publish": published_s}
-        with self._lock:
-            self._latencies.add({**stages_s, "total": total_s, "latency": latency_s})
+    def _forget(self) -> None:
+        for asker in self._askers:
+            asker.forget()
 
-    def _failed(self, error: Exception) -> None:
-        self._failures += 1
-        self._retry_at_s = self._steady_s() + self._settings.retry_backoff_s
-        text = f"inference failed {self._failures} times in a row: {type(error).__name__}: {error}"
-        if self._failures >= self._settings.max_failures:
-            self._report(LoopState.GIVEN_UP, text)
-        else:
-            self._report(LoopState.FAILING, text)
-
-    def _report(self, state: LoopState, text: str) -> None:
-        with self._lock:
-            if (state, text) == self._reported:
-                return
-            self._reported = (state, text)
-        self._report_change(state, text)
+    def _tell_all(self, state: LoopState, text: str) -> None:
+        for asker in self._askers:
+            asker.report(state, text)

@@ -1,7 +1,8 @@
-"""What goes into the inference loop and what comes out of it."""
+"""What goes into the inference loop and what comes out of it, for one arm."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -9,23 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from smolvla_ros.policy.continuation import Continuation
 from smolvla_ros.robot.observation import Observation, Pictures
-
-from .predictor import Predicted
-
-
-class ChunkSource(Protocol):
-    """What the loop asks for chunks: a `Predictor`, or what stands for one."""
-
-    @property
-    def rows(self) -> int: ...
-
-    def normalised_state(self, observation: Observation) -> NDArray[np.float32]: ...
-
-    def predict(
-        self, observation: Observation, pictures: Pictures, instruction: str, continuation: Continuation | None
-    ) -> Predicted: ...
 
 
 class ObservationSource(Protocol):
@@ -76,7 +61,7 @@ class SentChunk:
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """Parameters of the loop.
+    """Parameters of one arm's side of the loop.
 
     Attributes:
         session: identifies this run.
@@ -97,3 +82,11 @@ class LoopSettings:
     delay_percentile: float | None
     retry_backoff_s: float
     max_failures: int
+
+
+@dataclass(frozen=True)
+class LoopClocks:
+    """The ROS clock [ns], and a steady one [s] that never jumps, for waits and deadlines."""
+
+    ros_ns: Callable[[], int]
+    steady_s: Callable[[], float]

@@ -83,6 +83,17 @@ def chunk_rows(parameters: PolicyParameters, policy: Any) -> int:
     return min(parameters.actions_per_chunk or chunk_size, chunk_size)
 
 
+def arm_names(parameters: PolicyParameters) -> tuple[str, ...]:
+    """The arms, at least one; the name of one in the node's own namespace is empty.
+
+    Raises:
+        ParameterError: a name stands twice.
+    """
+    if len(set(parameters.arms)) != len(parameters.arms):
+        raise ParameterError([f"parameter 'arms' is {list(parameters.arms)}, expected each name once"])
+    return parameters.arms or ("",)
+
+
 def predictor(parameters: PolicyParameters, policy: Any, robot: RobotConfig) -> Predictor:
     """What asks the policy, with fresh noise."""
     return Predictor(

@@ -17,7 +17,7 @@ from smolvla_ros.execution.limits import JointLimits
 from smolvla_ros.execution.metrics import wilson_interval
 from smolvla_ros.execution.settings import ControllerSettings
 from smolvla_ros.model import SmolVLAPolicy
-from smolvla_ros.policy.loop_types import ChunkSource
+from smolvla_ros.policy.questions import ChunkSource
 from smolvla_ros.policy.requests import RequestPolicy
 
 from . import scenarios

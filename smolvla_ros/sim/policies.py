@@ -1,19 +1,20 @@
 """Policies for virtual time: the scripted expert, which sees the world, and a checkpoint, which sees its pictures.
 
-Both are what an inference loop asks (`policy.loop_types.ChunkSource`).
+Both are what an inference loop asks (`policy.questions.ChunkSource`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smolvla_ros.policy.continuation import Continuation
-from smolvla_ros.policy.predictor import Predicted
-from smolvla_ros.robot.observation import Observation, Pictures
+from smolvla_ros.policy.questions import OneByOne, Predicted, Question
+from smolvla_ros.robot.observation import Observation
 
 from .expert import ScriptedExpert
 from .labels import Labeller, Things
@@ -23,14 +24,14 @@ from .units import to_checkpoint, to_radians
 from .world import CAMERAS, World
 
 if TYPE_CHECKING:
-    from smolvla_ros.model import Guidance, SmolVLAPolicy
+    from smolvla_ros.model import Guidance, PreparedQuestion, SmolVLAPolicy
 
 EXPERT_ROWS = 50
 # Enough for the longest latency; labelling costs by the row.
 MANIPULATOR_ROWS = 16
 
 
-class ExpertPolicy:
+class ExpertPolicy(OneByOne):
     """The scripted expert as a policy: exact and deterministic. It goes to the cube whose colour the words name."""
 
     rows = EXPERT_ROWS
@@ -45,10 +46,8 @@ class ExpertPolicy:
     def normalised_state(self, observation: Observation) -> NDArray[np.float32]:
         return observation.positions.astype(np.float32)
 
-    def predict(
-        self, observation: Observation, pictures: Pictures, instruction: str, continuation: Continuation | None
-    ) -> Predicted:
-        rows = self.actions(observation.positions, instruction)
+    def answer(self, question: Question) -> Predicted:
+        rows = self.actions(question.observation.positions, question.instruction)
         return Predicted(rows, rows.astype(np.float32), {"inference": 0.0}, 0)
 
     def actions(self, positions: NDArray[np.float64], instruction: str) -> NDArray[np.float64]:
@@ -59,7 +58,7 @@ class ExpertPolicy:
         return self._expert.actions(positions, goal, EXPERT_ROWS)
 
 
-class ManipulatorPolicy:
+class ManipulatorPolicy(OneByOne):
     """The expert of the scene with plate and bin. It does what it was asked, whatever the words.
 
     Args:
@@ -84,10 +83,8 @@ class ManipulatorPolicy:
     def normalised_state(self, observation: Observation) -> NDArray[np.float32]:
         return observation.positions.astype(np.float32)
 
-    def predict(
-        self, observation: Observation, pictures: Pictures, instruction: str, continuation: Continuation | None
-    ) -> Predicted:
-        state = (observation.positions, Things.of(self._world))
+    def answer(self, question: Question) -> Predicted:
+        state = (question.observation.positions, Things.of(self._world))
         rows = self._labeller.chunks([state], [self.asked], self.rows)[0, 0]
         rows = rows + self._rng.normal(0.0, self._noise_rad, 6)
         return Predicted(rows, rows.astype(np.float32), {"inference": 0.0}, 0)
@@ -109,7 +106,7 @@ class CheckpointPolicy:
 
     def reset(self, seed: int) -> None:
         """The sampler's noise starts anew from this seed."""
-        self._noise = np.random.default_rng(seed)
+        self._noise: defaultdict[str, np.random.Generator] = defaultdict(lambda: np.random.default_rng(seed))
 
     def ask(self, asked: Asked) -> None:
         """It reads the words."""
@@ -117,16 +114,22 @@ class CheckpointPolicy:
     def normalised_state(self, observation: Observation) -> NDArray[np.float32]:
         return self._model.normalised_state(to_checkpoint(observation.positions))
 
-    def predict(
-        self, observation: Observation, pictures: Pictures, instruction: str, continuation: Continuation | None
-    ) -> Predicted:
-        config = self._model.config
-        prediction = self._model.predict(
-            {f"observation.images.{camera}": pictures.images[camera] for camera in CAMERAS},
-            to_checkpoint(observation.positions),
-            instruction,
-            noise=self._noise.standard_normal((config.chunk_size, config.max_action_dim), dtype=np.float32),
+    def prepare(self, question: Question) -> tuple[PreparedQuestion, int]:
+        config, continuation = self._model.config, question.continuation if self._guide else None
+        prepared = self._model.prepare(
+            {f"observation.images.{camera}": question.pictures.images[camera] for camera in CAMERAS},
+            to_checkpoint(question.observation.positions),
+            question.instruction,
+            noise=self._noise[question.arm].standard_normal(
+                (config.chunk_size, config.max_action_dim), dtype=np.float32
+            ),
             guidance=self._guide(continuation) if self._guide and continuation else None,
         )
-        frozen_rows = continuation.delay if self._guide and continuation else 0
-        return Predicted(to_radians(prediction.actions), prediction.normalised, {"inference": 0.0}, frozen_rows)
+        return prepared, continuation.delay if continuation else 0
+
+    def predict(self, prepared: Sequence[tuple[PreparedQuestion, int]]) -> list[Predicted]:
+        predictions = self._model.predict_together([question for question, _ in prepared])
+        return [
+            Predicted(to_radians(prediction.actions), prediction.normalised, {"inference": 0.0}, frozen_rows)
+            for prediction, (_, frozen_rows) in zip(predictions, prepared, strict=True)
+        ]

@@ -20,10 +20,12 @@ from numpy.typing import NDArray
 
 from smolvla_ros.execution.settings import ControllerSettings
 from smolvla_ros.execution.status import ControllerState, Status
-from smolvla_ros.policy.loop_types import ChunkSource, LoopSettings, LoopState
+from smolvla_ros.policy.loop_types import LoopSettings, LoopState
+from smolvla_ros.policy.questions import ChunkSource
 from smolvla_ros.policy.requests import RequestPolicy
 from smolvla_ros.robot.observation import Observation, Pictures
 from smolvla_ros.virtual.clock import VirtualClock
+from smolvla_ros.virtual.policy import lone_arm
 from smolvla_ros.virtual.stack import VirtualStack
 
 from .expert import STEP_S
@@ -89,9 +91,8 @@ class VirtualArm:
         self._control_steps = round(STEP_S / settings.period_s)
         self._sight = _Sight(world, image_lag)
         self._clock = VirtualClock(_START_NS)
-        self._stack = VirtualStack(
-            self._clock, settings, policy, self._sight, requests, loop, lambda *_: delay() * _STEP_NS
-        )
+        side = lone_arm(self._clock, policy, self._sight, requests, loop, lambda _: delay() * _STEP_NS)
+        self._stack = VirtualStack(self._clock, settings, side)
         self._words = ""
         self._seen_ticks = {0: -1}  # by sequence number
         self._tick = 0

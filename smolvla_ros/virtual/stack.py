@@ -17,11 +17,11 @@ from smolvla_ros.execution.controller import Controller
 from smolvla_ros.execution.settings import ControllerSettings
 from smolvla_ros.execution.simulated_time import SimulatedTime
 from smolvla_ros.execution.status import Status
-from smolvla_ros.policy.loop_types import ChunkSource, LoopSettings, ObservationSource, SentChunk
-from smolvla_ros.policy.requests import ExecutionView, RequestPolicy
+from smolvla_ros.policy.loop_types import SentChunk
+from smolvla_ros.policy.requests import ExecutionView
 
 from .clock import VirtualClock
-from .policy import Latency, VirtualPolicy
+from .policy import VirtualAsker
 
 
 class VirtualStack:
@@ -30,7 +30,7 @@ class VirtualStack:
     Args:
         clock: driven by whoever owns this.
         settings: of the controller.
-        predictor, buffer, requests, loop, latency: see `VirtualPolicy`.
+        policy: the arm's side of it.
         sim_time: the controller reads its clock as under use_sim_time.
 
     `refused` counts the chunks that the controller refused, by reason.
@@ -40,26 +40,20 @@ class VirtualStack:
         self,
         clock: VirtualClock,
         settings: ControllerSettings,
-        predictor: ChunkSource,
-        buffer: ObservationSource,
-        requests: RequestPolicy,
-        loop: LoopSettings,
-        latency: Latency,
+        policy: VirtualAsker,
         *,
         sim_time: bool = False,
     ):
         self.clock = clock
         self._simulated = SimulatedTime(round(settings.period_s * 1e9)) if sim_time else None
         self.refused: Counter[Rejection] = Counter()
-        self.policy = VirtualPolicy(clock, predictor, buffer, requests, loop, latency)
+        self.policy = policy
         self.controller = Controller(settings)
         self.controller.activate(self._now_ns, clock.steady_ns)
-        self._session = loop.session
-        self._step_ns = round(loop.step_s * 1e9)
 
-    def restart_policy(self, policy: VirtualPolicy, session: int) -> None:
+    def restart_policy(self, policy: VirtualAsker) -> None:
         """Another run of the policy takes the place of the first."""
-        self.policy, self._session = policy, session
+        self.policy = policy
 
     def instruct(self, text: str) -> None:
         """An instruction, as both nodes hear it; an empty one ends motion."""
@@ -78,8 +72,13 @@ class VirtualStack:
 
     def look(self) -> list[SentChunk]:
         """The policy hears the status and looks whether to infer; the chunks that took no time, as `deliver`."""
-        self.policy.look(execution_view(self.controller.status(), self._session))
+        self.hear()
+        self.policy.look()
         return self.deliver()
+
+    def hear(self) -> None:
+        """The policy hears the status; for several arms, whose policy looks when it has heard all of them."""
+        self.policy.hear(execution_view(self.controller.status(), self.policy.settings.session))
 
     def command(self) -> Command | None:
         """One tick of the control thread: the last command, or None if there is nothing new to send."""
@@ -95,8 +94,9 @@ class VirtualStack:
         return self._simulated.now_ns(clock.ros_ns, clock.steady_ns) if self._simulated else clock.ros_ns
 
     def _takes(self, sent: SentChunk) -> bool:
+        loop = self.policy.settings
         chunk = Chunk(
-            self._session, sent.sequence, sent.stamp_ns, self._step_ns, sent.positions, sent.frozen_rows,
+            loop.session, sent.sequence, sent.stamp_ns, round(loop.step_s * 1e9), sent.positions, sent.frozen_rows,
             sent.image_stamp_ns,
         )  # fmt: skip
         try:

@@ -11,6 +11,7 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from simulated_bag import INSTRUCTION, START_NS, Event, header, message, types, write_bag
 
 from smolvla_ros.policy import setup as policy_setup
+from smolvla_ros.policy.questions import Question
 from smolvla_ros.robot.images import BYTES_PER_PIXEL
 from smolvla_ros.robot.observation import ObservationBuffer
 
@@ -59,7 +60,8 @@ def live_inputs(images, joint_state):
     assert problem == ""
     pictures, problem = buffer.decode(observation)
     assert problem == ""
-    policy_setup.predictor(setup.parameters, fake, setup.robot).predict(observation, pictures, INSTRUCTION, None)
+    predictor = policy_setup.predictor(setup.parameters, fake, setup.robot)
+    predictor.predict([predictor.prepare(Question("", observation, pictures, INSTRUCTION, None))])
     return fake.calls[0]
 
 

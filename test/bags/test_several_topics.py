@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from bag_events import Event, header, message, stamp
+from one_by_one import AnswersOneByOne
 
 from smolvla_ros.bags.definitions import Definitions
 from smolvla_ros.bags.names import StreamNames
@@ -156,7 +157,7 @@ def record(folder, robot, events):
     return folder
 
 
-class Still:
+class Still(AnswersOneByOne):
     """A policy that answers with the state that it sees."""
 
     folder = Path("fake")

@@ -40,7 +40,7 @@ def test_buffers_made_once_give_the_bits_of_fresh_ones(
     policy = SmolVLAPolicy.from_checkpoint(checkpoint_of(variant), dtype=dtype)
     cases = cases_of(checkpoint_of(variant))[:4] * 2
     buffered = [case.predict(policy).normalised for case in cases]
-    monkeypatch.setattr(policy.engine, "_rooms_for", lambda length: None)
+    monkeypatch.setattr(policy.engine, "_rooms_for", lambda *_: None)
     monkeypatch.setattr(policy.engine, "vision", policy.engine.encode)
     for found, case in zip(buffered, cases, strict=True):
         np.testing.assert_array_equal(found, case.predict(policy).normalised)
@@ -197,7 +197,7 @@ def test_the_forward_that_a_graph_is_captured_from_gives_the_eager_bits(
     observations = [random_inputs(policy.config, CPU, seed=seed) for seed in (1, 2)]
     if guided:
         observations = [
-            replace(o, guided=GuidedVelocity(Guidance(torch.randn(5, 6), delay=2, horizon=4), o.noise))
+            replace(o, guided=GuidedVelocity([Guidance(torch.randn(5, 6), delay=2, horizon=4)], o.noise))
             for o in observations
         ]
     with torch.no_grad():

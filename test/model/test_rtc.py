@@ -54,7 +54,7 @@ def curved(x: torch.Tensor) -> torch.Tensor:
 def test_the_papers_form_uses_the_true_jacobian() -> None:
     x, t = torch.randn(1, 4, 3), 0.6
     guidance = Guidance(torch.randn(4, 3), delay=1, horizon=4, form="paper")
-    found = GuidedVelocity(guidance, x)(curved, x, t)
+    found = GuidedVelocity([guidance], x)(curved, x, t)
     jacobian = torch.autograd.functional.jacobian(
         lambda flat: flat - t * curved(flat.view(1, 4, 3)).flatten(), x.flatten()
     )
@@ -69,7 +69,7 @@ def test_lerobots_form_takes_the_jacobian_for_the_identity() -> None:
     guidance = Guidance(torch.randn(4, 3), delay=1, horizon=4)
     error = (guidance.leftover - (x - t * curved(x))) * prefix_weights(1, 4, 4, "linear")[:, None]
     expected = curved(x) - guidance_gain(t, 10.0) * error
-    torch.testing.assert_close(GuidedVelocity(guidance, x)(curved, x, t), expected)
+    torch.testing.assert_close(GuidedVelocity([guidance], x)(curved, x, t), expected)
 
 
 @pytest.mark.parametrize("form", ["lerobot", "paper"])
@@ -106,4 +106,4 @@ def test_guidance_that_makes_no_sense_is_refused(change: dict, reason: str) -> N
 @pytest.mark.parametrize("shape", [(11, 6), (4, 33)])
 def test_a_leftover_larger_than_a_chunk_is_refused(shape: tuple[int, int]) -> None:
     with pytest.raises(ObservationError, match="expected at most 10 x 32"):
-        GuidedVelocity(Guidance(torch.zeros(shape), delay=1, horizon=4), torch.zeros(1, 10, 32))
+        GuidedVelocity([Guidance(torch.zeros(shape), delay=1, horizon=4)], torch.zeros(1, 10, 32))

@@ -5,10 +5,12 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from one_by_one import AnswersOneByOne
 
 from smolvla_ros.parameters.robot import RobotParameters
+from smolvla_ros.policy.asker import Asker
 from smolvla_ros.policy.loop import InferenceLoop
-from smolvla_ros.policy.loop_types import LoopSettings, LoopState
+from smolvla_ros.policy.loop_types import LoopClocks, LoopSettings, LoopState
 from smolvla_ros.policy.predictor import Predictor
 from smolvla_ros.policy.requests import ExecutionView, RequestPolicy
 from smolvla_ros.robot import RobotConfig
@@ -28,7 +30,7 @@ def header(stamp_ns):
     return SimpleNamespace(stamp=SimpleNamespace(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9))
 
 
-class FakePolicy:
+class FakePolicy(AnswersOneByOne):
     """Returns the state it was given in every row; raises or does something else on demand."""
 
     def __init__(self):
@@ -65,16 +67,19 @@ class Rig:
             "retry_backoff_s": 0.5,
             "max_failures": 3,
         }
-        self.loop = InferenceLoop(
-            Predictor(self.policy, ROBOT, rows=ROWS, noise_shape=(ROWS, 32), seed=0, guide=guide),
+        clocks = LoopClocks(lambda: self.now_ns, lambda: self.steady_s)
+        source = Predictor(self.policy, ROBOT, rows=ROWS, noise_shape=(ROWS, 32), seed=0, guide=guide)
+        self.asker = Asker(
+            "",
+            source,
             self.buffer,
             requests or RequestPolicy("threshold", 0.5),
             LoopSettings(**{**defaults, **settings}),
-            clock_ns=lambda: self.now_ns,
-            steady_s=lambda: self.steady_s,
+            clocks,
             publish=self.chunks.append,
             report=lambda state, text: self.reports.append((state, text)),
         )
+        self.loop = InferenceLoop(source, [self.asker], clocks)
 
     def see(self, positions=(0.5, 0.25)):
         pixels = SimpleNamespace(
@@ -88,7 +93,7 @@ class Rig:
     def execution(self, remaining=0, executed=0, session=SESSION, sequence=0, accepts=True):
         following = remaining > 0
         left_s = remaining * STEP_S
-        self.loop.set_status(
+        self.asker.set_status(
             ExecutionView(self.now_ns, accepts, following, session, sequence, remaining, left_s, executed)
         )
 
@@ -102,7 +107,7 @@ class Rig:
 @pytest.fixture
 def rig():
     ready = Rig()
-    ready.loop.set_instruction("touch the red cube")
+    ready.asker.set_instruction("touch the red cube")
     ready.execution()
     return ready
 
@@ -138,7 +143,7 @@ def test_seconds_of_broken_pictures_are_refused_images_and_no_failures_and_the_n
     (told,) = rig.reports
     assert told[0] is LoopState.WAITING and "no image from camera 'front' can be used: compressed image of" in told[1]
     rig.step(0.033)
-    assert len(rig.chunks) == 1 and rig.loop.state[0] is LoopState.RUNNING
+    assert len(rig.chunks) == 1 and rig.asker.state[0] is LoopState.RUNNING
 
 
 def test_without_an_instruction_nothing_is_inferred():
@@ -151,11 +156,11 @@ def test_without_an_instruction_nothing_is_inferred():
 
 def test_without_a_controller_nothing_is_inferred_unless_the_rule_needs_none():
     rig = Rig()
-    rig.loop.set_instruction("go")
+    rig.asker.set_instruction("go")
     rig.step()
     assert rig.chunks == [] and "execution_status" in rig.reports[-1][1]
     free = Rig(RequestPolicy("continuous"), needs_status=False)
-    free.loop.set_instruction("go")
+    free.asker.set_instruction("go")
     free.step()
     assert len(free.chunks) == 1
 
@@ -194,7 +199,7 @@ def test_one_chunk_at_a_time_is_on_its_way(rig):
 def test_a_changed_instruction_is_acted_on_at_once_and_numbered(rig):
     rig.step()
     rig.execution(remaining=ROWS, sequence=1)
-    rig.loop.set_instruction("touch the blue cube")
+    rig.asker.set_instruction("touch the blue cube")
     rig.step()
     assert [chunk.instruction.id for chunk in rig.chunks] == [1, 2]
 
@@ -202,19 +207,19 @@ def test_a_changed_instruction_is_acted_on_at_once_and_numbered(rig):
 def test_the_same_instruction_again_changes_nothing(rig):
     rig.step()
     rig.execution(remaining=ROWS, sequence=1)
-    rig.loop.set_instruction("touch the red cube")
+    rig.asker.set_instruction("touch the red cube")
     rig.step()
     assert len(rig.chunks) == 1
 
 
 def test_an_instruction_withdrawn_during_inference_drops_its_chunk(rig):
-    rig.policy.during = lambda: rig.loop.set_instruction("")
+    rig.policy.during = lambda: rig.asker.set_instruction("")
     rig.step()
     assert len(rig.policy.calls) == 1 and rig.chunks == []
 
 
 def test_a_clock_jump_during_inference_drops_its_chunk(rig):
-    rig.policy.during = rig.loop.forget
+    rig.policy.during = rig.asker.forget
     rig.step()
     assert rig.chunks == []
 
@@ -257,7 +262,7 @@ def test_equal_seeds_give_equal_noise():
     noises = []
     for _ in range(2):
         rig = Rig()
-        rig.loop.set_instruction("go")
+        rig.asker.set_instruction("go")
         rig.execution()
         rig.step()
         noises.append(rig.policy.calls[0][3])
@@ -287,7 +292,7 @@ def test_a_policy_slower_than_half_a_chunk_says_so_with_figures_and_waits_until_
 
 def test_a_slow_policy_that_is_only_to_warn_keeps_to_its_rule():
     rig = Rig(hold_and_go=False)
-    rig.loop.set_instruction("go")
+    rig.asker.set_instruction("go")
     rig.execution()
     rig.policy.during = late(rig, 0.6)
     rig.step()
@@ -307,7 +312,7 @@ def test_one_slow_call_among_fast_ones_changes_nothing(rig):
 
 def test_the_observation_filter_skips_equal_states_but_never_an_empty_queue_or_a_new_instruction():
     rig = Rig(min_change=0.1)
-    rig.loop.set_instruction("go")
+    rig.asker.set_instruction("go")
     rig.execution()
     rig.step()
     rig.execution(remaining=4, executed=6, sequence=1)
@@ -316,7 +321,7 @@ def test_the_observation_filter_skips_equal_states_but_never_an_empty_queue_or_a
     rig.step(positions=(0.7, 0.25))
     assert len(rig.chunks) == 2
     rig.execution(remaining=4, executed=12, sequence=2)
-    rig.loop.set_instruction("go on")
+    rig.asker.set_instruction("go on")
     rig.step(positions=(0.7, 0.25))
     assert len(rig.chunks) == 3
     rig.execution(remaining=0, executed=16, sequence=3)
@@ -326,7 +331,7 @@ def test_the_observation_filter_skips_equal_states_but_never_an_empty_queue_or_a
 
 def test_a_chunk_continues_what_the_controller_executes_from_the_observation_on():
     rig = Rig(guide=lambda continuation: continuation)
-    rig.loop.set_instruction("go")
+    rig.asker.set_instruction("go")
     rig.execution()
     rig.policy.during = late(rig, 0.2)
     rig.step()
@@ -341,7 +346,7 @@ def test_a_chunk_continues_what_the_controller_executes_from_the_observation_on(
 def test_a_chunk_continues_nothing_while_the_arm_holds_or_executes_another_session():
     for report in ({"remaining": 0, "sequence": 1}, {"remaining": 4, "sequence": 1, "session": SESSION + 1}):
         rig = Rig(RequestPolicy("continuous"), guide=lambda continuation: continuation)
-        rig.loop.set_instruction("go")
+        rig.asker.set_instruction("go")
         rig.execution()
         rig.step()
         rig.execution(**report)
@@ -351,11 +356,11 @@ def test_a_chunk_continues_nothing_while_the_arm_holds_or_executes_another_sessi
 
 def test_a_synchronous_policy_answers_a_new_instruction_when_its_chunk_is_done():
     rig = Rig(RequestPolicy("synchronous"))
-    rig.loop.set_instruction("go")
+    rig.asker.set_instruction("go")
     rig.execution()
     rig.step()
     rig.execution(remaining=1, executed=9, sequence=1)
-    rig.loop.set_instruction("stop")
+    rig.asker.set_instruction("stop")
     rig.step()
     assert len(rig.chunks) == 1
     rig.execution(remaining=0, executed=10, sequence=1)
@@ -366,7 +371,7 @@ def test_a_synchronous_policy_answers_a_new_instruction_when_its_chunk_is_done()
 def test_stages_are_measured_for_every_chunk(rig):
     rig.step()
     stages = {"transport", "wait", "decode", "vision", "inference", "publish", "total", "latency"}
-    assert stages <= rig.loop.latency_percentiles(50).keys()
+    assert stages <= rig.asker.latency_percentiles(50).keys()
 
 
 def test_the_thread_ends_when_told_to():

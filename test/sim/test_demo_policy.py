@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from smolvla_ros.model import SmolVLAPolicy
+from smolvla_ros.policy.questions import Question
 from smolvla_ros.policy.requests import RequestPolicy
 from smolvla_ros.robot.observation import Observation, Pictures
 from smolvla_ros.sim import scenarios
@@ -72,7 +73,8 @@ def test_the_words_decide_where_it_goes(policy: CheckpointPolicy) -> None:
     observation = Observation(0, 0, 0, {}, HOME)
     for colour in COLOURS:
         policy.reset(0)
-        chunk = policy.predict(observation, Pictures(images, 0.0), f"poke the {colour} block", None).positions
+        question = Question("", observation, Pictures(images, 0.0), f"poke the {colour} block", None)
+        chunk = policy.predict([policy.prepare(question)])[0].positions
         x, y = world.cube_position(colour)[:2] - PAN_AXIS_XY
         pans.append(chunk[-1, 0])
         wanted.append(-np.arctan2(y, x))

@@ -7,7 +7,7 @@ import pytest
 
 from smolvla_ros.execution.limits import JointLimits
 from smolvla_ros.execution.settings import ControllerSettings
-from smolvla_ros.policy.predictor import Predicted
+from smolvla_ros.policy.questions import OneByOne, Predicted
 from smolvla_ros.policy.requests import RequestPolicy
 from smolvla_ros.sim import JOINTS, World, scenarios
 from smolvla_ros.sim.expert import STEP_S
@@ -24,7 +24,7 @@ def settings(**changes):
     return ControllerSettings(limits, **{"period_s": STEP_S, "interpolation": "linear", "ease_in_rows": 0} | changes)
 
 
-class Recorder:
+class Recorder(OneByOne):
     """A policy that stays where it is, and remembers when it was asked and what for."""
 
     rows = ROWS
@@ -37,10 +37,10 @@ class Recorder:
     def normalised_state(self, observation):
         return observation.positions
 
-    def predict(self, observation, pictures, instruction, continuation):
-        self.asked.append((round(self.world.time_s / STEP_S), instruction))
-        self.continuations.append(continuation)
-        rows = np.tile(observation.positions, (ROWS, 1))
+    def answer(self, question):
+        self.asked.append((round(self.world.time_s / STEP_S), question.instruction))
+        self.continuations.append(question.continuation)
+        rows = np.tile(question.observation.positions, (ROWS, 1))
         # What is normalised is no business of the loop: here it tells rows and chunks apart.
         numbers = np.arange(ROWS, dtype=np.float32)[:, None] + 100 * len(self.asked)
         return Predicted(rows, numbers, {"inference": 0.0}, 0)

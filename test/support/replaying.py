@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from one_by_one import AnswersOneByOne
 
 from smolvla_ros.bags.reader import open_bag
 from smolvla_ros.bags.replay.node import Setup
@@ -27,7 +28,7 @@ STEP_NS = 33_333_333
 OFFSET = 2.0  # of the fake policy's answers, in the checkpoint's units
 
 
-class FakePolicy:
+class FakePolicy(AnswersOneByOne):
     """Answers with the state it sees and an offset, in every row; keeps what it was asked."""
 
     folder = Path("fake")

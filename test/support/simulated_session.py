@@ -86,10 +86,13 @@ class _KeptPolicy:
     def normalised_state(self, observation: Any) -> Any:
         return self._policy.normalised_state(observation)
 
-    def predict(self, observation: Any, pictures: Any, instruction: str, continuation: Any) -> Any:
-        prediction = self._policy.predict(observation, pictures, instruction, continuation)
-        self.predictions.append((self.tick, instruction, prediction.positions))
-        return prediction
+    def prepare(self, question: Any) -> Any:
+        return question.instruction, self._policy.prepare(question)
+
+    def predict(self, prepared: Any) -> Any:
+        predictions = self._policy.predict([question for _, question in prepared])
+        self.predictions += [(self.tick, prepared[0][0], prediction.positions) for prediction in predictions]
+        return predictions
 
 
 class _Recording:

@@ -9,11 +9,11 @@ from smolvla_ros.execution.limits import JointLimits
 from smolvla_ros.execution.settings import ControllerSettings
 from smolvla_ros.execution.status import ControllerState
 from smolvla_ros.policy.loop_types import LoopSettings
-from smolvla_ros.policy.predictor import Predicted
+from smolvla_ros.policy.questions import OneByOne, Predicted
 from smolvla_ros.policy.requests import RequestPolicy
 from smolvla_ros.robot.observation import Freshness, ObservationBuffer
 from smolvla_ros.virtual.clock import VirtualClock
-from smolvla_ros.virtual.policy import VirtualPolicy
+from smolvla_ros.virtual.policy import lone_arm
 from smolvla_ros.virtual.stack import VirtualStack
 
 MS = 1_000_000
@@ -28,7 +28,7 @@ def header(stamp_ns):
     return SimpleNamespace(stamp=SimpleNamespace(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9))
 
 
-class GoesOn:
+class GoesOn(OneByOne):
     """A policy that goes on at `SPEED` from the state it sees, whatever the pictures show."""
 
     rows = ROWS
@@ -40,7 +40,8 @@ class GoesOn:
     def normalised_state(self, observation):
         return observation.positions.astype(np.float32)
 
-    def predict(self, observation, pictures, instruction, continuation):
+    def answer(self, question):
+        observation = question.observation
         self.asked_ns.append(observation.stamp_ns)
         rows = observation.positions + self.speed * STEP_S * np.arange(ROWS)[:, None]
         return Predicted(rows, rows.astype(np.float32), {"inference": 0.0}, 0)
@@ -79,20 +80,19 @@ class Arm:
         freshness = Freshness(500 * MS, 250 * MS, 100 * MS, 0, False)
         self.buffer = ObservationBuffer(["front"], ["joint"], freshness)
         self._requests = requests or RequestPolicy("every_n", every_n=15)
+        side = lone_arm(self.clock, self.fake, self.buffer, self._requests, loop_settings(), self._latency)
         self.stack = VirtualStack(
-            self.clock, ControllerSettings(self.limits, PERIOD_NS * 1e-9, **settings), self.fake, self.buffer,
-            self._requests, loop_settings(), self._latency, sim_time=sim_time,
-        )  # fmt: skip
+            self.clock, ControllerSettings(self.limits, PERIOD_NS * 1e-9, **settings), side, sim_time=sim_time
+        )
 
-    def _latency(self, observation, predicted):
+    def _latency(self, answers):
         return round(self._latency_ms() * MS)
 
     def restart_policy(self, session):
         """Another process: nothing is remembered."""
-        policy = VirtualPolicy(
-            self.clock, self.fake, self.buffer, self._requests, loop_settings(session), self._latency
-        )
-        self.stack.restart_policy(policy, session)
+        settings = loop_settings(session)
+        side = lone_arm(self.clock, self.fake, self.buffer, self._requests, settings, self._latency)
+        self.stack.restart_policy(side)
 
     def run(self, seconds):
         for _ in range(round(seconds * 1e9 / PERIOD_NS)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,11 +12,12 @@ from smolvla_ros.execution.chunk import Rejection
 from smolvla_ros.parameters.policy import PolicyParameters
 from smolvla_ros.policy import setup as policy_setup
 from smolvla_ros.policy.loop_types import LoopState
-from smolvla_ros.policy.predictor import Predicted
+from smolvla_ros.policy.questions import Predicted
 from smolvla_ros.policy.requests import RequestPolicy
 from smolvla_ros.robot import RobotConfig
 from smolvla_ros.robot.observation import Observation, ObservationBuffer, Pictures
 from smolvla_ros.virtual.clock import VirtualClock
+from smolvla_ros.virtual.policy import lone_arm
 from smolvla_ros.virtual.stack import VirtualStack
 
 from .motion import ReplayedMotion, open_settings
@@ -77,10 +79,10 @@ class ReplayedNodes:
         if on_demand:
             settings = replace(settings, needs_status=False, min_change=0.0, hold_and_go=False, retry_backoff_s=0.0)
             requests = RequestPolicy("continuous")
+        side = lone_arm(self._clock, self._predictor, self._buffer, requests, settings, self._answer)
         self._stack = VirtualStack(
-            self._clock, open_settings(setup.robot.joint_names, setup.step_ns / 1e9), self._predictor, self._buffer,
-            requests, settings, self._answer,
-        )  # fmt: skip
+            self._clock, open_settings(setup.robot.joint_names, setup.step_ns / 1e9), side
+        )
         self._stack.measure(self._rest)
         self._clock.advance_to(start_ns)
 
@@ -135,8 +137,9 @@ class ReplayedNodes:
         """How one chunk went over into the next."""
         return self.motion.seams(self._stack.refused[Rejection.EXPIRED])
 
-    def _answer(self, observation: Observation, predicted: Predicted) -> int:
+    def _answer(self, answers: Sequence[tuple[Observation, Predicted]]) -> int:
         """Keeps an answer of the policy; how long it takes [ns]."""
+        ((observation, predicted),) = answers
         for stage, seconds in predicted.stage_s.items():
             self.stage_s.setdefault(stage, []).append(seconds)
         now_ns, inference_s = self._clock.ros_ns, predicted.stage_s["inference"]

@@ -1,4 +1,4 @@
-"""One CUDA graph over vision, prefix and all steps, for each number of cameras and length of the instruction.
+"""One CUDA graph over vision, prefix and all steps, for each number of observations, cameras and tokens.
 
 On a GPU a small batch waits for the launches of some ten thousand kernels; a graph launches them at once.
 `StaticForward` is all but the capture and runs on a CPU too, where tests hold it to the eager bits.
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from smolvla_ros.model.engines.torch_engine import ChunkInputs, TorchEngine
@@ -21,7 +22,9 @@ from smolvla_ros.model.sampler import sample
 
 log = logging.getLogger(__name__)
 
-_KEPT_GRAPHS = 8
+_KEPT_GRAPHS = 16
+# Text of several observations is padded to the next multiple, so that few graphs serve all instructions.
+_TOKENS_STEP = 16
 _WARM_UPS = 2
 
 # Shapes of the images, tokens, empty cameras, and the bound of the guidance or None without it.
@@ -43,6 +46,8 @@ class StaticForward:
             state=like.state.clone(),
             noise=like.noise.clone(),
             guided=guided,
+            token_mask=None if like.token_mask is None else like.token_mask.clone(),
+            image_mask=None if like.image_mask is None else like.image_mask.clone(),
         )
         self.chunk = torch.zeros_like(like.noise)
         self._engine = engine
@@ -56,10 +61,7 @@ class StaticForward:
     def run(self) -> None:
         """Fills `chunk`. Waits for nothing and makes no tensor from host values."""
         inputs, network = self.inputs, self._engine.network
-        image_tokens = self._engine.encode(inputs.images)
-        prefix = network.encode_prefix(
-            image_tokens, inputs.tokens, inputs.state, masked_images=inputs.masked_images, rooms=self._rooms
-        )
+        prefix = self._engine.encoded(self._engine.encode(inputs.images), inputs, self._rooms)
 
         def step(x_t: Tensor, time_features: Tensor) -> Tensor:
             return network.denoise(prefix, x_t, time_features)
@@ -86,8 +88,9 @@ class GraphEngine(TorchEngine):
         self._graphs.clear()
 
     def chunk(self, inputs: ChunkInputs, finished: Callable[[str], object] = lambda stage: None) -> Tensor:
-        if inputs.guided is not None and inputs.guided.guidance.form == "paper":
+        if inputs.guided is not None and inputs.guided.form == "paper":
             return super().chunk(inputs, finished)
+        inputs = uniform(inputs)
         key = _key(inputs)
         if key not in self._graphs:
             if len(self._graphs) >= _KEPT_GRAPHS:
@@ -124,8 +127,24 @@ class GraphEngine(TorchEngine):
         return forward, graph
 
 
+def uniform(inputs: ChunkInputs) -> ChunkInputs:
+    """Several observations with masks, whether or not anything is masked, and text of a length that many share."""
+    batch, length = inputs.tokens.shape
+    if batch == 1:
+        return inputs
+    there = torch.ones(batch, length, dtype=torch.bool, device=inputs.tokens.device)
+    all_cameras = there.new_ones(batch, len(inputs.images) + inputs.masked_images)
+    spare = -length % _TOKENS_STEP
+    return replace(
+        inputs,
+        tokens=F.pad(inputs.tokens, (0, spare)),
+        token_mask=F.pad(there if inputs.token_mask is None else inputs.token_mask, (0, spare)),
+        image_mask=all_cameras if inputs.image_mask is None else inputs.image_mask,
+    )
+
+
 def _key(inputs: ChunkInputs) -> Key:
-    bound = inputs.guided.guidance.max_weight if inputs.guided else None
+    bound = inputs.guided.max_weight if inputs.guided else None
     return tuple(image.shape for image in inputs.images), inputs.tokens.shape[1], inputs.masked_images, bound
 
 
@@ -137,4 +156,5 @@ def _tensors(inputs: ChunkInputs) -> list[Tensor]:
         inputs.state,
         inputs.noise,
         *((guided.target, guided.weights) if guided else ()),
+        *(mask for mask in (inputs.token_mask, inputs.image_mask) if mask is not None),
     ]
