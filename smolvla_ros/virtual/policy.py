@@ -65,7 +65,8 @@ class VirtualAsker:
             self.under_way.clear()
 
     def hear(self, status: ExecutionView | None) -> None:
-        """What the controller executes."""
+        """What the controller executes, by the clock as it is now."""
+        self._policy.loop.watch_clock()
         self.asker.set_status(status)
 
     def look(self) -> None:
@@ -128,8 +129,6 @@ class VirtualPolicy:
 
     def look(self) -> None:
         """A moment at which the node would look whether to infer, unless it still does."""
-        self._late_ns = 0
-        self.loop.watch_clock()
         if not self.busy:
             self.loop.step()
             self._late_ns = 0
