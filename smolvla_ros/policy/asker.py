@@ -206,7 +206,7 @@ class Asker:
         return Ask(observation, state, instruction, status, epoch, now_ns, self._asked_s, deadline_s)
 
     def prepare(self, ask: Ask) -> Ready | None:
-        """The question of an `Ask` just made; None if there is none: what is wrong is this arm's alone, and was told."""
+        """The question of an `Ask` just made; None if there is none: what is wrong is this arm's alone, and told."""
         begun_s = self._clocks.steady_s()
         pictures, problem = self._buffer.decode(ask.observation)
         if pictures is None:
