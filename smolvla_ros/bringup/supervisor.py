@@ -26,6 +26,7 @@ def supervise(
     processes: Sequence[Process],
     work: Callable[[threading.Event], int] | None = None,
     told: Callable[[], int] = lambda: 0,
+    parts: Callable[[], bool] = lambda: False,
 ) -> int:
     """Runs `processes` until SIGINT or SIGTERM, until a vital one ends, or until `work` returns.
 
@@ -33,16 +34,21 @@ def supervise(
         processes: what to start.
         work: runs in a thread beside the processes; the event it gets is set when it should give up.
         told: the number of a signal that came before this was called.
+        parts: whether `work` has something to do at a signal that needs the processes: they go on until it returns, and
+            a second signal ends them at once.
 
     Returns:
         The exit code: 128 and its number after a signal, that of `work` if it finished, 1 if a vital process ended by
         itself.
     """
-    return trio.run(_supervise, processes, work, told)
+    return trio.run(_supervise, processes, work, told, parts)
 
 
 async def _supervise(
-    processes: Sequence[Process], work: Callable[[threading.Event], int] | None, told: Callable[[], int]
+    processes: Sequence[Process],
+    work: Callable[[threading.Event], int] | None,
+    told: Callable[[], int],
+    parts: Callable[[], bool],
 ) -> int:
     exit_codes: list[int] = []  # the first one counts, the others follow from it
     stop = threading.Event()
@@ -51,7 +57,8 @@ async def _supervise(
     def end(number: int) -> None:
         exit_codes.append(128 + number)
         stop.set()
-        running.cancel()
+        if len(exit_codes) > 1 or not parts():
+            running.cancel()
 
     async def listen(signals: AsyncIterator[int]) -> None:
         async for number in signals:

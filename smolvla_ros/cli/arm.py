@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from smolvla_ros.bringup.options import ArmOptions
 
 from .bringup_options import add_options, options_from
 from .live import CommandFailed
+from .park import park
 
 if TYPE_CHECKING:
     import threading
@@ -53,16 +55,19 @@ def bring_up(
 
     nodes = [_name_within(options, process) for process in processes if isinstance(process, NodeProcess)]
     failures: list[str] = []
+    parks: list[bool] = []
 
     def work(stop: threading.Event) -> int:
-        failures.extend(_start_failures(nodes, options, then, stop))
+        failures.extend(_start_failures(nodes, options, then, stop, parks))
         if failures:
             return 1
         stop.wait()
+        if any(parks):
+            _park(options)
         return 0
 
     args.signals.kept = "the arm was brought down in order"
-    exit_code = supervise(processes, work)
+    exit_code = supervise(processes, work, parts=lambda: any(parks))
     if failures and exit_code == 1:
         raise CommandFailed("; ".join(failures))
     return exit_code
@@ -78,8 +83,25 @@ class _Stopped(Exception):
     """The processes are ending."""
 
 
-def _start_failures(nodes: Sequence[str], options: ArmOptions, then: str, stop: threading.Event) -> list[str]:
-    """Waits until every node is up and says so; what is wrong with those that cannot start."""
+def _park(options: ArmOptions) -> None:
+    """Before the processes end."""
+    from smolvla_ros.client import ArmClient, ClientError
+
+    print("parking before the end; Ctrl-C again ends at once", file=sys.stderr, flush=True)
+    try:
+        with ArmClient("smolvla_ros_arm", options.namespace) as client:
+            park(client)
+    except (ClientError, CommandFailed) as error:
+        print(error, file=sys.stderr, flush=True)
+
+
+def _start_failures(
+    nodes: Sequence[str], options: ArmOptions, then: str, stop: threading.Event, parks: list[bool]
+) -> list[str]:
+    """Waits until every node is up and says so; what is wrong with those that cannot start.
+
+    `parks` is told whether the arm is to be parked at the end.
+    """
     from smolvla_ros.client import ArmClient
 
     def check() -> None:
@@ -90,6 +112,8 @@ def _start_failures(nodes: Sequence[str], options: ArmOptions, then: str, stop: 
         with ArmClient("smolvla_ros_arm", options.namespace, check) as client:
             client.collect_errors()
             found = [_failure(client, node) for node in nodes]
+            if "controller_node" in nodes and not options.dry_run:
+                parks.append(bool(client.parameter("controller_node", "park_on_shutdown")))
     except _Stopped:
         return []
     failures = [text for text in found if text]

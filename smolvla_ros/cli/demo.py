@@ -1,5 +1,8 @@
 """Show the simulated arm doing what published instructions say; writes pictures of it.
 
+    smolvla-ros demo
+    smolvla-ros demo --output pictures --bag session
+
 Exit code 0 if every instruction was carried out.
 """
 

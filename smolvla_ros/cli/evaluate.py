@@ -1,5 +1,8 @@
 """Measure the success rate on the simulated arm, over ROS topics.
 
+    smolvla-ros evaluate --task place --episodes 24 --seed 7
+    smolvla-ros evaluate --bus emulated --episodes 24 --json figures.json
+
 Starts the processes of `smolvla-ros demo`, lays out a new world for each episode, publishes an instruction and lets
 the simulation's contacts decide. Refuses beside an arm that is up already. The same --seed gives the same
 worlds and instructions.

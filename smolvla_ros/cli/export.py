@@ -1,5 +1,8 @@
 """Make a LeRobotDataset (v3.0) of recorded bags, to train a policy on.
 
+    smolvla-ros export session --out dataset
+    smolvla-ros export monday tuesday --robot my_arm.yaml --fps 30 --out dataset
+
 One episode per instruction; frames lie exactly on k/fps, and each has the newest images and joint state that the policy
 would have had, and the command in force. Where something is missing or too old the episode is cut, never filled in, and
 you are told. The folder --out appears when it is complete. Exit code 0; 1 if there is no episode; 2 if an argument or a

@@ -1,5 +1,8 @@
 """Play a bag to the policy and the controller, which run by its time and send no command.
 
+    smolvla-ros play session
+    smolvla-ros play session --rate 0.5 --start 12 --checkpoint DIR
+
 The same nodes and arguments as `ros2 launch smolvla_ros replay.launch.py`. The space key pauses and goes on; so do the
 services `player_node/pause` and `player_node/resume`. Ends with the bag, or with Ctrl-C.
 """

@@ -1,5 +1,8 @@
 """Record what a robot does: its cameras, joints and commands, and all that policy and controller say.
 
+    smolvla-ros record --robot my_arm.yaml --out session
+    smolvla-ros record --out session --namespace left
+
 The bag holds all that `smolvla-ros replay` needs to explain the run. Ends with Ctrl-C; the bag is then closed and a
 table tells what was recorded and what was lost. Exit code 130 after Ctrl-C, as of every
 command; 1 if the recording had to end by itself.

@@ -1,5 +1,8 @@
 """Ask a policy what it would have done in a recorded session, and compare with what the robot did.
 
+    smolvla-ros replay session --out report
+    smolvla-ros replay session --checkpoint DIR --robot my_arm.yaml --out report
+
 Needs no ROS and no robot, and takes no longer than the inferences. The folder --out gets report.html, replay.json and
 the rows. Exit code 0; 1 if a --fail-if holds or nothing could be inferred; 2 if an argument or the bag cannot be used;
 3 if the bag is damaged, and so the results are partial (0 with --allow-partial). Ctrl-C

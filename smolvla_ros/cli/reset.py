@@ -1,5 +1,7 @@
 """Put the simulated world back to its start.
 
+    smolvla-ros reset
+
 Not there for a real arm. Exit code 1 if no simulation runs.
 """
 

@@ -1,5 +1,7 @@
 """Let the arm move again after `smolvla-ros stop`: with the next fresh chunk, from where it is.
 
+    smolvla-ros resume
+
 Exit code 0 when the controller has said so; 1 if there is none.
 """
 

@@ -1,5 +1,8 @@
 """Write the robot YAML of an SO-100 or SO-101 out of LeRobot's calibration file.
 
+    smolvla-ros robot-from-lerobot --calibration my_arm.json --unit degrees --camera front --camera wrist \\
+        --out my_arm.yaml
+
 Scales, offsets and limits come out of the calibration: the checkpoint hears of each posture what LeRobot would have
 told it. --camera names the checkpoint's cameras; --unit is what the checkpoint counts the arm's joints in.
 """

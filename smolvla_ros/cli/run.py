@@ -1,11 +1,12 @@
 """Have the arm do something until it is done: one run with an end, and an exit code for scripts.
 
     smolvla-ros run touch the red cube --until-success --timeout 30
-    smolvla-ros run put the cube on the plate --rest 3
+    smolvla-ros run put the cube on the plate --rest 3 --park
 
 Ctrl-C ends the run: the arm brakes and holds. The episode's number, end and outcome are in the bag, if one is
 recorded. Exit code 0: its condition was met; 3: the time was up before; 4: a person or another run ended it; 1: it was
-refused, or policy, controller or arm failed.
+refused, or policy, controller or arm failed. --park sends the arm to its park pose after a run that nobody broke off;
+it stays there until `smolvla-ros resume`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from .live import CommandFailed, add_namespace, connected
+from .park import park
 from .signals import CommandStopped
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--until-success", nargs="?", const="task_success", default="", metavar="TOPIC",
                         help="end when this topic (std_msgs/Bool) says true; without a name: task_success, which the "
                         "simulated arm tells")  # fmt: skip
+    parser.add_argument("--park", action="store_true", help="then go to the park pose, unless a person ended the run")
     add_namespace(parser)
 
 
@@ -47,8 +50,13 @@ def run(args: argparse.Namespace) -> int:
         raise CommandFailed(problem)
     args.signals.kept = "nothing was begun"
     with connected(args) as client:
-        episode = _Client(client, args).run(text)
-    return _exit_code(episode, args)
+        if args.park and not client.parameter("controller_node", "park_joints"):
+            raise CommandFailed("--park, and the robot has no park pose: set park_joints and park_positions")
+        code = _exit_code(_Client(client, args).run(text), args)
+        if args.park and code != _ENDED_BY_PERSON:
+            args.signals.kept = "the arm is on its way to its park pose: `smolvla-ros stop`"
+            park(client)
+    return code
 
 
 class _Client:

@@ -1,5 +1,8 @@
 """Stop the arm where it is: brakes inside the limits and holds until `smolvla-ros resume`.
 
+    smolvla-ros stop
+    smolvla-ros stop --namespace left
+
 Exit code 0 when the controller has said so; 1 if there is none.
 """
 

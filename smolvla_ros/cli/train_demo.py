@@ -1,5 +1,7 @@
 """Make the demo policy anew: render samples, train, evaluate in virtual time.
 
+    smolvla-ros train-demo --output my_policy
+
 Takes about two hours on two cores, 8 GB of memory and 5 GB of disk; no GPU. An interrupted run goes on where it last
 saved when started again with the same options. Writes the checkpoint to --output, and beside it <output>.log,
 <output>.curves.jsonl (one JSON object a line), <output>.resume, <output>.samples and the policies of the rounds in

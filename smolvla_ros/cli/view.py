@@ -1,5 +1,9 @@
 """Watch the arm in a browser: cameras, the arm and its chunk in 3D, why it holds; say, stop, resume.
 
+    smolvla-ros view
+    smolvla-ros view --namespace left --port 8081
+    smolvla-ros view --host 0.0.0.0         from a phone or another machine; the address has a token
+
 Prints its address. It is reached from this machine only, unless --host says otherwise: then the address has a token.
 """
 

@@ -207,7 +207,8 @@ class Controller:
         """A snapshot of everything after the last step."""
         with self._lock:
             machine = self._machine
-            return machine.journal.status(machine.now_ns, machine.timeline, machine.supervision.taken_over)
+            supervision = machine.supervision
+            return machine.journal.status(machine.now_ns, machine.timeline, supervision.taken_over, supervision.parked)
 
     # A chunk. The lock is taken in steps: it is not held while the plan is made.
 

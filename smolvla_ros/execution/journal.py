@@ -59,8 +59,8 @@ class Journal:
         self._transitions.clear()
         return taken
 
-    def status(self, now_ns: int, timeline: Timeline, intervention: bool) -> Status:
-        """A snapshot; `intervention`: a person has taken over."""
+    def status(self, now_ns: int, timeline: Timeline, intervention: bool, parked: bool) -> Status:
+        """A snapshot; `intervention`: a person has taken over; `parked`: the arm has come to its park pose."""
         counters, chunk = self.counters, timeline.chunk
         return Status(
             now_ns=now_ns,
@@ -80,5 +80,6 @@ class Journal:
             rows_discarded=timeline.discarded,
             rows_queued=timeline.queued,
             intervention=intervention,
+            parked=parked and self.state == ControllerState.PARKED,
             counters=counters.copy(),
         )

@@ -140,4 +140,5 @@ class Status(NamedTuple):
     rows_discarded: int
     rows_queued: int
     intervention: bool
+    parked: bool
     counters: Counters

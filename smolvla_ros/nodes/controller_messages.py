@@ -29,6 +29,7 @@ def fill_status(message: ExecutionStatus, status: Status, missed_ticks: int, dry
     message.detail = status.detail
     message.dry_run = dry_run
     message.intervention = status.intervention
+    message.parked = status.parked
     message.session = status.session
     message.sequence = status.sequence
     message.row = status.row

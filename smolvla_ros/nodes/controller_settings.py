@@ -76,6 +76,8 @@ def _park_pose(parameters: ControllerParameters, limits: JointLimits) -> NDArray
         raise ParameterError([f"parameter 'park_positions' has {len(positions)} values, expected one for each of the "
                               f"{len(set(joints))} park_joints"])  # fmt: skip
     pose, problems = np.full(len(limits.joints), np.nan), []
+    if parameters.park_on_shutdown and not joints:
+        problems.append("parameter 'park_on_shutdown' is true without a park pose: set park_joints and park_positions")
     for joint, position in zip(joints, positions, strict=True):
         if joint not in limits.joints:
             problems.append(f"parameter 'park_joints' names {joint}, expected joints out of {', '.join(limits.joints)}")

@@ -149,6 +149,8 @@ class ControllerParameters(RobotParameters, NodeParameterSet):
     park_joints: tuple[str, ...] = parameter((), "Joints of the park pose, where `~/park` goes; the others stay where "
         "they are. Empty: no park pose.")
     park_positions: tuple[float, ...] = parameter((), "One for each of park_joints, inside its limits.", "rad or m")
+    park_on_shutdown: bool = parameter(False, "Park before `smolvla-ros arm` or `teleop` ends by Ctrl-C or SIGTERM; a "
+        "second signal ends it at once. Not with `ros2 launch`, which ends all processes together.")
     gentle_share: float = parameter(0.3, "The part of the limits of speed and acceleration for going to the park pose "
         "and to the first command of a person who takes over.", minimum=0.01, maximum=1.0)
     # Watchdogs.

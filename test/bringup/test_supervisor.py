@@ -144,3 +144,25 @@ def test_what_the_work_raises_is_not_lost():
     with pytest.raises(ExceptionGroup) as caught:
         supervise([script("import time; time.sleep(60)")], work)
     assert caught.group_contains(RuntimeError, match="a bug in the work")
+
+
+def test_what_has_to_be_done_at_a_signal_is_done_while_the_processes_run_and_a_second_signal_cuts_it_short(tmp_path):
+    """In a thread of the caller's; the signals are this process's own."""
+    waits = script(f"open({str(tmp_path / 'up')!r}, 'w').close(); import time; time.sleep(60)")
+    seen = []
+
+    def work(stop, patience_s):
+        while not (tmp_path / "up").exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.wait(10)
+        seen.append((tmp_path / "up").exists())
+        if not patience_s:
+            return 0
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(patience_s)
+        return 0
+
+    for patience_s in (0.0, 0.3):
+        assert supervise([waits], lambda stop, patience_s=patience_s: work(stop, patience_s), parts=lambda: True) == 143
+    assert seen == [True, True]

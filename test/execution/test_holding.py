@@ -20,7 +20,7 @@ def test_asked_in_motion_it_brakes_goes_gently_to_its_pose_and_stays_until_resum
     assert parking.controller.park() == ""
     parking.tick(300)
     assert (parking.state, parking.reason) == (ControllerState.PARKED, Reason.PARK_REQUESTED)
-    assert parking.controller.parked
+    assert parking.controller.parked and parking.status.parked
     shoulder, resting_elbow = parking.commands[-1][1]
     assert shoulder == pytest.approx(0.5, abs=1e-6) and abs(resting_elbow - elbow) < 0.1  # which only braked
     assert parking.deliver(parking.chunk()) == "not_accepting"
@@ -55,7 +55,7 @@ def test_what_forbids_motion_interrupts_parking_and_it_goes_on_after_that(parkin
     parking.tick(20)
     parking.silent = True
     parking.tick(60)
-    assert parking.reason == Reason.JOINT_STATES_STALE and not parking.controller.parked
+    assert parking.reason == Reason.JOINT_STATES_STALE and not parking.controller.parked and not parking.status.parked
     parking.silent = False
     parking.tick(300)
     assert parking.controller.parked

@@ -169,7 +169,7 @@ class _Recording:
         kind = types().store.types["smolvla_ros/msg/ExecutionStatus"]
         content = kind(
             header=header(START_NS + since_start_ns), state=int(status.state), reason=int(status.reason),
-            detail=status.detail, dry_run=False, intervention=status.intervention,
+            detail=status.detail, dry_run=False, intervention=status.intervention, parked=status.parked,
             session=SESSION if status.session else 0, sequence=status.sequence,
             last_session=SESSION, last_sequence=status.counters.last_chunk[1], last_rejection="",
             row=status.row, remaining_rows=status.remaining_rows, remaining_s=status.remaining_s,

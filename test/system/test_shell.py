@@ -1,12 +1,12 @@
 """The shell on a running arm: status, doctor, stop, resume, reset, and what they say when nobody is there."""
 
+import signal
 import subprocess
 
 import pytest
 from arms import SMOLVLA_ROS, user_environment, wait_for
 
 from smolvla_ros.msg import ExecutionStatus
-from smolvla_ros.sim.tasks import Asked
 
 COMMANDS = ("status", "doctor", "stop", "resume", "reset", "run wave")
 
@@ -46,18 +46,30 @@ def test_an_arm_is_looked_at_stopped_and_let_go_again(start, operator):
     assert shell("run", "touch", "the", "red", "cube", "--until-success", "never", "--timeout", "1").returncode == 3
 
 
-def test_an_arm_goes_home_when_it_is_told_to_park_and_stays_until_it_is_let_go(start, operator):
-    arm = start("arm", "--instruction", "touch the red cube")
+def test_an_arm_goes_home_when_it_is_told_to_park_at_the_end_of_a_run_and_before_it_is_brought_down(
+    start, operator, tmp_path
+):
+    values = tmp_path / "values.yaml"
+    values.write_text("/**/controller_node: {ros__parameters: {park_on_shutdown: true}}\n")
+    arm = start("arm", "--params", str(values))
     arm.wait_for_output("ready: ")
-    operator.reset_simulation(1_000_000_001, Asked("touch", "red"))
-    assert operator.wait_for_verdict(30).success, arm.output
-    parked = shell("park")
-    assert parked.returncode == 0, parked.stderr
-    wait_for(lambda: operator.status.state == ExecutionStatus.PARKED and "at the park" in operator.status.detail, 30)
+    run = shell("run", "touch", "the", "red", "cube", "--until-success", "--timeout", "30", "--park")
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert operator.status.parked
     told = shell("status")
     assert "park" in told.stdout and "what to do    `smolvla-ros resume`" in told.stdout, told.stdout
     assert shell("resume").returncode == 0
+    assert shell("takeover").returncode == 0
+    wait_for(lambda: operator.status.intervention, 10)
+    assert shell("takeover", "--end").returncode == 0
+    wait_for(lambda: not operator.status.intervention, 10)
+    operator.say("touch the blue cube")
     wait_for(lambda: operator.status.state == ExecutionStatus.FOLLOWING, 30)
+    operator.pause(1.0)
+    arm.process.send_signal(signal.SIGINT)
+    wait_for(lambda: operator.status.parked, 10)
+    assert arm.process.wait(10) == 130, arm.output
+    assert "parking before the end" in arm.output and "not parked" not in arm.output
 
 
 def test_the_version_and_completions_are_printed_without_ros():
