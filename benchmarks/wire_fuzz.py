@@ -50,11 +50,13 @@ def fuzz(name: str, messages: int, seed: int) -> dict[str, object]:
         finally:
             world.close()
             monitor.close()
-    row = {"node": name, "messages": sum(sent.sent.values()), "lives": lives, "bugs": bugs, "unsafe": monitor.problems,
-           "answered": in_ms(sent.target.answers_s), "lost": sent.target.lost, "bare": in_ms(sent.bare.answers_s),
-           "bare_lost": sent.bare.lost}  # fmt: skip
-    print(f"| {name} | {row['messages']} | {lives} | {len(bugs)} | {len(monitor.problems)} | {row['answered']} "
-          f"| {sent.target.lost} | {row['bare']} | {sent.bare.lost} |", flush=True)  # fmt: skip
+    target, bare = sent.target, sent.bare
+    row = {"node": name, "messages": sum(sent.sent.values()), "following": monitor.following, "lives": lives,
+           "bugs": bugs, "unsafe": monitor.problems, "answered": in_ms(target.answers_s), "lost": target.lost,
+           "bare": in_ms(bare.answers_s), "bare_lost": bare.lost}  # fmt: skip
+    cells = (name, row["messages"], f"{monitor.following:.0%}", lives, len(bugs), len(monitor.problems),
+             row["answered"], target.lost, row["bare"], bare.lost)  # fmt: skip
+    print("| " + " | ".join(map(str, cells)) + " |", flush=True)
     return row
 
 
@@ -91,8 +93,8 @@ def main() -> int:
         os.environ |= LOOPBACK_UDP | {"ROS_DOMAIN_ID": str(domain), "PYTHONFAULTHANDLER": "1"}
         rclpy.init()
         if arguments.messages:
-            print("| node | messages | lives | bugs | unsafe | answered | lost | bare service | lost |")
-            print("|---|---:|---|---:|---:|---|---:|---|---:|")
+            print("| node | messages | following | lives | bugs | unsafe | answered | lost | bare service | lost |")
+            print("|---|---:|---:|---|---:|---:|---|---:|---|---:|")
             rows += [fuzz(name, arguments.messages, arguments.seed) for name in arguments.nodes]
         if arguments.cycles:
             rows.append(cycle(arguments.cycles, arguments.seed))

@@ -100,7 +100,7 @@ class StateMachine:
 
     def park(self) -> str:
         problem = self._not_now()
-        if self._settings.park is None:
+        if not problem and self._settings.park is None:
             problem = "there is no park pose: set park_joints and park_positions"
         if not problem:
             self.supervision.parking, self.supervision.parked, self.supervision.taken_over = True, False, False

@@ -68,6 +68,8 @@ class ErrorBoundary:
 
         return call
 
+# rclpy looks at each in turn, and more than a node has are no honest request: 20 000 kept it busy for a second.
+_MOST_PARAMETERS = 1000
 # How long use_sim_time waits for the first /clock before it says so, and how often it does [s].
 _CLOCK_PATIENCE_S, _CLOCK_REMINDER_S = 3.0, 10.0
 
@@ -115,11 +117,12 @@ class GuardedNode(Node):
         return self.boundary.guarded(callback, lambda _, response: type(response)())
 
     def _refusing_service(self, callback: Callable[..., Any]) -> Any:
-        """One of rclpy's: it raises on requests that it cannot read, such as a parameter of type 254."""
+        """One of rclpy's, which raises on requests that it cannot read, such as a parameter of type 254."""
 
         @functools.wraps(callback)
         def call(request: Any, response: Any) -> Any:
             try:
+                _check_size(request)
                 return callback(request, response)
             except Exception as error:
                 self.requests_refused += 1
@@ -149,10 +152,16 @@ class GuardedNode(Node):
         self.get_logger().warning(f"/clock refused: {told} is no time; who publishes it?", throttle_duration_sec=5.0)
 
 
+def _check_size(request: Any) -> None:
+    size = max(len(getattr(request, name, ())) for name in ("names", "prefixes", "parameters"))
+    if size > _MOST_PARAMETERS:
+        raise ValueError(f"{size} parameters, at most {_MOST_PARAMETERS} are looked at in one request")
+
+
 def _refusal(request: Any, response: Any, reason: str) -> Any:
     """The answer to a request about parameters that was not carried out."""
     refused = SetParametersResult(successful=False, reason=reason)
-    if hasattr(response, "result"):
+    if isinstance(getattr(response, "result", None), SetParametersResult):
         response.result = refused
     elif hasattr(response, "results"):
         response.results = [refused] * len(request.parameters)

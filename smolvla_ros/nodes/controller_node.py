@@ -52,6 +52,7 @@ _SUPERVISION_PERIOD_S = 0.2
 _SILENCE_S = 1.0
 _SILENT_LOOKS = 3
 _HALT_TIMEOUT_S = 1.0
+_LONGEST_TROUBLE = 500  # characters, which every status repeats
 _REMINDER_S = 10.0
 # What every start goes through; the policy node says what keeps a chunk from coming.
 _WAITS = (Reason.WAITING_FOR_JOINT_STATES, Reason.WAITING_FOR_CHUNK)
@@ -209,7 +210,7 @@ class ControllerNode(ManagedNode[ControllerParameters]):
             self._controller.receive_person_positions(person.positions, time.monotonic_ns())
 
     def _on_arm_trouble(self, message: String) -> None:
-        self._arm_trouble = message.data
+        self._arm_trouble = message.data[:_LONGEST_TROUBLE]
         self._controller.arm_trouble(self._arm_trouble)
 
     def _stamp_rule(self) -> StampRule:
@@ -221,12 +222,15 @@ class ControllerNode(ManagedNode[ControllerParameters]):
 
     def _on_stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._controller.stop()
-        response.success, response.message = self._thread is not None, "stopped until ~/resume"
-        return response
+        return self._answered(response, "stopped until ~/resume")
 
     def _on_resume(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._controller.resume()
-        response.success, response.message = self._thread is not None, "waiting for a fresh chunk"
+        return self._answered(response, "waiting for a fresh chunk")
+
+    def _answered(self, response: Trigger.Response, done: str) -> Trigger.Response:
+        response.success = self._thread is not None
+        response.message = done if response.success else "the controller is not active: nothing is commanded"
         return response
 
     def _on_park(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

@@ -7,6 +7,8 @@ import threading
 import pytest
 import rclpy
 from builtin_interfaces.msg import Time
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.srv import GetParameters, ListParameters, SetParameters, SetParametersAtomically
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter as RosParameter
@@ -98,6 +100,27 @@ def test_a_clock_that_tells_no_time_is_refused_and_counted(world, seconds, nanos
     until(lambda: clock.publish(bad) or node.clock_messages_refused > 0)
     assert node.get_clock().now().nanoseconds == 7 * 10**9
     assert not any("clock" in text for text in node.handled)
+
+
+@pytest.mark.parametrize(
+    "kind, name, many",
+    [
+        (ListParameters, "list_parameters", {"prefixes": ["a"] * 1001}),
+        (GetParameters, "get_parameters", {"names": ["a"] * 1001}),
+        (SetParameters, "set_parameters", {"parameters": [ParameterMessage(name="a")] * 1001}),
+        (SetParametersAtomically, "set_parameters_atomically", {"parameters": [ParameterMessage(name="a")] * 1001}),
+    ],
+)
+def test_a_request_for_more_parameters_than_any_node_has_is_refused_by_its_size(world, kind, name, many):
+    other, make, until = world
+    node = make()
+    client = other.create_client(kind, f"/fragile/{name}")
+    until(client.service_is_ready)
+    future = client.call_async(kind.Request(**many))
+    until(future.done)
+    assert node.requests_refused == 1
+    result = getattr(future.result(), "result", None)
+    assert not hasattr(result, "successful") or (not result.successful and "1001" in result.reason)
 
 
 BROKEN = """

@@ -166,6 +166,11 @@ class Monitor(Node):
         request.transition.id = transition
         return self.call("change_state", ChangeState, request).success
 
+    @property
+    def following(self):
+        """The part of the statuses heard that say so."""
+        return sum(one.state == ExecutionStatus.FOLLOWING for one in self.statuses) / max(1, len(self.statuses))
+
     def set_parameters(self, **values):
         parameters = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
         return self.call("set_parameters", SetParameters, SetParameters.Request(parameters=parameters)).results

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import time
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,16 @@ from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from smolvla_ros.msg import ActionChunk, ExecutionStatus
+from smolvla_ros.qos import BEST_EFFORT, LATCHED
 from smolvla_ros.sim import JOINTS as SIM_JOINTS
 
 CHECKPOINT = Path(__file__).parent.parent / "fixtures" / "lerobot" / "default"
 ROWS, STEP_S, SPEED = 20, 0.05, 0.5
 POLICY_JOINTS = [f"joint_{number}" for number in range(6)]
 _STAMPS = ("header.stamp", "image_stamp")
+# What holds the arm for long comes once in so many times only: else it would never move.
+_RARE = {"/controller_node/instance": 400, "/arm_trouble": 100, "takeover": 50, "stop": 20, "park": 20}
+_RARE_SESSIONS = 60
 
 
 class Fresh:
@@ -32,6 +37,10 @@ class Fresh:
     def __init__(self, world: World):
         self.monitor = world.monitor
         self.session, self.sequence, self._begun_s, self._sent_s = 1, 0, time.monotonic(), 0.0
+        self._chance = random.Random(1)
+
+    def wanted(self, name: str, paths: str) -> bool:
+        return self._chance.random() * (_RARE_SESSIONS if "session" in paths else _RARE.get(name, 1)) < 1.0
 
     def freshen(self, message: Any, paths: str) -> None:
         now = self.monitor.get_clock().now().to_msg()
@@ -79,6 +88,7 @@ def fuzz_controller(world: World, messages: int, seed: int) -> tuple[Any, NodeFu
     world.monitor.wait_for_commanders(1)
     monitor, fresh = world.monitor, Fresh(world)
     create = monitor.create_publisher
+    trouble = create(String, "arm_trouble", LATCHED)
     fuzz = NodeFuzz(
         monitor,
         "/controller_node",
@@ -87,11 +97,13 @@ def fuzz_controller(world: World, messages: int, seed: int) -> tuple[Any, NodeFu
             (create(JointState, "joint_states", 1), JointState(name=JOINTS, position=[0.0, 0.0])),
             (create(String, "instruction", 1), String(data="go")),
             (create(UInt64, "/controller_node/instance", 1), UInt64(data=0)),
-            (create(JointState, "person_commands", 1), JointState(name=JOINTS, position=[0.0, 0.0])),
+            (create(JointState, "person_commands", BEST_EFFORT), JointState(name=JOINTS, position=[0.0, 0.0])),
+            (trouble, String(data="")),
         ],
         [("stop", Trigger), ("resume", Trigger), ("park", Trigger), ("takeover", SetBool)],
         integer("ease_in_rows", 5),
         fresh.freshen,
+        fresh.wanted,
     )
     stop, resume = (monitor.create_client(Trigger, f"/controller_node/{name}") for name in ("stop", "resume"))
 
@@ -100,7 +112,11 @@ def fuzz_controller(world: World, messages: int, seed: int) -> tuple[Any, NodeFu
         future.add_done_callback(lambda _: resume.call_async(Trigger.Request()))
         return future
 
-    fuzz.run(messages, seed, fresh.policy, ask)
+    def meanwhile() -> None:
+        fresh.policy()
+        trouble.publish(String())  # whatever was said of the arm, it is well
+
+    fuzz.run(messages, seed, meanwhile, ask)
     fuzz.close()
     destroy(monitor, stop, resume)
     return process, fuzz

@@ -96,6 +96,7 @@ class NodeFuzz:
         services: of the target beside the usual ones: name, type.
         parameter: a live one of the target, with a good value.
         freshen: makes a message current (stamps, positions) except for the fields that were mutated.
+        wanted: whether a message is sent; takes the name of its topic or service and the fields that were mutated.
     """
 
     def __init__(
@@ -106,8 +107,9 @@ class NodeFuzz:
         services: list[tuple[str, Any]],
         parameter: Parameter,
         freshen: Callable[[Any, str], None],
+        wanted: Callable[[str, str], bool] = lambda name, paths: True,
     ):
-        self._node, self._freshen = node, freshen
+        self._node, self._freshen, self._wanted = node, freshen, wanted
         names = [parameter.name, "joints"]
         change = ChangeState.Request()
         change.transition.id = change.transition.TRANSITION_ACTIVATE  # which an active node does not have
@@ -128,6 +130,7 @@ class NodeFuzz:
             **{name: (kind, None) for name, kind in services},
         }  # fmt: skip
         self._goods, self._topics = [good for _, good in topics], len(topics)
+        self._names = [publisher.topic_name for publisher, _ in topics] + list(requests)
         self._send: list[Callable[[Any], Any]] = [publisher.publish for publisher, _ in topics]
         self._clients = []
         for name, (kind, good) in requests.items():
@@ -153,7 +156,7 @@ class NodeFuzz:
         interview = Interview(self.target, self.bare)
         stream, chance = endless(self._goods, seed), random.Random(seed)
         for _ in range(messages):
-            place, paths, message = next(stream)
+            place, paths, message = next(one for one in stream if self._wanted(self._names[one[0]], one[1]))
             self._freshen(message, paths)
             name = type(message).__name__
             try:

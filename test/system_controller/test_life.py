@@ -71,6 +71,9 @@ def test_a_lifecycle_manager_deactivates_in_motion_and_activates_again(world):
     sent = len(world.monitor.commands)
     time.sleep(0.5)
     assert len(world.monitor.commands) == sent  # I2
+    for service in ("stop", "resume", "park"):
+        answer = world.monitor.call(service)
+        assert not answer.success and "not active" in answer.message
     world.monitor.forget_command()
     assert world.monitor.change_state(Transition.TRANSITION_ACTIVATE)
     world.monitor.wait_for(Status.FOLLOWING)  # I8 is checked by the monitor
