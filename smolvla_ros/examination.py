@@ -14,10 +14,12 @@ import numpy as np
 
 from smolvla_ros.controller_examination import examine_controller
 from smolvla_ros.examination_finding import Finding
+from smolvla_ros.execution.urdf import UrdfLimits
 from smolvla_ros.parameters.controller import ControllerParameters
 from smolvla_ros.parameters.policy import PolicyParameters
 from smolvla_ros.probe import ArmProbe, Stream, median
 from smolvla_ros.robot import RobotConfig
+from smolvla_ros.robot.joint_limits import joint_limits
 
 # Below, motion is no longer smooth or watched closely.
 _SLOW_CAMERA_HZ, _SLOW_JOINTS_HZ = 5.0, 20.0
@@ -148,18 +150,25 @@ def _joints(probe: ArmProbe, config: RobotConfig, controller: ControllerParamete
                       "joint_states_topics")  # fmt: skip
     outside = []
     for name in config.joint_names:
-        limits = controller.joint[name]
-        way = limits.max_position - limits.min_position
-        position = found.get(name, np.nan)
-        if way > 0.0 and np.isfinite(position):
-            beyond = max(limits.min_position - position, position - limits.max_position) / way
-            if beyond > _WRONG_UNITS:
-                bounds = f"{limits.min_position:g} to {limits.max_position:g}"
-                outside.append(f"{name} is at {position:.3g}, limits {bounds}")
+        row = joint_limits(controller.joint[name], probe.urdf_limits.get(name, UrdfLimits()))
+        lower, upper, position = row["lower"], row["upper"], found.get(name, np.nan)
+        if max(lower - position, position - upper) > _WRONG_UNITS * (upper - lower):  # not where one is unknown
+            unit = _unit(position, lower, upper)
+            outside.append(f"{name} is at {position:.3g}, limits {lower:g} to {upper:g}{unit}")
     if outside:
-        yield Finding("fail", "joints", "; ".join(outside), "does the driver publish degrees? ROS has rad and m")
+        yield Finding("fail", "joints", "; ".join(outside), "publish rad and m, as ROS has them, or mend the limits")
     elif not missing:
         yield Finding("ok", "joints", "all there, and where their limits allow")
+
+
+def _unit(position: float, lower: float, upper: float) -> str:
+    """What a position outside the limits may be counted in."""
+    slack = 0.1 * (upper - lower)
+    candidates = {"the width between two fingers": 2.0, "degrees": 180.0 / np.pi, "millimetres": 1000.0}
+    for unit, factor in candidates.items():
+        if lower - slack <= position / factor <= upper + slack:
+            return f": {unit}?"
+    return ""
 
 
 def _commands(probe: ArmProbe, controller: ControllerParameters) -> Iterator[Finding]:

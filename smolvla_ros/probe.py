@@ -22,6 +22,7 @@ from std_msgs.msg import String
 
 from smolvla_ros.client import ArmClient
 from smolvla_ros.controller_examination import ASKED_PARAMETERS, ArmController
+from smolvla_ros.execution.urdf import UrdfError, UrdfLimits, read_limits
 from smolvla_ros.msg import ActionChunk, ExecutionStatus
 from smolvla_ros.nodes.serialized import stamp_ns
 from smolvla_ros.parameters import ParameterError
@@ -74,6 +75,7 @@ class ArmProbe:
         states: lifecycle state by node name, '' for one that does not answer; only of nodes that run.
         status, policy: what controller and policy told last, None before.
         streams: what is listened to, once the nodes have described themselves.
+        urdf_limits: by joint, out of robot_description; empty: nobody publishes one that can be read.
         arm_controllers: who listens to the commands and tells parameters, by topic.
     """
 
@@ -86,9 +88,11 @@ class ArmProbe:
         self.described: dict[str, dict[str, Any]] = {}
         self.streams: list[Stream] = []
         self.arm_controllers: dict[str, list[ArmController]] = {}
+        self.urdf_limits: dict[str, UrdfLimits] = {}
         node = client.node
         for name in ("policy_node", "controller_node", "sim_node"):
             node.create_subscription(String, f"{name}/description", partial(self._on_description, name), LATCHED)
+        node.create_subscription(String, "robot_description", self._on_robot_description, LATCHED)
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos_profile_sensor_data)
         node.create_subscription(ExecutionStatus, "execution_status", self._on_status, qos_profile_sensor_data)
 
@@ -211,6 +215,12 @@ class ArmProbe:
 
     def _on_status(self, message: ExecutionStatus) -> None:
         self.status, self.status_at_s = message, time.monotonic()
+
+    def _on_robot_description(self, message: String) -> None:
+        try:
+            self.urdf_limits = read_limits(message.data)
+        except UrdfError:  # a controller that takes its limits from it says why it cannot
+            self.urdf_limits = {}
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         mine = f"{self._client.node.get_namespace().strip('/')}/policy_node: inference".lstrip("/")

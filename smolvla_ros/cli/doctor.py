@@ -77,11 +77,11 @@ def _of_nodes(args: argparse.Namespace) -> list[Finding]:
         findings = [*examine_arm(probe), *examine_machine(probe.fifo_priority())]
         robot = probe.robot()
     if robot is not None and not args.no_units:
-        findings += args.signals.wait_for(lambda: list(_units(*robot)))
+        findings += args.signals.wait_for(lambda: list(_units(*robot, probe.urdf_limits)))
     return findings
 
 
-def _units(robot, policy, controller) -> Iterable[Finding]:  # type: ignore[no-untyped-def]
+def _units(robot, policy, controller, urdf) -> Iterable[Finding]:  # type: ignore[no-untyped-def]
     """The checkpoint's training data against the limits of the robot."""
     import numpy as np
 
@@ -94,7 +94,7 @@ def _units(robot, policy, controller) -> Iterable[Finding]:  # type: ignore[no-u
 
     from .check_robot import units_found
 
-    rows = [joint_limits(controller.joint[name], UrdfLimits()) for name in robot.joint_names]
+    rows = [joint_limits(controller.joint[name], urdf.get(name, UrdfLimits())) for name in robot.joint_names]
     limits = np.array([[row[name] for row in rows] for name in ("lower", "upper")])
     try:
         plan = read_plan(policy.checkpoint, policy.revision, choices=chosen_statistics(policy))

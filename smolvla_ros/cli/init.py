@@ -110,11 +110,12 @@ def _expected(args: argparse.Namespace) -> ExpectedFeatures:
 
 
 def _found(args: argparse.Namespace) -> FoundRobot:
-    """What runs, and the description of a file. Raises DraftError."""
+    """What runs, and the description of a file; without joints that others move. Raises DraftError."""
     from dataclasses import replace
 
     from smolvla_ros.draft.found import FoundRobot
     from smolvla_ros.draft.questions import DraftError
+    from smolvla_ros.execution.urdf import UrdfError, read_limits
 
     found = FoundRobot()
     if args.from_graph:
@@ -130,7 +131,12 @@ def _found(args: argparse.Namespace) -> FoundRobot:
             found = replace(found, urdf=args.urdf.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise DraftError(f"--urdf: {error}") from error
-    return found
+    try:
+        led = {name for name, limits in read_limits(found.urdf).items() if limits.mimics} if found.urdf else set()
+    except UrdfError as error:
+        raise DraftError(str(error)) from error
+    told = {topic: tuple(name for name in names if name not in led) for topic, names in found.joint_states.items()}
+    return replace(found, joint_states=told)
 
 
 def _joints(

@@ -25,7 +25,8 @@ class UrdfError(ValueError):
 class UrdfLimits:
     """Limits of one joint in rad or m, s; NaN where the description says nothing.
 
-    `placeholders` are attributes that stand there and say nothing, such as velocity="0", by what they should limit.
+    `placeholders` are attributes that stand there and say nothing, such as velocity="0", by what they should limit;
+    `mimics` is the joint that moves this one; empty: none does.
     """
 
     lower: float = math.nan
@@ -33,13 +34,15 @@ class UrdfLimits:
     velocity: float = math.nan
     acceleration: float = math.nan
     placeholders: Mapping[str, str] = field(default_factory=dict)
+    mimics: str = ""
 
 
 def read_limits(text: str) -> dict[str, UrdfLimits]:
     """The limits of every movable joint by name: the narrowest of <limit>, <safety_controller> and <ros2_control>.
 
     A continuous joint has no position limits. `acceleration` is an attribute of newer descriptions only. A mimic joint
-    has limits of its own like any other. A speed of 0 or less, and lower = upper = 0, are placeholders.
+    has limits of its own like any other; `mimic="false"` in <ros2_control> makes it none. A speed of 0 or less, and
+    lower = upper = 0, are placeholders.
 
     Raises:
         UrdfError: the text is not XML, not a robot, a joint stands twice, or a limit is not a number.
@@ -53,6 +56,9 @@ def read_limits(text: str) -> dict[str, UrdfLimits]:
         if name in limits:
             raise UrdfError(f"robot_description has the joint '{name}' twice, expected each name once")
         limits[name] = _limits(joint, name)
+    for joint in root.findall("ros2_control/joint[@mimic='false']"):
+        if joint.get("name") in limits:
+            limits[joint.get("name", "")] = replace(limits[joint.get("name", "")], mimics="")
     for name, narrower in _of_ros2_control(root):
         if name in limits:
             limits[name] = _narrowed(limits[name], narrower)
@@ -103,6 +109,8 @@ def _limits(joint: ElementTree.Element, name: str) -> UrdfLimits:
             speed = math.nan
         acceleration = acceleration if acceleration > 0.0 else math.nan
         found = UrdfLimits(lower, upper, speed, acceleration, placeholders)
+    if (mimic := joint.find("mimic")) is not None:
+        found = replace(found, mimics=mimic.get("joint", ""))
     if soft is not None and joint.get("type") != "continuous":
         lower, upper = (_number(soft.get(key, "0"), name, key) for key in ("soft_lower_limit", "soft_upper_limit"))
         if lower < upper:

@@ -43,7 +43,7 @@ from .joint_state_reader import JointStateReader
 from .joint_state_sources import rival_sources
 from .lifecycle import ManagedNode
 from .node_time import NodeTime
-from .patience import RefusalLog, WaitLog
+from .patience import RefusalLog, StateLog, WaitLog
 from .rivals import Rivals
 from .running import run_node
 
@@ -71,7 +71,8 @@ class ControllerNode(ManagedNode[ControllerParameters]):
         super().__init__("controller_node", **kwargs)
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         self._thread: ControlThread | None = None
-        self._waits = WaitLog(self.get_logger())
+        self._states = StateLog(self.get_logger())
+        self._waits = WaitLog(self._states)
 
     # Lifecycle, in the executor's thread.
 
@@ -250,6 +251,7 @@ class ControllerNode(ManagedNode[ControllerParameters]):
         self._send_status(self._thread.missed if self._thread else 0)
         self._log_transitions()
         self._waits.look()
+        self._states.look()
 
     def _send_status(self, missed_ticks: int) -> None:
         fill_status(self._status_message, self._controller.status(), missed_ticks, self.parameters.dry_run)
@@ -304,10 +306,10 @@ class ControllerNode(ManagedNode[ControllerParameters]):
             if transition.state == ControllerState.HOLDING and (transition.reason in _WAITS or starting):
                 self._waits.begin(text, ordinary=transition.reason == Reason.WAITING_FOR_CHUNK)
             elif transition.state == ControllerState.HOLDING:
-                self.get_logger().warning(text)
+                self._states.warning(text)
             else:
                 self._waits.end()
-                self.get_logger().info(f"{transition.state.name.lower()} {transition.detail}".strip())
+                self._states.info(f"{transition.state.name.lower()}: {transition.detail}".strip(": "))
 
 
 def main() -> int:

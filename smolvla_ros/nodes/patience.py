@@ -8,6 +8,8 @@ from typing import Any
 _PATIENCE_S = 3.0
 _REFUSAL_PERIOD_S = 5.0
 _TROUBLE_PERIOD_S = 2.0
+# States that come and go: how often the same is told, and how long one must last to be told all the same [s].
+_STATE_PERIOD_S, _LASTING_S = 10.0, 2.0
 
 
 class WaitLog:
@@ -47,6 +49,54 @@ class WaitLog:
         if waiting is not None and time.monotonic() - waiting[1] > self._patience_s:
             self._waiting = None
             self._logger.warning(f"still {waiting[0]}")
+
+
+class StateLog:
+    """Tells states, of which the same may come again and again: then once in a while, with how often it came.
+
+    The state told last is the present one, unless that is younger than `lasting_s`. One thread.
+
+    Args:
+        logger: of the node.
+        period_s: between two lines about the same state, which is what a text begins with, up to a colon.
+        lasting_s: a state that lasts for longer is told whatever was told before.
+    """
+
+    def __init__(self, logger: Any, period_s: float = _STATE_PERIOD_S, lasting_s: float = _LASTING_S):
+        self._logger, self._period_s, self._lasting_s = logger, period_s, lasting_s
+        self._told: dict[str, tuple[float, int]] = {}  # when it was told, and how often it came since
+        self._waiting: tuple[str, str, float] | None = None  # level, text, since when
+
+    def info(self, text: str) -> None:
+        """A state that is as it should be."""
+        self._take("info", text)
+
+    def warning(self, text: str) -> None:
+        """A state that needs a look."""
+        self._take("warning", text)
+
+    def look(self) -> None:
+        """Tells a state that lasts; called now and then."""
+        if self._waiting is not None and time.monotonic() - self._waiting[2] > self._lasting_s:
+            self._tell(*self._waiting[:2])
+
+    def _take(self, level: str, text: str) -> None:
+        now_s, key = time.monotonic(), text.partition(":")[0]
+        then_s, since = self._told.get(key, (-self._period_s, 0))
+        self._told[key] = then_s, since + 1
+        self._waiting = level, text, now_s
+        if now_s - then_s >= self._period_s:
+            self._tell(level, text)
+
+    def _tell(self, level: str, text: str) -> None:
+        now_s, key = time.monotonic(), text.partition(":")[0]
+        then_s, came = self._told[key]
+        often = f" ({came} times in {now_s - then_s:.0f} s)" if came > 1 else ""
+        self._told[key], self._waiting = (now_s, 0), None
+        if level == "warning":  # rclpy knows a line of code by one level
+            self._logger.warning(text + often)
+        else:
+            self._logger.info(text + often)
 
 
 class RefusalLog:

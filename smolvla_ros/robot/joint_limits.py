@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -24,6 +25,7 @@ def limits_from(parameters: ControllerParameters, robot_description: str | None)
     problems = []
     if robot_description is not None:
         problems = [f"robot_description has no movable joint '{joint}'" for joint in joints if joint not in described]
+    problems += _led(parameters, described)
     rows = []
     for joint in joints:
         limits = described.get(joint, UrdfLimits())
@@ -57,6 +59,16 @@ def joint_limits(parameters: JointLimitParameters, described: UrdfLimits) -> dic
         "tracking": parameters.tracking_tolerance,
         "path": parameters.path_tolerance,
     }
+
+
+def _led(parameters: ControllerParameters, described: Mapping[str, UrdfLimits]) -> list[str]:
+    """Joints that are commanded and that another one moves: no controller of the robot takes them."""
+    leaders = {joint: limits.mimics for joint, limits in described.items() if limits.mimics}
+    return [
+        f"joint '{joint}' is commanded, and moves with '{leaders[joint]}' (<mimic> in the URDF): name "
+        f"'{leaders[joint]}' in its place, or leave '{joint}' out of command_joints or command.<group>.joints"
+        for group in parameters.groups for joint in group.joints if joint in leaders
+    ]  # fmt: skip
 
 
 def _missing(joint: str, row: dict[str, float], described: UrdfLimits) -> list[str]:

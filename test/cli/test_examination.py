@@ -6,6 +6,7 @@ import pytest
 from sensor_msgs.msg import JointState
 
 from smolvla_ros.examination import examine_arm
+from smolvla_ros.execution.urdf import UrdfLimits
 from smolvla_ros.parameters.controller import ControllerParameters
 from smolvla_ros.parameters.policy import PolicyParameters
 from smolvla_ros.robot import RobotConfig
@@ -20,7 +21,7 @@ def stream(message, age_s=0.01, rate_hz=100.0):
     )  # fmt: skip
 
 
-def findings(joint_states, mismatches=(), publishers=None, controller=None):
+def findings(joint_states, mismatches=(), publishers=None, controller=None, urdf=None):
     policy = PolicyParameters.from_values({**ROBOT, "checkpoint": "x"})
     limits = {"joint.pan.min_position": -1.5, "joint.pan.max_position": 1.5, **(controller or {})}
     found = {"/joint_states": ["/driver"], "/clock": [], "/joint_trajectory_controller/joint_trajectory": []}
@@ -30,7 +31,7 @@ def findings(joint_states, mismatches=(), publishers=None, controller=None):
         robot=lambda: described,
         streams=[joint_states], mismatches=lambda stream: list(mismatches), described={},
         publishers=lambda topic: (publishers or found).get(topic, []), listeners=lambda topic: 0,
-        resolve=lambda topic: f"/{topic}", arm_controllers={},
+        resolve=lambda topic: f"/{topic}", arm_controllers={}, urdf_limits=urdf or {},
     )  # fmt: skip
     return {(finding.level, finding.about): finding for finding in examine_arm(probe)}
 
@@ -54,6 +55,19 @@ def test_a_node_that_is_not_active_and_a_command_that_nobody_takes_fail_with_a_r
 )
 def test_joints_in_degrees_or_of_other_names_fail(joint_states, level, text):
     assert text in findings(joint_states)[level, "joints"].text
+
+
+@pytest.mark.parametrize(
+    ("position", "unit"), [(32.0, "millimetres?"), (0.07, "the width between two fingers?"), (5.0, "degrees?")]
+)
+def test_a_gripper_in_metres_is_held_against_its_urdf_and_its_unit_guessed(position, unit):
+    nothing = {"joint.pan.min_position": 0.0, "joint.pan.max_position": 0.0}
+    urdf = {"pan": UrdfLimits(0.0, 0.04 if unit != "degrees?" else 0.1)}
+    told = findings(stream(JointState(name=["pan"], position=[position])), controller=nothing, urdf=urdf)
+    assert unit in told["fail", "joints"].text
+    assert ("ok", "joints") in findings(
+        stream(JointState(name=["pan"], position=[0.03])), controller=nothing, urdf=urdf
+    )
 
 
 @pytest.mark.parametrize("age_s", [-5.0, 5.0])

@@ -157,6 +157,15 @@ def test_every_live_parameter_reaches_the_settings():
     assert all(hasattr(settings, name) for name in live)
 
 
+def test_a_commanded_joint_that_another_one_moves_is_refused_with_the_name_of_that_one():
+    limit = '<limit lower="-1" upper="1" velocity="1"/>'
+    urdf = (f'<robot><joint name="a" type="revolute">{limit}<mimic joint="knuckle"/></joint>'
+            f'<joint name="knuckle" type="revolute">{limit}</joint>%s</robot>')  # fmt: skip
+    with pytest.raises(ParameterError, match="name 'knuckle' in its place"):
+        limits_from(parameters(), urdf % "")
+    limits_from(parameters(), urdf % '<ros2_control><joint name="a" mimic="false"/></ros2_control>')
+
+
 @pytest.mark.parametrize("speed", ["0", "-1", "0.0"])
 def test_a_placeholder_of_the_description_gives_way_to_a_parameter_and_is_named_without_one(speed):
     urdf = f'<robot><joint name="a" type="revolute"><limit lower="0" upper="0" velocity="{speed}"/></joint></robot>'

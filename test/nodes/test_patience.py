@@ -2,7 +2,9 @@
 
 from types import SimpleNamespace
 
-from smolvla_ros.nodes.patience import RefusalLog, WaitLog
+import pytest
+
+from smolvla_ros.nodes.patience import RefusalLog, StateLog, WaitLog
 
 
 def recorder():
@@ -57,3 +59,38 @@ def test_a_flood_of_one_refusal_is_one_line_and_hides_no_other():
         ("warning", "joint state refused: position of 'elbow' is nan"),
         ("info", "image of camera 'front' refused: stamp is 9 s old"),
     ]
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = SimpleNamespace(s=100.0)
+    monkeypatch.setattr("smolvla_ros.nodes.patience.time", SimpleNamespace(monotonic=lambda: now.s))
+    return now
+
+
+def test_a_state_that_comes_and_goes_every_second_is_told_now_and_then_with_its_count(clock):
+    logger, lines = recorder()
+    states = StateLog(logger)
+    for _ in range(24):
+        states.warning("holding (chunk_exhausted): chunk 7 ended")
+        states.look()
+        clock.s += 0.5
+        states.info("following")
+        states.look()
+        clock.s += 0.5
+    assert lines[:2] == [("warning", "holding (chunk_exhausted): chunk 7 ended"), ("info", "following")]
+    assert lines[2] == ("warning", "holding (chunk_exhausted): chunk 7 ended (10 times in 10 s)")
+    assert len(lines) == 6
+
+
+def test_a_state_that_lasts_is_told_whatever_was_told_before(clock):
+    logger, lines = recorder()
+    states = StateLog(logger)
+    for text in ("following", "holding (a): b", "following", "holding (a): c"):
+        states.info(text)
+        clock.s += 0.1
+    assert lines[-1] == ("info", "holding (a): b")
+    for _ in range(30):
+        states.look()
+        clock.s += 0.1
+    assert lines[2:] == [("info", "holding (a): c")]
