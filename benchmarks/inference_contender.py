@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -116,8 +117,8 @@ class LeRobots:
 def _lerobot_policy(folder: Path) -> Any:
     """The checkpoint loaded by LeRobot. Of the backbone, which is not on this machine, only the sizes are needed: its
     weights, all of them, come from the checkpoint."""
+    from lerobot.configs.policies import PreTrainedConfig
     from lerobot.policies.smolvla import smolvlm_with_expert as backbone
-    from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
     from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
     from transformers import AutoConfig, SmolVLMForConditionalGeneration
 
@@ -127,8 +128,9 @@ def _lerobot_policy(folder: Path) -> Any:
         return SmolVLMForConditionalGeneration(config).to(getattr(torch, torch_dtype))
 
     backbone.AutoModelForImageTextToText.from_pretrained = empty_backbone
-    backbone.AutoProcessor.from_pretrained = lambda name: None  # only asked for special tokens, which are not used
-    config = SmolVLAConfig.from_pretrained(folder)
+    tokenizer = SimpleNamespace(fake_image_token_id=0, global_image_token_id=0)  # asked for, not used
+    backbone.AutoProcessor.from_pretrained = lambda name: SimpleNamespace(tokenizer=tokenizer)
+    config = PreTrainedConfig.from_pretrained(folder)
     config.vlm_model_name, config.device = str(folder / "vlm"), "cpu"
     return SmolVLAPolicy.from_pretrained(folder, config=config)
 

@@ -11,7 +11,7 @@ from smolvla_ros.drivers.servo_bus import BusError, ServoBus
 from smolvla_ros.drivers.servo_check import ArmError, check_servo
 from smolvla_ros.drivers.so101 import SO101
 from smolvla_ros.drivers.video import CaptureSettings, VideoError, open_source
-from smolvla_ros.examination import Finding
+from smolvla_ros.examination_finding import Finding
 
 # Below 7.4 V by a servo's own tolerance, and where heat begins to cost strength.
 _LOW_VOLTAGE_V, _HOT_C = 6.0, 60

@@ -98,8 +98,8 @@ class ArmProbe:
 
     def look(self, duration_s: float) -> None:
         """Finds the nodes, asks for their states, subscribes to their streams and listens for a while."""
-        wait = {} if not self._looked else {"wait_s": 0.0}
-        there = [name.rpartition("/")[2] for name in self._client.nodes_there(**wait)]
+        found = self._client.nodes_there(wait_s=0.0) if self._looked else self._client.nodes_there()
+        there = [name.rpartition("/")[2] for name in found]
         self._looked = True
         self.states = {name: self._state(name) for name in there}
         self._subscribe()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,7 @@ def lap(bag: Bag, topics: Collection[str], latched: Collection[str], start_ns: i
     yield from bag.read(topics, start_ns=start_ns)
 
 
-def read_ahead(messages: Callable[[], Iterator[Recorded]]) -> Iterator[Recorded]:
+def read_ahead(messages: Callable[[], Iterator[Recorded]]) -> Generator[Recorded]:
     """Iterates over `messages()` in a thread of its own, so that decompressing does not make a message late.
 
     Closing the generator ends the thread. What the iteration raises is raised here.

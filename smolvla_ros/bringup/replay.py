@@ -13,9 +13,10 @@ from pathlib import Path
 
 import yaml
 
+from smolvla_ros.bags.names import StreamNames
 from smolvla_ros.bags.playback import robot_topics
 from smolvla_ros.bags.reader import Bag, open_bag
-from smolvla_ros.bags.streams import StreamNames, described, recorded_parameters
+from smolvla_ros.bags.streams import described, recorded_parameters
 from smolvla_ros.parameters import ParameterError, Value
 from smolvla_ros.parameters.controller import ControllerParameters
 from smolvla_ros.parameters.files import read_parameters

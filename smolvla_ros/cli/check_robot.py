@@ -72,6 +72,7 @@ def units_found(plan: LoadingPlan, robot: RobotConfig, limits: Limits) -> tuple[
 
     problems: list[str] = []
     warnings: list[str] = []
+    lower, upper = limits
     for what, feature, source in (
         ("action", "action", plan.processing.action),
         ("state", "observation.state", plan.processing.state),
@@ -82,7 +83,7 @@ def units_found(plan: LoadingPlan, robot: RobotConfig, limits: Limits) -> tuple[
             warnings.append(f"{what}: the checkpoint has no range of its training data, so its units are not judged")
             continue
         units = guess_units(statistics).units
-        verdict = unit_verdict(robot, training, *limits, normalised=units == FULL_SCALE)
+        verdict = unit_verdict(robot, training, lower, upper, normalised=units == FULL_SCALE)
         problems += [f"{what} ({training.source} of the training data): {text}" for text in verdict.problems]
         warnings += [f"{what} ({training.source} of the training data): {text}" for text in verdict.warnings]
     if not np.isfinite(limits).all(axis=0).any():

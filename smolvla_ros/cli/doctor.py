@@ -20,7 +20,7 @@ from .live import CommandFailed, add_namespace, connected
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from smolvla_ros.examination import Finding
+    from smolvla_ros.examination_finding import Finding
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
@@ -85,7 +85,7 @@ def _units(robot, policy, controller, urdf) -> Iterable[Finding]:  # type: ignor
     """The checkpoint's training data against the limits of the robot."""
     import numpy as np
 
-    from smolvla_ros.examination import Finding
+    from smolvla_ros.examination_finding import Finding
     from smolvla_ros.execution.urdf import UrdfLimits
     from smolvla_ros.model import CheckpointError
     from smolvla_ros.model.checkpoint.loading import read_plan

@@ -183,7 +183,7 @@ def _command(text: str, names: Sequence[str]) -> CommandTopic:
     from smolvla_ros.draft.questions import DraftError
     from smolvla_ros.parameters.controller import CommandType
 
-    kinds = get_args(CommandType)
+    kinds: tuple[CommandType, ...] = get_args(CommandType)
     kind, _, rest = text.partition("=")
     topic, _, listed = rest.partition(":")
     joints = tuple(name for name in listed.split(",") if name)

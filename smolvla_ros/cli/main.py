@@ -6,7 +6,7 @@ import argparse
 import difflib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import shtab
 
@@ -158,6 +158,6 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _meant(text: str, known: Sequence[str] | dict[str, object]) -> str:
+def _meant(text: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(text.partition("=")[0], list(known), n=1)
     return f", did you mean '{close[0]}'?" if close else ""

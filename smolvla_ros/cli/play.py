@@ -13,7 +13,7 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -118,7 +118,7 @@ def _position(player: PlayerNode, length_s: float) -> Iterator[None]:
 
 
 @contextmanager
-def keys(actions: dict[str, Callable[[], object]]) -> Iterator[None]:
+def keys(actions: Mapping[str, Callable[[], object]]) -> Iterator[None]:
     """Calls an action for each key pressed meanwhile, in a thread; does nothing without a terminal."""
     import select
     import termios

@@ -55,9 +55,11 @@ def _said(client: ArmClient, text: str, args: argparse.Namespace) -> dict[str, A
     from smolvla_ros.qos import LATCHED
 
     words: list[dict[str, Any]] = []
-    client.node.create_subscription(
-        String, "policy_node/instruction_status", lambda message: words.append(json.loads(message.data)), LATCHED
-    )
+
+    def hear(message: Any) -> None:
+        words.append(json.loads(message.data))
+
+    client.node.create_subscription(String, "policy_node/instruction_status", hear, LATCHED)
     publisher = client.node.create_publisher(String, "instruction", LATCHED)
     publisher.publish(String(data=text))
     args.signals.kept = "the instruction was published, the policy's word was not waited for"

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from typing import Any
 
 from smolvla_ros.bringup.options import ArmOptions, BringUpError
 
@@ -40,9 +41,10 @@ def run(args: argparse.Namespace) -> int:
     """Leads until Ctrl-C."""
     from smolvla_ros.bringup.processes import arm_processes, teleop_process
 
-    given = {name: getattr(args, name) for name in _SHARED}
+    given: dict[str, Any] = {name: getattr(args, name) for name in _SHARED}
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     options = ArmOptions(
-        **{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()},
+        **given,
         sim=args.sim, so101=args.follower, policy=False, leader=args.leader, leader_calibration=args.calibration,
     )  # fmt: skip
     then = "move the leader; Ctrl-C lets go"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+_Choice = TypeVar("_Choice", bound=str)
 
 
 class DraftError(ValueError):
@@ -19,7 +22,7 @@ class Questions:
     def __init__(self, ask: Callable[[str, Sequence[str]], str] | None = None):
         self._ask = ask
 
-    def choose(self, question: str, choices: Sequence[str], option: str) -> str:
+    def choose(self, question: str, choices: Sequence[_Choice], option: str) -> _Choice:
         """One of the choices.
 
         Raises:
@@ -28,4 +31,5 @@ class Questions:
         if not choices or self._ask is None:
             there = f" (there are {', '.join(choices)})" if choices else ""
             raise DraftError(f"{question}{there}: give {option}")
-        return self._ask(question, choices)
+        answer = self._ask(question, choices)
+        return next(choice for choice in choices if choice == answer)

@@ -84,7 +84,7 @@ def draft_joint(joint: JointEvidence, arm: Unit | None, said: Unit | None, quest
     if unit is None:
         told = f"trained from {joint.low:.3g} to {joint.high:.3g}" if math.isfinite(joint.low) else "no range is told"
         question = f"what does the policy count '{joint.name}' in ({told})?"
-        unit = next(u for u in UNITS if u == questions.choose(question, UNITS, f"--unit {joint.name}=UNIT"))
+        unit = questions.choose(question, UNITS, f"--unit {joint.name}=UNIT")
     scale, offset = _scale_and_offset(joint, unit)
     lower, upper, source = joint.lower, joint.upper, "robot description"
     if not joint.has_limits:

@@ -69,10 +69,10 @@ def _shared(draft: Draft) -> list[str]:
         f"joints: {_flow(joints)}",
     ]
     for joint in draft.joints:
-        record = {"feature": joint.feature} if joint.feature else {}
-        record |= {"scale": joint.scale, "offset": joint.offset} if joint.unit != "rad" else {}
-        if record:
-            lines.append(f"joint.{joint.name}: {_flow(record)}  # {_unit_text(joint)}")
+        described: dict[str, Any] = {"feature": joint.feature} if joint.feature else {}
+        described |= {"scale": joint.scale, "offset": joint.offset} if joint.unit != "rad" else {}
+        if described:
+            lines.append(f"joint.{joint.name}: {_flow(described)}  # {_unit_text(joint)}")
     return lines
 
 
@@ -142,5 +142,5 @@ def _indented(lines: Sequence[str]) -> list[str]:
 
 def _flow(value: Any) -> str:
     """A value in one line of YAML."""
-    text = yaml.safe_dump(value, default_flow_style=True, width=math.inf, sort_keys=False, allow_unicode=True)
+    text: str = yaml.safe_dump(value, default_flow_style=True, width=math.inf, sort_keys=False, allow_unicode=True)
     return text.removesuffix("...\n").strip()

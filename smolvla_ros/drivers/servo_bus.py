@@ -75,7 +75,7 @@ class BusCounts(NamedTuple):
         return BusCounts(*(one + two for one, two in zip(self, other, strict=True)))
 
 
-class _Port(scservo_sdk.PortHandler):
+class _Port(scservo_sdk.PortHandler):  # type: ignore[misc]  # it has no types
     """The library's port with time-outs that fit a control loop, and no answers left over from an exchange before.
 
     It waits for bytes, and takes all that are there, where the library asks for each packet's head and rest again and

@@ -6,6 +6,7 @@ What cannot be told from the servos: a drive mode. LeRobot writes it into its fi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TypeVar
 
 from .calibration import MotorCalibration
@@ -112,7 +113,7 @@ def _patiently(exchange: Callable[[], _Result]) -> _Result:
 def write_calibration(bus: ServoBus, motors: Iterable[MotorCalibration]) -> None:
     """Writes the calibration into servos that hold another one, whose torque it takes off. Raises BusError."""
     for motor in motors:
-        if _patiently(lambda one=motor: _read(bus, one.id))[1] == _registers(motor):
+        if _patiently(partial(_read, bus, motor.id))[1] == _registers(motor):
             continue  # an arm that is held in the air stays held
         bus.write(motor.id, TORQUE_ENABLE, 0)
         bus.write(motor.id, LOCK, 0)

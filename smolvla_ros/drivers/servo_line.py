@@ -15,7 +15,7 @@ from .servo_check import ArmError, check_servos
 # Between two attempts to open a port again [s].
 _REOPEN_S = 1.0
 
-Told = TypeVar("Told", covariant=True)
+Told = TypeVar("Told")
 
 
 class Driven(Protocol[Told]):

@@ -102,7 +102,7 @@ def idle_since_motion(statuses: Sequence[ExecutionStatus]) -> float | None:
         return None
     last = statuses[-1]
     idle_ticks = round(last.idle_fraction * last.ticks) - round(first.idle_fraction * first.ticks)
-    return idle_ticks / (last.ticks - first.ticks)
+    return float(idle_ticks / (last.ticks - first.ticks))
 
 
 def summary(episodes: Sequence[Episode]) -> dict[str, float | int | str | None]:

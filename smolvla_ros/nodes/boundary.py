@@ -134,7 +134,8 @@ class GuardedNode(Node):
 
     def _look_at_clock(self) -> None:
         """Under use_sim_time everything waits for /clock, and nothing would say so."""
-        if not self.get_clock().ros_time_is_active or self.get_clock().now().nanoseconds:
+        clock: Any = self.get_clock()
+        if not clock.ros_time_is_active or clock.now().nanoseconds:
             self._clock_look.cancel()
             return
         publishers = self.get_publishers_info_by_topic("/clock")

@@ -56,10 +56,12 @@ class Selection:
         self._columns = np.array([joints.index(name) for name in group.joints])
 
     def positions(self, motion: Command) -> NDArray[np.float64]:
-        return motion.positions[self._columns] * self.group.scale + self.group.offset
+        positions: NDArray[np.float64] = motion.positions[self._columns] * self.group.scale + self.group.offset
+        return positions
 
     def velocities(self, motion: Command) -> NDArray[np.float64]:
-        return motion.velocities[self._columns] * self.group.scale
+        velocities: NDArray[np.float64] = motion.velocities[self._columns] * self.group.scale
+        return velocities
 
 
 class PositionArray:

@@ -10,6 +10,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from smolvla_ros.execution.limits import JointLimits
 from smolvla_ros.execution.status import ClampCounter, ControllerState, Reason, Status
 from smolvla_ros.msg import ExecutionStatus
+from smolvla_ros.robot.refusals import Refusal
 
 from .control_thread import Periodicity
 from .health import add_health
@@ -61,7 +62,7 @@ def diagnostics(
     periodicity: Periodicity,
     rate_hz: float,
     publishers: int,
-    joint_states_refused: Mapping[str, int] | None = None,
+    joint_states_refused: Mapping[Refusal, int] | None = None,
     health: Mapping[str, str] | None = None,
 ) -> DiagnosticArray:
     """Two statuses: what is executed and why not, and how regular the control thread is.
@@ -80,7 +81,7 @@ def diagnostics(
 
 
 def _execution(
-    name: str, status: Status, limits: JointLimits, publishers: int, joint_states_refused: Mapping[str, int]
+    name: str, status: Status, limits: JointLimits, publishers: int, joint_states_refused: Mapping[Refusal, int]
 ) -> DiagnosticStatus:
     counters = status.counters
     # Without an instruction no chunk comes, and nothing is wrong; what else keeps the policy from answering, it says.

@@ -48,7 +48,7 @@ class InstructionTopic:
         for take, qos in (
             (self.on_latched, LATCHED), (self.on_plain, QoSProfile(depth=1)), (self.on_best_effort, BEST_EFFORT),
         ):  # fmt: skip
-            node.create_subscription(String, topic, take, qos, event_callbacks=_NO_WARNING)
+            node.create_subscription(String, topic, take, qos, event_callbacks=_NO_WARNING)  # type: ignore[arg-type]
 
     def on_latched(self, message: String, info: dict[str, Any]) -> None:
         """An old message may come late, when its publisher is discovered. An empty one stops, however old."""

@@ -34,7 +34,7 @@ class _Head(NamedTuple):
     content: bytes
     names: list[str]
     first: int
-    count: int
+    positions: int
 
 
 class JointStateReader:
@@ -67,7 +67,7 @@ class JointStateReader:
         if head is None:
             head = self._find(data)
             self._heads = [head, *self._heads[: _HEADS - 1]]
-        positions = np.frombuffer(data, dtype="<f8", count=head.count, offset=head.first)
+        positions = np.frombuffer(data, dtype="<f8", count=head.positions, offset=head.first)
         return JointPositions(serialized_stamp_ns(data), head.names, positions)
 
     def _find(self, data: bytes) -> _Head:

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import SetParametersResult
@@ -68,9 +68,9 @@ class ManagedNode(GuardedNode, LifecycleNode, Generic[_Set]):
         super().__init__(name, **kwargs)
         self._guard_lifecycle_services()
         self._descriptions = self.create_publisher(String, "~/description", LATCHED)
-        self._declared = NodeParameters(
+        self._declared: NodeParameters[_Set] = NodeParameters(
             self,
-            self.PARAMETERS,
+            cast(type[_Set], self.PARAMETERS),  # a ClassVar cannot hold a type variable
             tolerated=RobotParameters,
             is_configured=lambda: self.state_label in ("inactive", "active"),
             on_change=self._on_parameters_changed,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from rclpy.clock import Clock
 
@@ -19,7 +20,7 @@ class NodeTime:
     """
 
     def __init__(self, clock: Clock, period_ns: int):
-        self._clock = clock
+        self._clock: Any = clock  # a ROSClock: what rclpy calls its type lacks half of it
         self._period_ns = period_ns
         self.restart()
 

@@ -39,7 +39,7 @@ class PolledSubscription:
     """
 
     def __init__(
-        self, node: Node, kind: type, topic: str, on_message: Callable[[Any], object], depth: int = 1,
+        self, node: Node, kind: type, topic: str, on_message: Callable[[Any], None], depth: int = 1,
         latched: bool = False, raw: bool = False,
     ):  # fmt: skip
         self._node, self._depth, self._on_message = node, depth, on_message

@@ -8,6 +8,7 @@ nothing. The same happens if the executor fails: the node goes down in order, an
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from threading import Thread
 from typing import Any
 
@@ -26,9 +27,9 @@ _LEAVE_TIMEOUT_S = 1.0
 
 
 def run_node(
-    node_class: type[ManagedNode[Any]],
+    node_class: Callable[[], ManagedNode[Any]],
     args: list[str] | None = None,
-    executor_class: type[Executor] = SingleThreadedExecutor,
+    executor_class: Callable[[], Executor] = SingleThreadedExecutor,
 ) -> int:
     """Runs a node in the calling thread until SIGINT or SIGTERM.
 

@@ -252,7 +252,7 @@ class ViewNode:
 
 
 def _name(kind: type[IntEnum], number: int) -> str:
-    return kind(number).name.lower() if number in iter(kind) else f"{kind.__name__} {number}"
+    return kind(number).name.lower() if number in list(kind) else f"{kind.__name__} {number}"
 
 
 def watch(node: ViewNode, watched: Watched, page: Page, check: Callable[[], None]) -> NoReturn:

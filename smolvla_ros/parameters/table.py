@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 Value: TypeAlias = bool | int | float | str | list[float] | list[str]
 
@@ -101,7 +101,8 @@ class Parameter:
             return f"parameter '{self.name}' is {value!r}, expected {article} {self.kind_name}"
         if self.required and value == self.default:
             return f"parameter '{self.name}' must be set ({self.description.rstrip('.')})"
-        for element in value if isinstance(value, list | tuple) else [value]:
+        elements: Sequence[Any] = value if isinstance(value, list | tuple) else [value]
+        for element in elements:
             if isinstance(element, float) and not math.isfinite(element):
                 return f"parameter '{self.name}' is {value!r}, expected finite numbers"
             if not self._is_allowed(element):

@@ -108,7 +108,8 @@ def predictor(parameters: PolicyParameters, policy: Any, robot: RobotConfig) -> 
 
 def guide(parameters: PolicyParameters) -> Guide | None:
     """How a chunk is made to continue the one before; None: it is not."""
-    if parameters.rtc == "off":
+    form = parameters.rtc
+    if form == "off":
         return None
     import torch
 
@@ -121,7 +122,7 @@ def guide(parameters: PolicyParameters) -> Guide | None:
             horizon=parameters.rtc_horizon or len(continuation.rows),
             schedule=parameters.rtc_schedule,
             max_weight=parameters.rtc_max_guidance_weight,
-            form=parameters.rtc,
+            form=form,
         )
 
     return make

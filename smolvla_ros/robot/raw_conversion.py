@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,4 +58,5 @@ def _by_cv_bridge(image: SimpleNamespace) -> NDArray[np.uint8]:
 def _by_rosbags(image: SimpleNamespace) -> NDArray[np.uint8]:
     from rosbags.image import image_to_cvimage
 
-    return np.asarray(image_to_cvimage(image, "rgb8"))
+    converted: Any = image_to_cvimage(cast(Any, image), "rgb8")
+    return np.asarray(converted)

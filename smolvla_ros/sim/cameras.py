@@ -15,6 +15,8 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = ["VIEWER", "Renderer", "mujoco"]  # MuJoCo for all who need it after that
+
 # The camera for people.
 VIEWER = "viewer"
 _SHADE_GROUP = 3

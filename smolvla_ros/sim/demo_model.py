@@ -78,7 +78,7 @@ def statistics(samples: LabelledStates) -> dict[str, dict[str, torch.Tensor]]:
     return found
 
 
-def _statistics(values: NDArray[np.float32]) -> dict[str, torch.Tensor]:
+def _statistics(values: NDArray[np.floating]) -> dict[str, torch.Tensor]:
     """values [N, D] -> mean, std, min, max and quantiles [D], count [1]."""
     computed = {
         "mean": values.mean(0, dtype=np.float64),

@@ -90,7 +90,8 @@ def task(world: World, make_arm: MakeArm, seed: int, from_rest: bool = False) ->
 
 def watched(arm: VirtualArm, asked: Asked, words: str) -> tuple[Verdict, list[Tick]]:
     """One task, until it is decided or the time is up: how far it got, and every tick of it."""
-    referee, ticks = Referee(arm.world, asked), []
+    referee = Referee(arm.world, asked)
+    ticks: list[Tick] = []
     while len(ticks) < round(EPISODE_LIMIT_S / STEP_S) and not referee.decided:
         ticks.append(arm.step(words))
         referee.watch()

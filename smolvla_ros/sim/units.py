@@ -18,9 +18,11 @@ OFFSET = np.array([0.0] * 5 + [-_GRIPPER_SCALE * _GRIPPER_RANGE_RAD[0]])
 
 def to_checkpoint(radians: ArrayLike) -> NDArray[np.float32]:
     """Joint positions [..., 6] from rad into the checkpoint's units."""
-    return (np.asarray(radians) * SCALE + OFFSET).astype(np.float32)
+    values: NDArray[np.float64] = np.asarray(radians) * SCALE + OFFSET
+    return values.astype(np.float32)
 
 
 def to_radians(values: ArrayLike) -> NDArray[np.float64]:
     """Joint positions [..., 6] from the checkpoint's units into rad."""
-    return (np.asarray(values, float) - OFFSET) / SCALE
+    radians: NDArray[np.float64] = (np.asarray(values, float) - OFFSET) / SCALE
+    return radians

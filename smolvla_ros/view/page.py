@@ -165,7 +165,7 @@ class Page:
 
     def _take_again(self) -> None:
         if self._history.value != "-":
-            self._text.value = self._history.value
+            self._text.value = self._history.value  # type: ignore[misc]  # viser sets it by __setattr__
 
     def _use_theme(self, dark: bool) -> None:
         self.server.gui.configure_theme(

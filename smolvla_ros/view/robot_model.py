@@ -70,4 +70,4 @@ class RobotModel:
         def depth(link: str) -> int:
             return 0 if link not in parents else 1 + depth(parents[link])
 
-        return max(self.urdf.link_map, key=depth)
+        return max(map(str, self.urdf.link_map), key=depth)

@@ -106,7 +106,7 @@ class GraphEngine(TorchEngine):
 
     def _captured(self, forward: StaticForward) -> tuple[StaticForward, torch.cuda.CUDAGraph | None]:
         try:
-            stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            stream = torch.cuda.Stream()
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
                 for _ in range(_WARM_UPS):
