@@ -1,5 +1,5 @@
 # Everything lives in .venv; a stamp there says what is done, so a second run reuses it and a changed source rebuilds.
-#   make demo    the simulated arm does what published instructions say; pictures in demo/
+#   make demo    the simulated arm does what published instructions say; an address to watch it, pictures in demo/
 #   make test    linters, type checker, unit tests, node tests, multi-process tests
 #   make docs    the documentation as a site, in build/docs
 #   make arm     the same arm, kept up, with its view: then `.venv/bin/smolvla-ros say "touch the red cube"`
@@ -33,7 +33,7 @@ $(VENV)/.package: $(VENV)/.requirements $(SOURCES)
 	touch $@
 
 demo: build
-	$(BIN)/smolvla-ros demo --output demo
+	$(BIN)/smolvla-ros demo --view --output demo
 
 arm: build
 	$(BIN)/smolvla-ros arm --view

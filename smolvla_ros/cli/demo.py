@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, default=Path("demo"), metavar="DIR",
                         help="folder of the pictures (default: demo)")
     parser.add_argument("--bag", default="", metavar="BAG", help="record everything to a new bag in this folder")
+    parser.add_argument("--view", action="store_true", help="serve the live view meanwhile, and print its address")
     parser.add_argument("--seed", type=int, default=1, help="of the worlds (default: 1)")
 
 
@@ -64,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         Task(2_000_000_000 + 100 * args.seed + i, Asked(*asked), text)
         for i, (text, *asked) in enumerate(INSTRUCTIONS)
     ]
-    options = ArmOptions(log_level="error", bag=args.bag, episodes=False)
+    options = ArmOptions(log_level="error", bag=args.bag, view=args.view, episodes=False)
     args.namespace = ""
     refuse_beside_another_arm(args)
     exit_code = run_tasks(options, tasks, on_episode, console, watch=VIEWER_TOPIC, linger_s=LINGER_S)

@@ -1,5 +1,6 @@
 """The robots that ship: each fits a URDF with its public names and limits, moves a stub of its drivers, and holds."""
 
+import re
 import sys
 from math import pi
 from types import SimpleNamespace
@@ -148,6 +149,21 @@ def robot(request, monkeypatch):
         "smolvla_ros.nodes.gripper_action.ActionClient", lambda node, kind, topic: drivers.create_action(kind, topic)
     )
     return request.param, file, parameters, limits, drivers
+
+
+def test_the_page_of_robots_has_every_shipped_file_whole_and_an_example_that_loads(tmp_path, repository):
+    page = (repository / "docs" / "how_to" / "robots.md").read_text()
+    for file in (repository / "config" / "robots").glob("*.yaml"):
+        assert f"{{literalinclude}} ../../config/robots/{file.name}\n" in page
+    (example,) = [block for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if block.startswith("/**:")]
+    (tmp_path / "robot.yaml").write_text(example)
+    parameters = read_parameters(tmp_path / "robot.yaml", "/controller_node", ControllerParameters)
+    policy = read_parameters(tmp_path / "robot.yaml", "/policy_node", PolicyParameters, {"checkpoint": "x"})
+    joints = {**{f"joint_{i}": (-pi, pi, pi) for i in range(1, 7)}, "finger": (0.0, 0.04, 0.2)}
+    limits = limits_from(parameters, urdf(joints))
+    assert RobotConfig.from_parameters(policy).joint_names == limits.joints
+    assert [group.joints for group in parameters.groups] == [limits.joints[:6], ("finger",)]
+    settings_from(parameters, limits)
 
 
 def test_a_shipped_robot_fits_its_public_description_for_policy_and_controller(robot):

@@ -2,6 +2,7 @@
 
 import json
 from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from geometry_msgs.msg import PoseArray
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 
-from smolvla_ros.msg import ActionChunk
+from smolvla_ros.msg import ActionChunk, ExecutionStatus
 from smolvla_ros.nodes.view_node import ViewNode
 from smolvla_ros.view.robot_model import RobotModel
 from smolvla_ros.view.watched import Watched
@@ -67,7 +68,18 @@ def test_the_layouts_show_topics_that_there_are(repository):
     assert {topic for topic in TOPICS if topic in text} == TOPICS
 
 
-@pytest.mark.parametrize("name", ["rviz/arm.rviz", "foxglove/arm.json"])
+def test_the_layout_of_plotjuggler_names_fields_and_joints_that_there_are(repository):
+    root = ElementTree.parse(repository / "config" / "plotjuggler" / "arm.xml").getroot()
+    for splitter in root.iter("DockSplitter"):
+        assert int(splitter.get("count")) == len(splitter) == len(splitter.get("sizes").split(";"))
+    curves = [curve.get("name").split("/")[1:] for curve in root.iter("curve")]
+    told = {field for topic, field, *_ in curves if topic == "execution_status"}
+    assert told <= set(ExecutionStatus.get_fields_and_field_types()) and len(told) == 8
+    plotted = [(topic, joint, field) for topic, joint, *field in curves if topic != "execution_status"]
+    assert sorted(plotted) == sorted((t, j, ["position"]) for t in ("joint_states", "joint_command") for j in JOINTS)
+
+
+@pytest.mark.parametrize("name", ["rviz/arm.rviz", "foxglove/arm.json", "plotjuggler/arm.xml"])
 def test_the_layouts_are_installed(name):
     from smolvla_ros.installation import share_folder
 
