@@ -54,7 +54,8 @@ def fuzz(name: str, messages: int, seed: int) -> dict[str, object]:
     row = {"node": name, "messages": sum(sent.sent.values()), "following": monitor.following, "lives": lives,
            "bugs": bugs, "unsafe": monitor.problems, "answered": in_ms(target.answers_s), "lost": target.lost,
            "bare": in_ms(bare.answers_s), "bare_lost": bare.lost}  # fmt: skip
-    cells = (name, row["messages"], f"{monitor.following:.0%}", lives, len(bugs), len(monitor.problems),
+    following = f"{monitor.following:.0%}" if monitor.statuses else "-"  # the controller's alone are listened to
+    cells = (name, row["messages"], following, lives, len(bugs), len(monitor.problems),
              row["answered"], target.lost, row["bare"], bare.lost)  # fmt: skip
     print("| " + " | ".join(map(str, cells)) + " |", flush=True)
     return row

@@ -78,7 +78,8 @@ class Admission:
         """
         heard = self._heard.get(chunk.session)
         if heard is not None and chunk.sequence <= heard.merged:
-            raise ChunkError(Rejection.OLD_SEQUENCE, f"chunk {chunk.sequence} is not newer than {heard.merged}")
+            text = f"chunk {chunk.sequence} is not newer than {heard.merged}; who begins anew takes another session"
+            raise ChunkError(Rejection.OLD_SEQUENCE, text)
         if steady_ns < self.rivals_until_ns:
             raise ChunkError(Rejection.OLD_SESSION, self.rivals)
 

@@ -52,16 +52,16 @@ class RobotConfig:
         Raises:
             RobotConfigError: a name stands twice, a feature is fed twice, or a scale is zero.
         """
-        _refuse_duplicates("cameras", parameters.cameras)
-        _refuse_duplicates("joints", parameters.joints)
-        _refuse_duplicates("joint_states_topics", parameters.joint_states_topics)
+        _check_names("cameras", parameters.cameras)
+        _check_names("joints", parameters.joints)
+        _check_names("joint_states_topics", parameters.joint_states_topics)
         if not parameters.joint_states_topics:
             raise RobotConfigError("parameter 'joint_states_topics' is empty, expected at least one topic")
         cameras = tuple(_camera(name, parameters.camera[name]) for name in parameters.cameras)
         joints = tuple(_joint(name, parameters.joint[name]) for name in parameters.joints)
-        _refuse_duplicates("camera.<camera>.feature", [camera.feature for camera in cameras])
-        _refuse_duplicates("camera.<camera>.topic", [camera.topic for camera in cameras])
-        _refuse_duplicates("joint.<joint>.feature", [joint.feature for joint in joints if joint.feature])
+        _check_names("camera.<camera>.feature", [camera.feature for camera in cameras])
+        _check_names("camera.<camera>.topic", [camera.topic for camera in cameras])
+        _check_names("joint.<joint>.feature", [joint.feature for joint in joints if joint.feature])
         for joint in joints:
             if joint.scale == 0.0:
                 raise RobotConfigError(f"parameter 'joint.{joint.name}.scale' is 0, expected any other number")
@@ -102,7 +102,9 @@ def _joint(name: str, parameters: JointParameters) -> Joint:
     return Joint(name, parameters.feature, parameters.scale, parameters.offset)
 
 
-def _refuse_duplicates(what: str, names: Sequence[str]) -> None:
+def _check_names(what: str, names: Sequence[str]) -> None:
+    if not all(name.strip() for name in names):
+        raise RobotConfigError(f"{what}: a name is empty")
     twice = sorted(name for name, times in Counter(names).items() if times > 1)
     if twice:
         raise RobotConfigError(f"{what}: {listed(map(repr, twice))} stands more than once")

@@ -1,6 +1,6 @@
 """Bags out of strange hands: no tool ends in a traceback, hangs, or takes more memory than an honest bag needs.
 
-More of them: `pytest test/bags/test_hostile_bags.py --hostile-bags 300`.
+More of them: `pytest test/bags/test_hostile_bags.py --hostile-bags 300 --timeout 1800`.
 """
 
 import json

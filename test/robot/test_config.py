@@ -38,6 +38,7 @@ def test_units_are_converted_with_scale_and_offset_and_back():
     "changes, sentence",
     [
         ({"joint.pan.scale": 0.0}, "'joint.pan.scale' is 0"),
+        ({"joints": ["pan", " "]}, "joints: a name is empty"),
         ({"joints": ["pan", "pan"]}, "joints: 'pan' stands more than once"),
         ({"cameras": ["front", "wrist", "front"]}, "cameras: 'front' stands more than once"),
         ({"camera.wrist.feature": "observation.images.front"}, "'observation.images.front' stands more than once"),
