@@ -13,7 +13,9 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
+
+from smolvla_ros.parameters.sim import TaskName
 
 from .live import refuse_beside_another_arm
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `evaluate`."""
-    parser.add_argument("--task", choices=("touch", "pick", "place", "stay"), default="touch",
+    parser.add_argument("--task", choices=get_args(TaskName), default="touch",
                         help="what is asked for (default: touch)")
     parser.add_argument("--episodes", type=_positive, default=20, metavar="N", help="how many (default: 20)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of worlds and wordings (default: 0)")

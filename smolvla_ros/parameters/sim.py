@@ -9,6 +9,8 @@ from .declaration import parameter
 from .node import NodeParameterSet
 from .table import ParameterError
 
+TaskName = Literal["touch", "pick", "place", "stay"]  # as in sim/tasks/, which needs MuJoCo
+
 
 @dataclass(frozen=True)
 class SimParameters(NodeParameterSet):
@@ -18,7 +20,7 @@ class SimParameters(NodeParameterSet):
         minimum=0, maximum=2**62, live=True)
     scene: Literal["touch", "pick_place"] = parameter("touch", "What stands on the table: four cubes to touch, or "
         "smaller ones to grasp, with a plate and a bin.")
-    task: Literal["touch", "pick", "place", "stay"] = parameter("touch", "What counts as success on `task_verdict`; "
+    task: TaskName = parameter("touch", "What counts as success on `task_verdict`; "
         "pick and place need the scene pick_place. A change of it, of `target` or of `place` starts a new task in the "
         "same scene.", live=True)
     target: Literal["red", "green", "blue", "yellow"] = parameter("red", "Colour of the cube that the task is about.",

@@ -1,10 +1,12 @@
 """Tasks: what is success in the physics, and in which words they are asked for."""
 
 from collections.abc import Iterator
+from typing import get_args
 
 import numpy as np
 import pytest
 
+from smolvla_ros.parameters.sim import TaskName
 from smolvla_ros.sim.demo_model import demo_tokenizer, known_words
 from smolvla_ros.sim.layout import Layout
 from smolvla_ros.sim.referee import Referee
@@ -132,3 +134,7 @@ def test_every_word_is_one_token_however_it_is_written() -> None:
     assert tokenizer.encode("Put the RED cube on the plate.\n").ids == tokenizer.encode(
         "put the red cube on the plate\n"
     ).ids
+
+
+def test_the_tasks_of_the_parameter_are_those_that_there_are() -> None:
+    assert get_args(TaskName) == tuple(TASKS)
