@@ -50,7 +50,10 @@ def started(process: NodeProcess | CommandProcess) -> Action:
     if isinstance(process, CommandProcess):
         return ExecuteProcess(cmd=process.command, name=process.name, **ending)
     # The type is stated, or an instruction like "1" would arrive as a number.
-    parameters = {name: ParameterValue(value, value_type=type(value)) for name, value in process.parameters.items()}
+    parameters = {
+        name: ParameterValue(value, value_type=list[str] if isinstance(value, list) else type(value))
+        for name, value in process.parameters.items()
+    }
     return LifecycleNode(
         package="smolvla_ros",
         executable=process.name,

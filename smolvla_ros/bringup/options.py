@@ -77,6 +77,8 @@ class ArmOptions(BringupOptions):
     checkpoint: str = _argument("", "folder or hub id of the policy; default in simulation: the one that ships")
     revision: str = _argument("", "commit, tag or branch of a hub id")
     namespace: str = _argument("", "namespace of all nodes and topics, for several arms")
+    arms: str = _argument("", "names of several arms that one policy moves, such as left,right: each has its "
+                          "controller and topics below its name")
     instruction: str = _argument("", "instruction to start with; default: wait for `smolvla-ros say`")
     dry_run: bool = _argument(False, "compute and publish everything but the command to the arm")
     use_sim_time: bool = _argument(False, "take the time from /clock: for simulators of others, and for bags")
@@ -104,6 +106,7 @@ class ArmOptions(BringupOptions):
         for camera in self.camera:
             if camera.count("=") != 1 or not all(camera.split("=")):
                 raise BringUpError(f"camera is '{camera}', expected NAME=DEVICE, such as front=/dev/video0")
+        self._check_arms()
         for rule in self.remap:
             if rule.count(":=") != 1 or not all(rule.split(":=")):
                 raise BringUpError(f"remap is '{rule}', expected FROM:=TO, such as front/image_raw:=/camera/image_raw")
@@ -118,6 +121,22 @@ class ArmOptions(BringupOptions):
         if self.policy and not self.is_simulated and not self.checkpoint:
             raise BringUpError("checkpoint is empty: the policy that ships was trained in simulation only, so a real "
                                "arm needs the checkpoint that was trained for it")
+
+    def _check_arms(self) -> None:
+        names = self.arms.split(",")
+        if self.arms and not all(map(str.isidentifier, names)):
+            raise BringUpError(f"arms is '{self.arms}', expected names of letters, digits and _, such as left,right")
+        if len(set(names)) < len(names):
+            raise BringUpError(f"arms is '{self.arms}', expected each name once")
+        for name in ("so101", "bus", "camera", "leader", "bag", "view"):
+            if self.arms and getattr(self, name):
+                raise BringUpError(f"{name} is of one arm, and arms names {len(names)}: leave it out, and start what "
+                                   f"belongs to one arm in its namespace, such as --namespace {names[0]}")
+
+    @property
+    def arm_names(self) -> tuple[str, ...]:
+        """The arms; one without a name where none is named."""
+        return tuple(self.arms.split(","))
 
     @property
     def is_simulated(self) -> bool:

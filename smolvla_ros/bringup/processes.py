@@ -22,6 +22,7 @@ from .options import ArmOptions, BringUpError
 
 # The simulated arm opens its bus only when it has compiled its world.
 _PORT_TIMEOUT_S = 60.0
+ParameterValue = str | bool | int | float | list[str]
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class NodeProcess:
     namespace: str
     parameter_files: tuple[Path, ...]
     log_level: str
-    parameters: Mapping[str, str | bool | int | float] = field(default_factory=dict)
+    parameters: Mapping[str, ParameterValue] = field(default_factory=dict)
     remappings: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     vital: ClassVar[bool] = True
@@ -88,17 +89,33 @@ class CommandProcess:
 
 
 def arm_processes(options: ArmOptions) -> tuple[NodeProcess | CommandProcess, ...]:
-    """What `options` ask for: the policy, the controller, the arm or its driver, cameras, a recorder and the view.
+    """What `options` ask for: the policy, and for each arm the controller, the arm or its driver, cameras; a recorder
+    and the view.
 
     Raises:
         BringUpError: an option names a file that does not exist.
     """
-    parameters: dict[str, dict[str, str | bool | float]] = {}
-    if options.policy:
-        parameters["policy_node"] = {"checkpoint": options.checkpoint_source}
-        told = {name: value for name in ("instruction", "revision") if (value := getattr(options, name))}
-        parameters["policy_node"] |= told
-    parameters["controller_node"] = {"dry_run": options.dry_run}
+    nodes = [_policy(options)] if options.policy else []
+    for arm in options.arm_names:
+        nodes += [_node(options, name, values, arm) for name, values in _parameters_of_arm(options).items()]
+    nodes += [teleop_process(options)] if options.leader else []
+    nodes += [_node(options, "camera_node", {"device": device}, name) for name, device in options.cameras.items()]
+    commands = [_recorder(options)] if options.bag else []
+    commands += [_view(options)] if options.view else []
+    for arm in options.arm_names:
+        commands += _state_publisher(options, arm)
+    return (*nodes, *commands)
+
+
+def _policy(options: ArmOptions) -> NodeProcess:
+    told = {name: value for name in ("instruction", "revision") if (value := getattr(options, name))}
+    arms = {"arms": list(options.arm_names)} if options.arms else {}
+    return _node(options, "policy_node", {"checkpoint": options.checkpoint_source, **told, **arms})
+
+
+def _parameters_of_arm(options: ArmOptions) -> dict[str, dict[str, ParameterValue]]:
+    """What each arm has of its own: parameters of its nodes by name."""
+    parameters: dict[str, dict[str, ParameterValue]] = {"controller_node": {"dry_run": options.dry_run}}
     if options.so101:
         parameters["so101_node"] = {"port": options.so101}
     elif options.is_simulated:
@@ -111,13 +128,7 @@ def arm_processes(options: ArmOptions) -> tuple[NodeProcess | CommandProcess, ..
         parameters["so101_node"] = {"port": port, "calibration": str(calibration), "port_timeout_s": _PORT_TIMEOUT_S}
     if options.episodes and options.policy:
         parameters["episode_node"] = {}
-    nodes = [_node(options, name, values) for name, values in parameters.items()]
-    nodes += [teleop_process(options)] if options.leader else []
-    nodes += [_node(options, "camera_node", {"device": device}, name) for name, device in options.cameras.items()]
-    commands = [_recorder(options)] if options.bag else []
-    commands += [_view(options)] if options.view else []
-    commands += _state_publisher(options)
-    return (*nodes, *commands)
+    return parameters
 
 
 def teleop_process(options: ArmOptions) -> NodeProcess:
@@ -127,7 +138,7 @@ def teleop_process(options: ArmOptions) -> NodeProcess:
 
 
 def _node(
-    options: ArmOptions, name: str, parameters: Mapping[str, str | bool | float], inside: str = ""
+    options: ArmOptions, name: str, parameters: Mapping[str, ParameterValue], inside: str = ""
 ) -> NodeProcess:
     """A node of the arm, in the namespace `inside` within the arm's."""
     if options.exit_on_failed_start:
@@ -158,7 +169,7 @@ def _view(options: ArmOptions) -> CommandProcess:
     return CommandProcess("view", command, transport_variables() | _variables("view"))
 
 
-def _state_publisher(options: ArmOptions) -> list[CommandProcess]:
+def _state_publisher(options: ArmOptions, arm: str) -> list[CommandProcess]:
     """Frames of the arm that ships, for RViz and Foxglove, where robot_state_publisher is installed (not from PyPI)."""
     name = "robot_state_publisher"
     if not (options.is_simulated or options.so101):
@@ -168,7 +179,8 @@ def _state_publisher(options: ArmOptions) -> list[CommandProcess]:
     except PackageNotFoundError:
         return []
     urdf = (share_folder() / "urdf" / "so101.urdf").read_text(encoding="utf-8")
-    arguments = ["-r", f"__ns:=/{options.namespace.strip('/')}", "-p", f"robot_description:={json.dumps(urdf)}"]
+    namespace = "/".join(part for part in (options.namespace.strip("/"), arm) if part)
+    arguments = ["-r", f"__ns:=/{namespace}", "-p", f"robot_description:={json.dumps(urdf)}"]
     return [CommandProcess(name, [str(program), "--ros-args", *arguments], transport_variables())]
 
 

@@ -128,7 +128,8 @@ def _start_failures(
 
 def named(options: ArmOptions) -> str:
     """The option that says which arm, for commands to type."""
-    return f" --namespace {options.namespace}" if options.namespace else ""
+    namespace = f" --namespace {options.namespace}" if options.namespace else ""
+    return f"{namespace} --arm {options.arm_names[0]}" if options.arms else namespace
 
 
 def _what_next(options: ArmOptions) -> str:

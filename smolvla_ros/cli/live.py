@@ -16,8 +16,9 @@ class CommandFailed(RuntimeError):
 
 
 def add_namespace(parser: argparse.ArgumentParser) -> None:
-    """Adds the option that says which arm is meant."""
+    """Adds the options that say which arm is meant."""
     parser.add_argument("--namespace", default="", help="namespace of the arm")
+    parser.add_argument("--arm", default="", metavar="NAME", help="one of several arms of a policy, such as left")
 
 
 @contextlib.contextmanager
@@ -32,10 +33,15 @@ def connected(args: argparse.Namespace) -> Iterator[ArmClient]:
     name = "smolvla_ros_" + args.command.replace("-", "_")
     with args.signals.deferred() as check:
         try:
-            with ArmClient(name, args.namespace, check) as client:
+            with ArmClient(name, _namespace(args), check) as client:
                 yield client
         except ClientError as error:
             raise CommandFailed(str(error)) from error
+
+
+def _namespace(args: argparse.Namespace) -> str:
+    """Of the arm that is meant."""
+    return "/".join(part for part in (args.namespace.strip("/"), getattr(args, "arm", "")) if part)
 
 
 def refuse_beside_another_arm(args: argparse.Namespace) -> None:

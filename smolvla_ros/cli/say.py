@@ -1,6 +1,7 @@
 """Tell the arm what to do: publishes an instruction and waits for the policy's word on it.
 
     smolvla-ros say touch the red cube
+    smolvla-ros say --arm left touch the red cube       to one of several arms
     smolvla-ros say ""                    the policy asks for no further motion
 
 Prints "accepted", and which words the policy has never seen in training, where its checkpoint tells. Exit code 1, with
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
         word = _said(client, text, args)
         if not word["accepted"]:
             raise CommandFailed(f"{word['reason']}; what was said before stays")
-        state = client.lifecycle_state("policy_node", _ANSWER_TIMEOUT_S)
+        state = client.lifecycle_state(word["node"], _ANSWER_TIMEOUT_S)
         if state != "active":
             raise CommandFailed(f"accepted, but policy_node is {state} and says why in its log: nothing moves")
     remark = f"; {word['remark']}" if word["remark"] else ""

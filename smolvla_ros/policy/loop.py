@@ -130,8 +130,10 @@ class InferenceLoop:
         size = batch_size(deadlines_s, begun_s, self._latencies, self._max_batch)
         if len(asks) > size:
             self._news.set()
-        prepared = [(self._own(asker, partial(asker.prepare, ask)), asker) for ask, asker in asks[:size]]
-        ready = [(one, asker) for one, asker in prepared if one]
+        ready: list[tuple[Ready, Asker]] = []
+        for ask, asker in asks:
+            if len(ready) < size and (one := self._own(asker, partial(asker.prepare, ask))):
+                ready.append((one, asker))  # whose question is none takes nobody's place
         if ready and self._answered(ready):
             now_s = self._clocks.steady_s()
             self._latencies.add(len(ready), now_s - begun_s, now_s)

@@ -261,7 +261,7 @@ def test_the_launch_file_declares_exactly_the_options(repository):
     assert {field.name for field in dataclasses.fields(ArmOptions)} == {
         "sim", "robot", "so101", "bus", "camera", "leader", "leader_calibration", "policy", "checkpoint", "revision",
         "namespace", "instruction", "dry_run", "use_sim_time", "episodes", "bag", "view", "params", "remap",
-        "log_level", "exit_on_failed_start",
+        "log_level", "exit_on_failed_start", "arms",
     }  # fmt: skip
 
 
@@ -302,3 +302,28 @@ def test_where_robot_state_publisher_is_installed_it_tells_the_frames_of_the_arm
                                    "__ns:=/left"]  # fmt: skip
     assert "so101" in yaml.safe_load(process.command[-1].removeprefix("robot_description:="))
     assert "robot_state_publisher" not in by_name(ArmOptions(sim=False, robot="so101", checkpoint="org/name"))
+
+
+def test_several_arms_have_one_policy_and_everything_else_each_of_its_own():
+    processes = arm_processes(ArmOptions(arms="left,right", namespace="cell"))
+    nodes = {f"{process.namespace}/{process.name}" for process in processes}
+    names = ("controller_node", "sim_node", "episode_node")
+    own = {f"cell/{arm}/{name}" for arm in ("left", "right") for name in names}
+    assert nodes - own == {"cell/policy_node"} and own < nodes
+    policy = next(process for process in processes if process.name == "policy_node")
+    assert parameter_values(policy.command)["arms"] == ["left", "right"]
+
+
+@pytest.mark.parametrize(
+    "arguments, error",
+    [
+        ({"arms": "left,"}, "expected names of letters, digits and _"),
+        ({"arms": "left, right"}, "expected names of letters, digits and _"),
+        ({"arms": "left,left"}, "expected each name once"),
+        ({"arms": "left,right", "view": True}, "view is of one arm, and arms names 2"),
+        ({"arms": "left,right", "bus": "emulated"}, "bus is of one arm"),
+    ],
+)
+def test_arms_that_cannot_be_are_refused(arguments, error):
+    with pytest.raises(BringUpError, match=error):
+        ArmOptions(**arguments)
