@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 from rclpy.duration import Duration
@@ -48,16 +49,25 @@ class PolicyArm:
             that begins with a slash, such as that of a camera that sees all arms, is the same for all.
         robot: as all of the node's arms are built.
         policy: the loaded checkpoint.
+        refusal: why an arm may not begin to move now; '' if it may.
 
     `session` and `asker` are those of the last activation; `asker` is None while there is none.
     """
 
-    def __init__(self, node: ManagedNode[PolicyParameters], name: str, robot: RobotConfig, policy: Any):
+    def __init__(
+        self,
+        node: ManagedNode[PolicyParameters],
+        name: str,
+        robot: RobotConfig,
+        policy: Any,
+        refusal: Callable[[PolicyArm], str] = lambda arm: "",
+    ):
         self.name, self.session = name, 0
         self.asker: Asker | None = None
         self.instruction = node.parameters.instruction
         self.waits = WaitLog(node.get_logger())
-        self._node, self._robot, self._policy = node, robot, policy
+        self.refused = ""  # why the instruction that was said last is not followed
+        self._node, self._robot, self._policy, self._refusal = node, robot, policy, refusal
         self._said = f"arm '{name}': " if name else ""
         self._refusals = RefusalLog(node.get_logger())
         self.buffer = ObservationBuffer(
@@ -151,6 +161,8 @@ class PolicyArm:
         if text:
             try:
                 self._check_instruction(text)
+                if refusal := self._refusal(self):
+                    raise ParameterError([f"instruction refused: {refusal}"])
             except ParameterError as error:
                 self._node.get_logger().error(f"{self._said}{error}; the instruction before stays")
                 self._tell_instruction(text, str(error))
@@ -168,6 +180,7 @@ class PolicyArm:
 
     def _tell_instruction(self, text: str, refusal: str = "", remark: str = "") -> None:
         """The word on what was said last, for whoever said it."""
+        self.refused = refusal
         word = {"instruction": text, "accepted": not refusal, "reason": refusal, "remark": remark}
         word["node"] = self._node.get_fully_qualified_name()
         self._instruction_word.publish(String(data=json.dumps(word)))

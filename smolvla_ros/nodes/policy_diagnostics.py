@@ -51,6 +51,8 @@ def diagnostics(
         if arm.asker is not None:
             name = f"{node.lstrip('/')}: inference" + (f" of {arm.name}" if arm.name else "")
             found.append(_status(name, arm.asker, arm.buffer.refused(), chunk_s, shared))
+            if arm.refused:
+                found[-1].values.append(KeyValue(key="refused", value=arm.refused))
             add_health(found[-1], health)
     return DiagnosticArray(status=found)
 

@@ -50,7 +50,10 @@ class PolicyNode(ManagedNode[PolicyParameters]):
         self._robot = RobotConfig.from_parameters(parameters)
         self._policy = policy_setup.load_policy(parameters, self._robot, self.get_logger().warning)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self._arms = [PolicyArm(self, name, self._robot, self._policy) for name in policy_setup.arm_names(parameters)]
+        self._arms = [
+            PolicyArm(self, name, self._robot, self._policy, self._refusal)
+            for name in policy_setup.arm_names(parameters)
+        ]
         self._report_checkpoint()
         hashing = ThreadPoolExecutor(1, "hashing")
         self._hashes = hashing.submit(policy_setup.file_hashes, self._policy.folder, self.get_logger().warning)
@@ -100,6 +103,12 @@ class PolicyNode(ManagedNode[PolicyParameters]):
     @property
     def _rows(self) -> int:
         return policy_setup.chunk_rows(self.parameters, self._policy)
+
+    def _refusal(self, arm: PolicyArm) -> str:
+        """Why an arm may not begin to move."""
+        if self._loop is None or arm.asker is None or self.parameters.admission == "everybody":
+            return ""
+        return self._loop.refusal(arm.asker)
 
     # Timers.
 

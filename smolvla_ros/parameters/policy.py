@@ -76,6 +76,9 @@ class PolicyParameters(RobotParameters, NodeParameterSet):
     arms: tuple[str, ...] = parameter((), "Namespaces of the arms that this policy moves, which are built alike: each "
         "has its own cameras, joint states, instruction, controller and chunks below its name. Empty: one arm, in the "
         "node's own namespace. A camera topic that begins with a slash is seen by all.", is_topic=True)
+    admission: Literal["punctual", "everybody"] = parameter("punctual", "Which of several arms may begin to move: "
+        "'punctual' refuses an instruction where, by the latencies of the last minute, answers to all would come too "
+        "late for some; as long as nothing is measured everybody may.")
     max_batch: int = parameter(8, "So many arms are answered together at most, where that is faster than one after the "
         "other.", minimum=1, maximum=64)
     retry_backoff_s: float = parameter(0.5, "Wait after a failed inference.", "s", 0.0, 60.0)

@@ -150,6 +150,18 @@ class Asker:
             return self._reported or (LoopState.WAITING, "starting")
 
     @property
+    def is_told(self) -> bool:
+        """Whether it has an instruction; any thread."""
+        with self._lock:
+            return self._instruction is not None
+
+    @property
+    def slack_s(self) -> float:
+        """How long before the end of a chunk the next one is asked for; any thread."""
+        with self._lock:
+            return self._requests.slack_s(self._source.rows, self._settings.step_s)
+
+    @property
     def chunks(self) -> int:
         """How many were sent; any thread."""
         with self._lock:

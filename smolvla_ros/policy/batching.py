@@ -2,11 +2,12 @@
 
 As many as bring the most answers per second, as measured, without making one late that would be punctual alone. Where a
 network computes four chunks hardly slower than one, as on a GPU, these are all of them; where it takes four times as
-long, it is one after the other, the earliest deadline first. Nobody waits for somebody else to ask. One thread.
+long, it is one after the other, the earliest deadline first. Nobody waits for somebody else to ask. Not locked.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict, deque
 from collections.abc import Sequence
 
@@ -30,8 +31,13 @@ class BatchLatencies:
 
     def known_s(self, size: int, now_s: float) -> float | None:
         """The median of the last minute; None where too little is known."""
-        lately = [seconds for at_s, seconds in self._measured[size] if now_s - at_s < _FORGOTTEN_S]
+        lately = self._lately(size, now_s)
         return float(np.median(lately)) if len(lately) >= _TRIES else None
+
+    def slow_s(self, size: int, now_s: float) -> float | None:
+        """The 95th percentile of the last minute; None where too little is known."""
+        lately = self._lately(size, now_s)
+        return float(np.percentile(lately, 95)) if len(lately) >= _TRIES else None
 
     def most_s(self, size: int, now_s: float) -> float:
         """What it takes at most, as far as is known: if unmeasured, as long as one by one; 0 before anything is."""
@@ -41,6 +47,19 @@ class BatchLatencies:
     def least_s(self, size: int, now_s: float) -> float:
         """What it takes at least: if unmeasured, as long as fewer; 0 before anything is known."""
         return next((known for n in range(size, 0, -1) if (known := self.known_s(n, now_s)) is not None), 0.0)
+
+    def _lately(self, size: int, now_s: float) -> list[float]:
+        return [seconds for at_s, seconds in self._measured[size] if now_s - at_s < _FORGOTTEN_S]
+
+
+def answered_within_s(arms: int, now_s: float, latencies: BatchLatencies, limit: int) -> float:
+    """Within which time each of so many arms is answered if all ask at once, behind a batch that has just begun.
+
+    By the slower latencies that were measured, in batches of the best size; 0 before anything was.
+    """
+    known = [(size, latencies.slow_s(size, now_s)) for size in range(1, limit + 1)]
+    bounds = [slow_s * (1 + math.ceil(arms / size)) for size, slow_s in known if slow_s is not None]
+    return min(bounds, default=0.0)
 
 
 def batch_size(deadlines_s: Sequence[float], now_s: float, latencies: BatchLatencies, limit: int) -> int:

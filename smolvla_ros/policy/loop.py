@@ -22,7 +22,7 @@ from typing import TypeVar
 from smolvla_ros.execution.watch import ClockWatch
 
 from .asker import Ask, Asker, Ready
-from .batching import BatchLatencies, batch_size
+from .batching import BatchLatencies, answered_within_s, batch_size
 from .loop_types import LoopClocks, LoopState
 from .questions import ChunkSource
 
@@ -90,6 +90,25 @@ class InferenceLoop:
                 LoopState.WAITING, f"the ROS clock jumped by {jump_s:+.3f} s: what came before is dropped"
             )
 
+    def refusal(self, newcomer: Asker) -> str:
+        """Why an arm without an instruction is to get none now, with figures; '' if it may have one, as always before
+        anything is measured, and if it is the only one. Any thread.
+        """
+        moving = sum(asker.is_told for asker in self._askers if asker is not newcomer)
+        if newcomer.is_told or not moving:
+            return ""
+        with self._lock:
+            within_s = answered_within_s(moving + 1, self._clocks.steady_s(), self._latencies, self._max_batch)
+        slack_s = newcomer.slack_s
+        if within_s <= slack_s:
+            return ""
+        return (
+            f"no room for another arm: beside the {moving} that are told something, an answer may take "
+            f"{1e3 * within_s:.0f} ms as measured, and must come within {1e3 * slack_s:.0f} ms, or arms pause. "
+            "Withdraw the instruction of another arm, ask earlier (request_threshold), or use a faster device or "
+            "longer chunks"
+        )
+
     @property
     def batch_sizes(self) -> dict[int, int]:
         """How often so many questions were answered together; any thread."""
@@ -127,7 +146,8 @@ class InferenceLoop:
     def _round(self, asks: Sequence[tuple[Ask, Asker]]) -> None:
         begun_s = self._clocks.steady_s()
         deadlines_s = [ask.deadline_s for ask, _ in asks]
-        size = batch_size(deadlines_s, begun_s, self._latencies, self._max_batch)
+        with self._lock:
+            size = batch_size(deadlines_s, begun_s, self._latencies, self._max_batch)
         if len(asks) > size:
             self._news.set()
         ready: list[tuple[Ready, Asker]] = []
@@ -136,7 +156,8 @@ class InferenceLoop:
                 ready.append((one, asker))  # whose question is none takes nobody's place
         if ready and self._answered(ready):
             now_s = self._clocks.steady_s()
-            self._latencies.add(len(ready), now_s - begun_s, now_s)
+            with self._lock:
+                self._latencies.add(len(ready), now_s - begun_s, now_s)
 
     def _answered(self, ready: Sequence[tuple[Ready, Asker]]) -> bool:
         """Whether the questions could be answered together; if not, each is asked alone."""

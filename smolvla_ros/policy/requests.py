@@ -6,6 +6,7 @@ Rules and their analysis: SmolVLA paper (arXiv 2506.01844), algorithm 1; docs/ex
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -43,6 +44,13 @@ class RequestPolicy:
             raise ValueError(f"request threshold is {self.threshold}, expected 0 to 1")
         if self.every_n < 1:
             raise ValueError(f"request every_n is {self.every_n}, expected at least 1")
+
+    def slack_s(self, rows: int, step_s: float) -> float:
+        """What is left of a chunk when the next is asked for; infinite where the arm holds meanwhile in any case."""
+        if self.rule == "synchronous":
+            return math.inf
+        left = {"threshold": self.threshold * rows, "every_n": rows - self.every_n, "continuous": rows}[self.rule]
+        return max(0.0, left) * step_s
 
     def should_request(
         self,

@@ -89,7 +89,7 @@ class VirtualArm:
     ):
         self.world = world
         self._control_steps = round(STEP_S / settings.period_s)
-        self._sight = _Sight(world, image_lag)
+        self._sight = Sight(world, image_lag)
         self._clock = VirtualClock(_START_NS)
         side = lone_arm(self._clock, policy, self._sight, requests, loop, lambda _: delay() * _STEP_NS)
         self._stack = VirtualStack(self._clock, settings, side)
@@ -143,7 +143,7 @@ class VirtualArm:
         return np.array(sent).reshape(len(sent), len(JOINTS))
 
 
-class _Sight:
+class Sight:
     """What the policy is given: joint positions as they are now, pictures as they were `lag` ticks ago."""
 
     def __init__(self, world: World, lag: int):

@@ -278,3 +278,39 @@ def test_what_was_measured_a_minute_ago_is_tried_anew():
     for _ in range(3):
         busy.add(1, 0.1, 70.0)
     assert batch_size([200.0] * 2, 70.0, busy, 8) == 2
+
+
+# Who may join.
+
+
+def told(world, moving):
+    for arm in list(world.arms.values())[moving:]:
+        arm.asker.set_instruction("")
+    return list(world.arms.values())
+
+
+@pytest.mark.parametrize("latency_s, fits", [(0.1, True), (0.2, False)])
+def test_a_newcomer_joins_only_if_all_are_answered_in_time_and_is_told_why_not(latency_s, fits):
+    """Threshold 0.5 of a second: with one running and two asking, three times the latency."""
+    world = World([0.0, 0.0], latency_s=lambda size: size * latency_s, max_batch=1)
+    first, newcomer = told(world, moving=1)
+    assert world.loop.refusal(newcomer.asker) == "", "nothing is measured yet"
+    world.run(4.0)
+    refusal = world.loop.refusal(newcomer.asker)
+    assert (refusal == "") == fits
+    assert fits or ("600 ms as measured" in refusal and "within 500 ms" in refusal)
+    first.asker.set_instruction("")
+    assert world.loop.refusal(newcomer.asker) == "", "the only one may always"
+
+
+def test_who_moves_already_may_be_told_something_else():
+    world = World([0.0, 0.0], latency_s=lambda size: 0.3)
+    world.run(4.0)
+    assert [world.loop.refusal(arm.asker) for arm in world.arms.values()] == ["", ""]
+
+
+def test_an_arm_that_holds_while_it_is_answered_has_no_deadline():
+    assert RequestPolicy("synchronous").slack_s(ROWS, STEP_S) == float("inf")
+    assert RequestPolicy("threshold", 0.5).slack_s(ROWS, STEP_S) == pytest.approx(0.5)
+    assert RequestPolicy("every_n", every_n=4).slack_s(ROWS, STEP_S) == pytest.approx(0.6)
+    assert RequestPolicy("continuous").slack_s(ROWS, STEP_S) == pytest.approx(1.0)
