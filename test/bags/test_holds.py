@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
 from smolvla_ros.bags.replay.holds import Holds
 from smolvla_ros.execution.status import ControllerState
@@ -78,3 +79,11 @@ def test_a_status_out_of_order_is_left_out():
 
 def test_a_plan_begins_between_two_statuses_whatever_its_figures_say():
     assert start_ms([holding(10), holding(200), following(250, 150)], 30) == 200
+
+
+@pytest.mark.parametrize("remaining_s", [float("nan"), float("inf"), 1e300, -1.0])
+def test_a_status_whose_figures_cannot_be_is_left_out(remaining_s):
+    odd = following(300, 100)
+    odd.remaining_s = remaining_s
+    told = [holding(10), following(110, 100), odd, following(310, 100)]
+    assert start_ms(told, 205, 300) == 205

@@ -16,9 +16,13 @@ from smolvla_ros.execution.status import ControllerState
 
 Times = NDArray[np.int64]
 
+# The longest chunk lasts a thousand seconds [s].
+_MOST_LEFT_S = 1e4
+
 
 class Holds:
-    """Collects smolvla_ros/ExecutionStatus messages in the order of their stamps; others and dry runs tell nothing.
+    """Collects smolvla_ros/ExecutionStatus messages in the order of their stamps; dry runs tell nothing, nor do others:
+    out of order, or of figures that cannot be.
 
     Args:
         step_ns: time between two rows of the recorded chunks.
@@ -34,7 +38,7 @@ class Holds:
     def add(self, message: Any) -> None:
         """The next status."""
         now_ns = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
-        if message.dry_run or now_ns <= self._last_ns:
+        if message.dry_run or now_ns <= self._last_ns or not 0.0 <= message.remaining_s <= _MOST_LEFT_S:
             return
         following = message.state == ControllerState.FOLLOWING
         if following and self._held_since_ns is not None:
