@@ -277,6 +277,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--set", nargs="*", default=[], metavar="NAME=VALUE", help="parameters of the policy or controller node")
     add("--workers", type=int, default=os.cpu_count() or 1, help="processes")
     add("--json", type=Path, metavar="FILE", help="write the rows there")
+    add("--rows", type=Path, nargs="+", metavar="FILE", help="measure nothing: docs from the rows of earlier --json")
     add("--no-docs", action="store_true", help="leave the table and plots in docs/ as they are")
     return parser.parse_args(arguments)
 
@@ -289,6 +290,9 @@ def _chosen(kind: type[ParameterSet], pairs: list[str]) -> dict[str, Value]:
 
 def main() -> None:
     args = parse()
+    if args.rows:
+        write_docs([row for file in args.rows for row in _read(file)], ROOT / "docs")
+        return
     options = Options(
         policy=args.policy,
         episodes=args.episodes,
@@ -310,6 +314,11 @@ def main() -> None:
         write_docs(table, ROOT / "docs")
     for row in table:
         print("  ".join(f"{name}={_short(row[name])}" for name in (f.name for f in fields(Row))))
+
+
+def _read(file: Path) -> list[dict[str, Any]]:
+    rows = json.loads(file.read_text())
+    return [{name: math.nan if value is None else value for name, value in row.items()} for row in rows]
 
 
 def _json(value: Any) -> Any:
