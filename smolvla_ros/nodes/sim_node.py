@@ -71,11 +71,12 @@ class SimNode(ManagedNode[SimParameters]):
         self._create_publishers()
         self._begin_task()
         self._servos = self._open_servos() if self.parameters.servo_bus else None
-        if self._servos is None:
-            self._subscribe_to_commands()
+        if self._servos is None:  # else joint states and commands are those of the driver
+            self._open_topics_of_the_arm()
         self.create_service(Trigger, "~/reset", self._on_reset)
 
-    def _subscribe_to_commands(self) -> None:
+    def _open_topics_of_the_arm(self) -> None:
+        self._joint_states = self.create_publisher(JointState, "joint_states", QoSProfile(depth=10))
         for kind, name, callback in (
             (JointTrajectory, "joint_trajectory", self._on_trajectory),
             (Float64MultiArray, "position_array", self._on_position_array),
@@ -118,7 +119,6 @@ class SimNode(ManagedNode[SimParameters]):
                 self._begin_task()
 
     def _create_publishers(self) -> None:
-        self._joint_states = self.create_publisher(JointState, "joint_states", QoSProfile(depth=10))
         self._images = {
             name: self.create_publisher(Image, f"{name}/image_raw", qos_profile_sensor_data)
             for name in (*CAMERAS, VIEWER)

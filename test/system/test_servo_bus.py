@@ -11,4 +11,4 @@ def test_the_arm_touches_the_cube_that_is_named_through_the_serial_protocol(star
         operator.reset_simulation(seed, Asked("touch", colour))
         operator.say(f"go to the {colour} cube")
         assert operator.wait_for_verdict(20).touched == colour, arm.output
-    assert "command refused" not in arm.output
+    assert "command refused" not in arm.output and "2 publishers" not in arm.output
