@@ -29,9 +29,10 @@ def requirements(name: str) -> list[str]:
 
 
 def extras() -> dict[str, list[str]]:
-    """The requirements of every extra, and of all of them together."""
+    """The requirements of every extra, and of all of them together but [ray], which is for clusters only."""
     own = {file.stem: requirements(f"extras/{file.stem}") for file in sorted((ROOT / "packaging" / "extras").iterdir())}
-    return {**own, "all": sorted({entry for entries in own.values() for entry in entries})}
+    together = sorted({entry for entries in own.values() for entry in entries})
+    return {**own, "all": together, "ray": requirements("ray")}
 
 
 def _pinned(entry: str, pins: dict[str, str]) -> str:

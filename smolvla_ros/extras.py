@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 
-# The modules of packaging/extras/<extra>.txt.
+# The modules of packaging/extras/<extra>.txt, and of packaging/ray.txt.
 MODULES = {
     "sim": ("matplotlib", "mujoco", "PIL"),
     "bags": ("av", "jinja2", "lz4", "mcap", "pandas", "plotly", "pyarrow", "rosbags", "zstandard"),
     "view": ("viser", "yourdfpy"),
     "so101": ("scservo_sdk",),
+    "ray": ("ray",),
 }
 
 

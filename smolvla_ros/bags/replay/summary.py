@@ -46,19 +46,19 @@ def summary(replay: Replay) -> dict[str, Any]:
         for chunk in replay.chunks
     ]
     fields = {name: getattr(replay, name) for name in _AS_THEY_ARE}
-    return {name: _plain(value) for name, value in ({"format": FORMAT} | fields | {"chunks": chunks}).items()}
+    return {name: plain(value) for name, value in ({"format": FORMAT} | fields | {"chunks": chunks}).items()}
 
 
-def _plain(value: Any) -> Any:
-    """The same in what JSON knows."""
+def plain(value: Any) -> Any:
+    """A value, dataclasses and arrays included, in what JSON knows; null for NaN."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
+        return {name: plain(item) for name, item in value.items()}
     if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -68,7 +68,7 @@ def traces(replay: Replay) -> str:
     figure.update_xaxes(range=list(_shown(replay)), ticks="")
     figure.update_xaxes(title_text="time in the bag [s]", row=joints, col=1)
     figure.update_yaxes(nticks=4, title_text="rad", title_standoff=4)
-    return _finished(figure, height=_HEAD_PX + _TRACE_HEIGHT_PX * joints)
+    return finished(figure, height=_HEAD_PX + _TRACE_HEIGHT_PX * joints)
 
 
 def horizon(replay: Replay) -> str:
@@ -89,7 +89,7 @@ def horizon(replay: Replay) -> str:
                               text=" past on arrival", font_size=11)  # fmt: skip
     figure.update_xaxes(title_text="time ahead of the observation [s]")
     figure.update_yaxes(title_text="|error| [rad]", rangemode="tozero")
-    return _finished(figure, height=_SMALL_HEIGHT_PX)
+    return finished(figure, height=_SMALL_HEIGHT_PX)
 
 
 def heat_map(replay: Replay) -> str:
@@ -111,7 +111,7 @@ def heat_map(replay: Replay) -> str:
     )  # fmt: skip
     figure.update_xaxes(title_text="time ahead of the observation [s]", showgrid=False)
     figure.update_yaxes(autorange="reversed", showgrid=False, automargin=True)
-    return _finished(figure, height=max(_SMALL_HEIGHT_PX, 90 + 26 * len(replay.joints)), top_px=14)
+    return finished(figure, height=max(_SMALL_HEIGHT_PX, 90 + 26 * len(replay.joints)), top_px=14)
 
 
 def _without_pauses(replay: Replay) -> NDArray[np.float64]:
@@ -190,7 +190,8 @@ def _seconds(replay: Replay, times_ns: NDArray[np.int64]) -> NDArray[np.float32]
     return ((times_ns - replay.start_ns) / 1e9).astype(np.float32)
 
 
-def _finished(figure: go.Figure, height: int, top_px: int = 48) -> str:
+def finished(figure: go.Figure, height: int, top_px: int = 48) -> str:
+    """What all figures have in common; as JSON."""
     figure.update_layout(
         height=height, margin={"l": 56, "r": 14, "t": top_px, "b": 44}, paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)", hovermode="x", font={"family": "system-ui, sans-serif", "size": 12},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,24 +21,29 @@ from .pictures import thumbnails
 from .timeline import strips
 from .verdict import hardest_joint, verdict
 
-_TEMPLATE = "page.html.jinja"
 _REASONS = 8
 
 
 def write_report(replay: Replay, file: Path) -> None:
     """Writes the page; an existing file is replaced only when the new one is complete."""
+    write_page(file, "page.html.jinja", _content(replay))
+
+
+def write_page(file: Path, template: str, content: Mapping[str, Any]) -> None:
+    """Fills a template of this folder and replaces the file by the complete page.
+
+    Args:
+        content: what the template shows; `figures` are those of its plots, as plotly's JSON by name.
+    """
+    figures = {name: _script_json(text) for name, text in content["figures"].items()}
+    page = _templates().get_template(template).render(**{**content, "figures": figures, "plotly": Markup(_plotly())})
     part = file.with_name(file.name + ".part")
-    part.write_text(render(replay), encoding="utf-8")
+    part.write_text(page, encoding="utf-8")
     os.replace(part, file)
 
 
-def render(replay: Replay) -> str:
-    """The page as HTML."""
-    return _template().render(**_content(replay))
-
-
 @functools.cache
-def _template() -> jinja2.Template:
+def _templates() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -45,13 +51,18 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"figure": figure_text, "number": number, "share": _share}
-    return environment.get_template(_TEMPLATE)
+    environment.filters |= {"figure": figure_text, "signed": _signed, "number": number, "share": _share}
+    return environment
 
 
 def figure_text(value: float, digits: int = 3) -> str:
     """A number for people, or a dash where there is none."""
     return f"{value:.{digits}f}" if np.isfinite(value) else "–"
+
+
+def _signed(value: float, digits: int = 4) -> str:
+    """A difference for people: a minus that is as wide as a plus."""
+    return f"{value:+.{digits}f}".replace("-", "\u2212") if np.isfinite(value) else "–"
 
 
 def number(value: int) -> str:
@@ -83,11 +94,9 @@ def _content(replay: Replay) -> dict[str, Any]:
         "drawn": len(figures.drawn_chunks(replay)),
         "stages": _stages(replay),
         "figures": {
-            "traces": _script_json(figures.traces(replay)),
-            **({"horizon": _script_json(figures.horizon(replay))} if answered else {}),
-            **({"heat": _script_json(figures.heat_map(replay))} if answered else {}),
+            "traces": figures.traces(replay),
+            **({"horizon": figures.horizon(replay), "heat": figures.heat_map(replay)} if answered else {}),
         },
-        "plotly": Markup(_plotly()),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 
@@ -12,8 +13,8 @@ _CLOSE, _FOLLOWS = 0.35, 0.8  # error / error of standing still
 _HARDLY_MOVES = 0.02  # rad
 
 
-def verdict(replay: Replay) -> tuple[str, str]:
-    """A sentence, and what it is: 'bad', 'fair' or 'good'."""
+def verdict(replay: Replay) -> tuple[str, Literal["good", "fair", "bad"]]:
+    """A sentence, and what it is."""
     errors = [finding for finding in replay.findings if finding.severity == "error"]
     if not replay.chunks:
         return "The policy gave no answer: nothing could be replayed.", "bad"

@@ -47,6 +47,11 @@ def find_files(path: Path, report: Report) -> tuple[list[Path], Metadata]:
     return files, metadata
 
 
+def holds_files(folder: Path) -> bool:
+    """Whether a folder looks like a bag, whole or not."""
+    return (folder / METADATA).exists() or bool(_by_name(folder))
+
+
 def open_file(path: Path, report: Report, resources: ExitStack) -> StorageFile:
     """Opens one file of a bag; `resources` closes it and removes what was decompressed.
 

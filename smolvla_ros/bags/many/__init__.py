@@ -1,0 +1,1 @@
+"""Replays of many bags, and of two checkpoints on the same bags: figures, comparison, verdict."""
