@@ -2,19 +2,26 @@
 
 import json
 import signal
+import subprocess
 from contextlib import ExitStack
 
+import numpy as np
 import pytest
+from arms import SMOLVLA_ROS
 from driver_client import DriverClient
+from led_session import exported, from_topic, recorded, show_pictures
 from sensor_msgs.msg import JointState
+from std_msgs.msg import String
 
 from smolvla_ros.drivers.calibration import JOINTS, read_calibration
 from smolvla_ros.drivers.servo_emulator import EmulatedBus
 from smolvla_ros.installation import share_folder
 from smolvla_ros.msg import ExecutionStatus
+from smolvla_ros.qos import LATCHED
 
 SIDES = ("left", "right")
 MIDDLE = dict.fromkeys(range(1, 7), 2048)
+TASK = "put the red cube into the box"
 
 
 @pytest.fixture
@@ -151,3 +158,48 @@ def test_a_controller_that_is_started_again_learns_that_a_person_commands(client
     client.until(lambda: statuses and statuses[-1].intervention, "the person's command, known again")
     leader.put(dict.fromkeys(JOINTS, 0.1))
     client.until(lambda: abs(follower.rad("wrist_flex") - 0.1) < 0.02, "the follower at the leader, moved on")
+
+
+def test_a_led_session_becomes_a_dataset_of_what_was_measured_commanded_and_said(
+    client, bus, calibration_file, leader_file, tmp_path
+):
+    follower = bus(calibration_file, dict.fromkeys(JOINTS, 0.0), speed=1e5)
+    leader = bus(leader_file, dict.fromkeys(JOINTS, 0.3))
+    statuses = client.hear(ExecutionStatus, "execution_status")
+    show_pictures(client)
+    client.node.create_publisher(String, "instruction", LATCHED).publish(String(data=TASK))
+    bag = tmp_path / "bag"
+    recorder = subprocess.Popen([SMOLVLA_ROS, "record", "--robot", "so101_sim", "--out", bag])
+    try:
+        client.start("so101_node", port=follower.port, calibration=calibration_file)
+        client.start("controller_node", file=share_folder() / "config" / "so101_sim.yaml")
+        client.until(lambda: statuses and client.node.count_subscribers("front/image_raw"), "controller and recorder")
+        person = client.start("teleop_node", leader_port=leader.port, leader_calibration=leader_file)
+        client.until(lambda: abs(follower.rad("wrist_flex") - 0.3) < 0.02, "the follower at the leader")
+        leader.put(dict.fromkeys(JOINTS, -0.2))
+        client.until(lambda: abs(follower.rad("wrist_flex") + 0.2) < 0.02, "the follower at the leader, moved on")
+        person.send_signal(signal.SIGINT)
+        client.until(lambda: statuses[-1].state == ExecutionStatus.HOLDING, "the arm handed back")
+        handed_back = len(statuses)
+        client.until(lambda: len(statuses) > handed_back + 60, "the arm held for a while")
+        recorder.send_signal(signal.SIGINT)
+        assert recorder.wait(timeout=30) == 130
+    finally:
+        recorder.kill()
+        recorder.wait()
+
+    everything, tasks = exported(bag, tmp_path / "everything", "keep")
+    led, led_tasks = exported(bag, tmp_path / "led", "only")
+    alone, _ = exported(bag, tmp_path / "alone", "cut")
+    assert tasks == led_tasks == [TASK]
+    assert json.loads((tmp_path / "led" / "meta" / "info.json").read_text())["robot_type"] == "so101_sim"
+    assert 0 < len(led) < len(everything) and 0 < len(alone) < len(everything)
+    states, actions = np.stack(led["observation.state"]), np.stack(led["action"])
+    assert from_topic(states, recorded(bag, "/joint_states"))
+    assert from_topic(actions, recorded(bag, "/joint_command"))
+    wrist = JOINTS.index("wrist_flex")
+    degrees = np.degrees([0.3, -0.2])
+    assert np.abs(actions[:, wrist] - degrees[0]).min() < 1.5 and np.abs(actions[-1, wrist] - degrees[1]) < 1.5
+    assert np.abs(states[-1, wrist] - degrees[1]) < 1.5
+    held = np.stack(alone["action"])
+    assert np.ptp(held, axis=0).max() < 0.1, "nobody commands once the arm is handed back: it holds"
