@@ -28,6 +28,7 @@ from machine import machine  # noqa: E402
 from rclpy.serialization import serialize_message  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image, JointState  # noqa: E402
 
+from smolvla_ros.installation import find_ros_in_virtual_environment  # noqa: E402
 from smolvla_ros.msg import ActionChunk, ExecutionStatus  # noqa: E402
 
 PICTURE_BYTES = 30_000  # of a JPEG of 640x480 at quality 80 to 90
@@ -48,6 +49,7 @@ def main() -> None:
     args = parser.parse_args()
     if problem := missing():
         sys.exit(f"no network namespaces here: {problem}")
+    find_ros_in_virtual_environment()
     result = {"machine": machine(), "messages": message_rows(), "links": []}
     print(result["machine"])
     for row in result["messages"]:
