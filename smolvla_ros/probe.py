@@ -104,6 +104,9 @@ class ArmProbe:
         self.states = {name: self._state(name) for name in there}
         self._subscribe()
         self._client.pause(duration_s)
+        policy = str(self.described.get("policy_node", {}).get("node", ""))
+        if policy and policy != self.resolve("policy_node"):  # one of several arms: the node is elsewhere
+            self.states["policy_node"] = self._state(policy)
         self.arm_controllers = self._find_arm_controllers()
 
     def fifo_priority(self) -> int:

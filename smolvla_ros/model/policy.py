@@ -252,12 +252,16 @@ class SmolVLAPolicy:
         """The state [state_dim] as the network sees it, in which distances of all joints are comparable."""
         return _array(self._state(state))
 
-    def warm_up(self) -> None:
-        """One inference on grey images, so that the first real one is as fast as the others."""
+    def warm_up(self, most: int = 1) -> None:
+        """An inference on grey images, so that the first real one is as fast as the others; on a GPU for each number
+        of questions up to `most`, as each has a graph of its own.
+        """
         width, height = self.config.image_size_wh or (self.config.vision.image_size,) * 2
         grey = np.full((height, width, 3), 128, dtype=np.uint8)
         middle = self._plan.state.unnormalise(torch.zeros(self.state_dim))
-        self.predict(dict.fromkeys(self.cameras, grey), _array(middle), "warm up")
+        question = self.prepare(dict.fromkeys(self.cameras, grey), _array(middle), "warm up")
+        for size in range(1, 1 + (most if self._device.type == "cuda" else 1)):
+            self.predict_together([question] * size)
 
     def _pixels(self, images: Images) -> dict[str, Tensor]:
         """The given cameras' images by the checkpoint's names."""

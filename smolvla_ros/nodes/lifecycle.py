@@ -99,15 +99,17 @@ class ManagedNode(GuardedNode, LifecycleNode, Generic[_Set]):
 
     def describe(self) -> None:
         """Publishes `~/description` anew."""
+        self._descriptions.publish(String(data=json.dumps({**self.facts(), **self.description()})))
+
+    def facts(self) -> dict[str, Any]:
+        """What every node's description tells."""
         values = self.parameters.values()
         del values["autostart"], values["exit_on_failed_start"]  # how it was started, not what it does
-        facts = {
+        return {
             "node": self.get_fully_qualified_name(),
             "use_sim_time": self.get_parameter("use_sim_time").value,
             "parameters": values,
-            **self.description(),
         }
-        self._descriptions.publish(String(data=json.dumps(facts)))
 
     def defer(self, release: Callable[[], object]) -> None:
         """To be called in `configure` or `activate`: is undone with what is created there."""

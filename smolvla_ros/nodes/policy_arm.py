@@ -104,6 +104,15 @@ class PolicyArm:
         if self.asker is not None and time.monotonic() - self._status_heard_s > STATUS_TIMEOUT_S:
             self.asker.set_status(None)
 
+    def description(self) -> dict[str, Any]:
+        """What is the arm's own in a description."""
+        return {"session": self.session, "instruction": self.instruction}
+
+    def describe(self, facts: dict[str, Any]) -> None:
+        """Tells in the arm's namespace what moves it; without one the node's own description does."""
+        if self._description is not None:
+            self._description.publish(String(data=json.dumps(facts)))
+
     def topic(self, name: str) -> str:
         """A topic's name as the node has it."""
         return f"{self.name}/{name}" if self.name and not name.startswith("/") else name
@@ -113,8 +122,9 @@ class PolicyArm:
     def _create_topics(self) -> None:
         node, topic = self._node, self.topic
         self._chunks = node.create_publisher(ActionChunk, topic("action_chunk"), QoSProfile(depth=1))
-        own = f"{node.get_name()}/instruction_status" if self.name else "~/instruction_status"
-        self._instruction_word = node.create_publisher(String, topic(own), LATCHED)
+        own = node.get_name() if self.name else "~"  # as that of a node in the arm's namespace
+        self._instruction_word = node.create_publisher(String, topic(f"{own}/instruction_status"), LATCHED)
+        self._description = node.create_publisher(String, topic(f"{own}/description"), LATCHED) if self.name else None
         for joint_states in node.parameters.joint_states_topics:
             node.create_subscription(
                 JointState, topic(joint_states), self._on_joint_state, qos_profile_sensor_data, raw=True

@@ -49,8 +49,9 @@ def diagnostics(
     found = []
     for arm in arms:
         if arm.asker is not None:
-            name = f"{node.lstrip('/')}: inference" + (f" of {arm.name}" if arm.name else "")
-            found.append(_status(name, arm.asker, arm.buffer.refused(), chunk_s, shared))
+            namespace, _, own = node.rpartition("/")
+            name = "/".join(part for part in (namespace.strip("/"), arm.name.strip("/"), own) if part)
+            found.append(_status(f"{name}: inference", arm.asker, arm.buffer.refused(), chunk_s, shared))
             if arm.refused:
                 found[-1].values.append(KeyValue(key="refused", value=arm.refused))
             add_health(found[-1], health)

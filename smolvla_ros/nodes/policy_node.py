@@ -86,10 +86,18 @@ class PolicyNode(ManagedNode[PolicyParameters]):
                 arm.asker.set_requests(policy_setup.request_policy(self.parameters))
 
     def description(self) -> dict[str, Any]:
+        told = {arm.name: arm.description() for arm in self._arms}
+        return {"checkpoint": self._checkpoint(), **told.get("", {"arms": told})}
+
+    def describe(self) -> None:
+        """Also in the namespaces of the arms, there as if the node were the arm's own."""
+        super().describe()
+        for arm in self._arms:
+            arm.describe({**self.facts(), "checkpoint": self._checkpoint(), **arm.description()})
+
+    def _checkpoint(self) -> dict[str, Any]:
         hashes = self._hashes.result() if self._hashes.done() else {}
-        told = {arm.name: {"session": arm.session, "instruction": arm.instruction} for arm in self._arms}
-        own = told.get("", {"arms": told})
-        return {"checkpoint": {"folder": str(self._policy.folder), "sha256": hashes}, **own}
+        return {"folder": str(self._policy.folder), "sha256": hashes}
 
     def _report_checkpoint(self) -> None:
         config = self._policy.config

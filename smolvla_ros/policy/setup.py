@@ -57,7 +57,7 @@ def load_policy(parameters: PolicyParameters, robot: RobotConfig, warn: Callable
     )
     if problems:
         raise ParameterError(problems)
-    loaded.warm_up()
+    loaded.warm_up(min(parameters.max_batch, len(arm_names(parameters))))
     raw_conversion.converter()  # where cv_bridge is installed it is tried now and not at the first image
     return loaded
 

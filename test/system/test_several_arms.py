@@ -38,5 +38,8 @@ def test_a_pair_that_is_told_two_things_at_once_does_both(start, left_and_right,
         with Operator(arm, threading.Event()) as operator:
             verdict = operator.wait_for_verdict(30)
             assert verdict.touched == colour and verdict.success, arms.output
+    status = subprocess.run([SMOLVLA_ROS, "status", "--arm", "left"], capture_output=True, text=True, timeout=60,
+                            env=user_environment())  # fmt: skip
+    assert status.returncode == 0 and "touch the red cube" in status.stdout, status.stdout + status.stderr
     refused = say("--arm", "left", "touch " * 400)
     assert refused.returncode == 1 and "instruction refused" in refused.stderr
