@@ -185,8 +185,12 @@ def command_positions(
     if not message.points:
         return stamp_ns, np.full(len(robot.joints), np.nan)
     first = message.points[0]
-    due_ns = stamp_ns + first.time_from_start.sec * 10**9 + first.time_from_start.nanosec
-    return due_ns, _by_name(recorded, robot, command, message.joint_names, first.positions)
+    return stamp_ns + since_start_ns(first), _by_name(recorded, robot, command, message.joint_names, first.positions)
+
+
+def since_start_ns(point: Any) -> int:
+    """When a point of a trajectory is due after the trajectory's beginning."""
+    return int(point.time_from_start.sec * 10**9 + point.time_from_start.nanosec)
 
 
 def _by_name(

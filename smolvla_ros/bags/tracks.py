@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from smolvla_ros.robot import RobotConfig
 
 from .errors import BagError
 from .messages import Recorded
-from .streams import COMMAND_TYPES, CommandStream, command_positions
+from .streams import COMMAND_TYPES, CommandStream, command_positions, since_start_ns
 
 Array = NDArray[np.float64]
 Times = NDArray[np.int64]
@@ -147,7 +146,7 @@ class CommandTrack:
         message, command = recorded.message, self._commands[recorded.topic]
         if not message.points:
             return
-        start_ns = due_ns - _duration_ns(message.points[0])
+        start_ns = due_ns - since_start_ns(message.points[0])
         points = [(due_ns, first)]
         places = [list(message.joint_names).index(name) if name in message.joint_names else -1
                   for name in self._robot.joint_names]  # fmt: skip
@@ -155,7 +154,7 @@ class CommandTrack:
             if len(point.positions) != len(message.joint_names):
                 raise BagError(f"a point has {len(point.positions)} positions for {len(message.joint_names)} joints")
             positions = np.array([point.positions[place] if place >= 0 else np.nan for place in places])
-            points.append((start_ns + _duration_ns(point), (positions - command.offset) / command.scale))
+            points.append((start_ns + since_start_ns(point), (positions - command.offset) / command.scale))
         self._tracks[recorded.topic].plan(recorded.log_ns, points)  # it takes effect when it comes, whatever its stamp
 
 
@@ -172,7 +171,3 @@ def _from(now_ns: int, points: Sequence[tuple[int, Array]]) -> list[tuple[int, A
     (before_ns, before), (after_ns, after) = passed[-1], (ahead or passed)[0 if ahead else -1]
     share = (now_ns - before_ns) / (after_ns - before_ns) if after_ns > before_ns else 0.0
     return [(now_ns, before + share * (after - before)), *ahead]
-
-
-def _duration_ns(point: Any) -> int:
-    return int(point.time_from_start.sec * 10**9 + point.time_from_start.nanosec)

@@ -270,7 +270,7 @@ def status(now_ms: int, **values) -> Event:
              "velocity_clamps", "acceleration_clamps", "ticks", "missed_ticks", "last_session",
              "last_sequence")  # fmt: skip
     times = ("remaining_s", "action_age_s", "seam_jump", "idle_fraction")
-    zeros = {"detail": "", "last_rejection": "", "dry_run": False, "intervention": False}
+    zeros = {"detail": "", "last_rejection": "", "dry_run": False, "intervention": False, "parked": False}
     zeros |= dict.fromkeys(names, 0) | dict.fromkeys(times, 0.0)
     now_ns = START_NS + now_ms * MS
     content = message("smolvla_ros/msg/ExecutionStatus", header=header(now_ns), **(zeros | values))

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smolvla_ros.bags.errors import BagError
 from smolvla_ros.bags.messages import Recorded
-from smolvla_ros.bags.streams import COMMAND_TYPES, CommandStream, Streams, command_positions
+from smolvla_ros.bags.streams import COMMAND_TYPES, CommandStream, Streams, command_positions, since_start_ns
 from smolvla_ros.bags.tracks import CommandTrack
+from smolvla_ros.execution.status import ControllerState
 from smolvla_ros.robot import RobotConfig
 from smolvla_ros.robot.joint_states import JointOrder, JointPositions
 
@@ -23,7 +24,6 @@ Array = NDArray[np.float64]
 Times = NDArray[np.int64]
 
 ACTIONS = ("command", "chunk", "state")
-_FOLLOWING = 2  # ExecutionStatus.FOLLOWING
 
 
 class ActionSource(Protocol):
@@ -138,7 +138,7 @@ class Trajectories:
         if len(recorded.message.points):
             first, last = recorded.message.points[0], recorded.message.points[-1]
             self._came_ns.append(recorded.log_ns)
-            self._end_ns.append(due_ns + _since_start_ns(last) - _since_start_ns(first))
+            self._end_ns.append(due_ns + since_start_ns(last) - since_start_ns(first))
 
     def at(self, times_ns: Times) -> Array:
         positions = self._track.sample(times_ns)
@@ -170,7 +170,7 @@ class ExecutedRows:
             table = np.asarray(message.positions, np.float64).reshape(message.rows, len(message.joint_names))
             self._rows[message.session, message.sequence] = table[:, columns]
         else:
-            following = message.state == _FOLLOWING and message.session != 0
+            following = message.state == ControllerState.FOLLOWING and message.session != 0
             self._executed.append((message.session, message.sequence, message.row) if following else None)
             self._times_ns.append(recorded.log_ns)
 
@@ -238,7 +238,3 @@ class _Held:
         found = np.full(len(times_ns), np.nan)
         found[in_force] = values[places[in_force]]
         return found
-
-
-def _since_start_ns(point: Any) -> int:
-    return int(point.time_from_start.sec * 10**9 + point.time_from_start.nanosec)

@@ -12,8 +12,6 @@ from pyarrow import csv, parquet
 
 from .result import Replay, ReplayedChunk
 
-FORMATS = ("parquet", "csv", "none")
-
 _CHUNKS_AT_ONCE = 256
 
 SCHEMA = pa.schema(
