@@ -130,8 +130,8 @@ def status(since_ns):
     row = since_ns // STEP_NS
     return message(
         "smolvla_ros/msg/ExecutionStatus", header=header(START_NS + since_ns), state=FOLLOWING, reason=0, detail="",
-        dry_run=False, intervention=False, parked=False, session=5, sequence=1 + row // ROWS, row=row % ROWS, last_session=5,
-        last_sequence=1,
+        dry_run=False, intervention=False, parked=False, session=5, sequence=1 + row // ROWS, row=row % ROWS,
+        last_session=5, last_sequence=1,
         remaining_s=0.0, action_age_s=0.0, seam_jump=0.0, idle_fraction=0.0, last_rejection="",
         **dict.fromkeys(names, 0),
     )  # fmt: skip
