@@ -3,7 +3,7 @@
 import ast
 
 # Each may import those before it.
-ORDER = ("storage", "recording", "replay", "diagnosis", "report", "dataset")
+ORDER = ("storage", "recording", "replay", "diagnosis", "many", "report", "dataset")
 BESIDE = {("recording", "replay"), ("replay", "dataset"), ("diagnosis", "dataset"), ("report", "dataset")}
 
 

@@ -16,10 +16,10 @@ from recorded_motion import Motion, facts, record
 from replays import replay_of
 
 from smolvla_ros.bags.replay.result import BagFinding, Skipped
+from smolvla_ros.bags.replay.verdict import verdict
 from smolvla_ros.bags.report import write_report
 from smolvla_ros.bags.report.figures import drawn_chunks, traces
 from smolvla_ros.bags.report.timeline import strips
-from smolvla_ros.bags.report.verdict import verdict
 from smolvla_ros.parameters.files import read_parameters
 from smolvla_ros.parameters.robot import RobotParameters
 from smolvla_ros.robot import RobotConfig

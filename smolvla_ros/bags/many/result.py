@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from ..replay.result import Array, BagFinding, Replay
-from ..report.verdict import hardest_joint, verdict
+from ..replay.verdict import hardest_joint, verdict
 from .blocks import Pairs
 from .verdict import Comparison
 

@@ -15,11 +15,11 @@ import numpy as np
 from markupsafe import Markup
 
 from smolvla_ros.bags.replay.result import Replay
+from smolvla_ros.bags.replay.verdict import hardest_joint, verdict
 
 from . import figures
 from .pictures import thumbnails
 from .timeline import strips
-from .verdict import hardest_joint, verdict
 
 _REASONS = 8
 

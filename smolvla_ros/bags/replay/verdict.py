@@ -1,4 +1,4 @@
-"""The first line of the report: what a reader in a hurry takes away."""
+"""What a reader in a hurry takes away of a replay: the first line of its report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from smolvla_ros.bags.replay.result import Replay
+from .result import Replay
 
 _CLOSE, _FOLLOWS = 0.35, 0.8  # error / error of standing still
 _HARDLY_MOVES = 0.02  # rad
