@@ -13,7 +13,7 @@ from led_session import exported, from_topic, recorded, show_pictures
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 
-from smolvla_ros.drivers.calibration import JOINTS, read_calibration
+from smolvla_ros.drivers.calibration import GRIPPER_CLOSED_RAD, JOINTS, read_calibration
 from smolvla_ros.drivers.servo_emulator import EmulatedBus
 from smolvla_ros.installation import share_folder
 from smolvla_ros.msg import ExecutionStatus
@@ -59,15 +59,20 @@ def bus():
         yield make
 
 
+def at(rad):
+    """Every joint at `rad`, the gripper closed."""
+    return dict.fromkeys(JOINTS, rad) | {"gripper": GRIPPER_CLOSED_RAD}
+
+
 def test_two_arms_are_led_by_two_leaders_each_in_its_namespace(client, bus, calibration_file, leader_file):
     """The test passes the goals on, in place of the controllers. It may miss the first ones, and nobody begins anew for
-    it, so leaders stand where a follower may be commanded at first.
+    it, so leaders stand where a follower may be commanded at first, with closed grippers: those turn differently far.
     """
     there = {"left": 0.08, "right": -0.08}
     followers, leaders, goals = {}, {}, {}
     for side in SIDES:
-        followers[side] = bus(calibration_file, dict.fromkeys(JOINTS, 0.0), speed=1e5)
-        leaders[side] = bus(leader_file, dict.fromkeys(JOINTS, there[side]))
+        followers[side] = bus(calibration_file, at(0.0), speed=1e5)
+        leaders[side] = bus(leader_file, at(there[side]))
         goals[side] = client.hear(JointState, f"{side}/person_commands")
         commands = client.node.create_publisher(JointState, f"{side}/joint_command", 1)
         client.node.create_subscription(JointState, f"{side}/person_commands", commands.publish, 1)
@@ -75,7 +80,7 @@ def test_two_arms_are_led_by_two_leaders_each_in_its_namespace(client, bus, cali
         client.start("teleop_node", side, leader_port=leaders[side].port, leader_calibration=leader_file)
     for side in SIDES:
         client.until(lambda side=side: abs(followers[side].rad("wrist_flex") - there[side]) < 0.01, f"the {side} arm")
-        leaders[side].put(dict.fromkeys(JOINTS, 5 * there[side]))
+        leaders[side].put(at(5 * there[side]))
     for side in SIDES:
         client.until(lambda side=side: abs(followers[side].rad("wrist_flex") - 5 * there[side]) < 0.01, f"{side}, on")
         assert list(goals[side][0].name) == list(JOINTS)
