@@ -15,7 +15,7 @@ from domain_coordinator import domain_id
 
 ROOT = Path(__file__).resolve().parent.parent
 
-_WALL_CLOCK = ("drivers", "nodes", "system", "system_controller")
+_WALL_CLOCK = ("bringup", "cli", "drivers", "nodes", "parallel", "system", "system_controller")
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _GRACE_S = 5.0
