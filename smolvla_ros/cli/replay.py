@@ -46,58 +46,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--margin", type=_margin, default=0.0, metavar="RAD", help="with --against: so much farther in the mean still "
         "counts as near enough (default: 0)")
     add("--out", type=Path, required=True, metavar="DIR", help="folder of the results, made if need be")
+    _add_conditions(parser)
+    _add_results(parser)
+
+
+def _add_conditions(parser: argparse.ArgumentParser) -> None:
+    """Under which the policy is asked, and of which part of the bag."""
+    add = parser.add_argument
     add("--instruction", default="", metavar="TEXT", help="in place of those in the bag")
-    add(
-        "--request",
-        default="",
-        choices=_REQUESTS,
-        help="when the policy is asked: a rule of the policy node, or "
-        "'recorded' for when it was asked on the robot; default: request_rule of the robot config",
-    )
-    add(
-        "--latency",
-        default="",
-        metavar="SECONDS",
-        help="from an image to its chunk; 'measured': as it is here; "
-        "'recorded': as it was (default, where the bag has chunks, else 0)",
-    )
+    add("--request", default="", choices=_REQUESTS, help="when the policy is asked: a rule of the policy node, or "
+        "'recorded' for when it was asked on the robot; default: request_rule of the robot config")
+    add("--latency", default="", metavar="SECONDS", help="from an image to its chunk; 'measured': as it is here; "
+        "'recorded': as it was (default, where the bag has chunks, else 0)")
     add("--seed", type=int, default=0, metavar="N", help="of the policy's noise, and of the interval (default: 0)")
-    add(
-        "--reference",
-        default="",
-        choices=("command", "state"),
-        help="what the chunks are compared with: what the arm "
-        "was told, or where it was; default: what it was told, where the bag has commands",
-    )
+    add("--reference", default="", choices=("command", "state"), help="what the chunks are compared with: what the arm "
+        "was told, or where it was; default: what it was told, where the bag has commands")
     add("--start", type=float, default=0.0, metavar="S", help="seconds of the bag to leave out at the beginning")
     add("--duration", type=float, default=0.0, metavar="S", help="seconds to replay; default: to the end")
     add("--namespace", default="", help="namespace of the robot's nodes and topics in the bag")
     add("--remap", action="append", default=[], metavar="A:=B", help="topic A of the config is B in the bag")
-    add(
-        "--param",
-        action="append",
-        default=[],
-        metavar="NAME:=VALUE",
-        help="a parameter of the policy node, such as device:=cuda or rtc:=lerobot",
-    )
+    add("--param", action="append", default=[], metavar="NAME:=VALUE", help="a parameter of the policy node, such as "
+        "device:=cuda or rtc:=lerobot")
     add("--clock-offset", default="", metavar="SECONDS", help="added to the log times, where the recorder had another "
         "clock than the robot; 'auto': so that joint states come when they are stamped")
+
+
+def _add_results(parser: argparse.ArgumentParser) -> None:
+    """What is written, what fails, and how many bags are spread."""
+    add = parser.add_argument
     add("--rows", default="parquet", choices=("parquet", "csv", "none"), help="every number as a table")
-    add(
-        "--fail-if",
-        action="append",
-        default=[],
-        metavar="COND",
-        help="exit code 1 if this holds (of many bags: in any), such as 'mae>0.1' "
-        "or 'p95:gripper>0.2'; the metrics are listed in docs/how_to/bags.md",
-    )
+    add("--fail-if", action="append", default=[], metavar="COND", help="exit code 1 if this holds (of many bags: in "
+        "any), such as 'mae>0.1' or 'p95:gripper>0.2'; the metrics are listed in docs/how_to/bags.md")
     add("--allow-partial", action="store_true", help="exit code 0 for a damaged bag, and where one of many cannot be "
         "used")
     add("--jobs", type=_jobs, default=0, metavar="N", help="many bags: how many at a time, each in a process of its "
         "own; default: as many as the CPUs and the memory that this process may use allow, one on a GPU")
     add("--executor", default="processes", choices=("processes", "ray"), help="many bags: processes of this machine "
-        "(default), or tasks of a Ray cluster, whose nodes see bags, checkpoints and --out under the same "
-        "paths")  # fmt: skip
+        "(default), or tasks of a Ray cluster, whose nodes see bags, checkpoints and --out under the same paths")
 
 
 def run(args: argparse.Namespace) -> int:

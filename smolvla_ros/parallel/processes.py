@@ -54,6 +54,8 @@ def over_processes(
                 elif not worker.alive:
                     workers.remove(worker)
                     place, attempt = worker.place, worker.attempt
+                    if not worker.busy:
+                        continue  # its last result is there
                     if attempt < ATTEMPTS:
                         waiting.append((place, attempt + 1))
                     else:

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 
 import pytest
-from many_inputs import Counting, killed_always, killed_once
+from many_inputs import Counting, killed_always, killed_once, killed_when_idle
 
 from smolvla_ros.parallel.capacity import available_bytes, fitting_jobs, usable_cpus
 from smolvla_ros.parallel.outcome import Lost
@@ -25,6 +25,11 @@ def test_an_input_that_kills_every_worker_is_named_and_the_others_are_done():
     assert (found[0], found[2]) == ("a", "b")
     assert isinstance(found[1], Lost) and "memory" in found[1].reason
     assert not multiprocessing.active_children()
+
+
+def test_a_worker_that_dies_when_it_has_nothing_to_do_costs_nothing():
+    found = list(over_processes(killed_when_idle, ["slow", "quick"], jobs=2))
+    assert sorted(found) == [(0, "slow"), (1, "quick")]
 
 
 def test_a_caller_that_is_told_to_stop_leaves_no_process_behind():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from pathlib import Path
 
 
@@ -33,3 +35,12 @@ def killed_always(name: str) -> str:
     if name == "fatal":
         os.kill(os.getpid(), signal.SIGKILL)
     return name
+
+
+def killed_when_idle(item: str) -> str:
+    """The worker of "quick" dies a while after its answer; "slow" takes longer than that."""
+    if item == "quick":
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGKILL)).start()
+    else:
+        time.sleep(2.0)
+    return item
